@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_agents.config import Config, ConfigError
+from raytune_agents.config import Config
+from raytune_agents.config import ConfigError as ConfigError  # handed on
 from raytune_agents.config import load_config as load_config  # handed on
 from raytune_agents.mirror import folder_of_run
-from raytune_agents.runs import METRICS, STEPS, Manifest
+from raytune_agents.runs import METRICS, STEPS, Manifest, steps_named
 from raytune_agents.storage import read_json, read_jsonl
 
 if TYPE_CHECKING:
@@ -69,11 +70,7 @@ def run(config: Config, steps: Iterable[str] = STEPS, display: Display | None = 
     from raytune_agents.pipeline.run import run_steps
     from raytune_agents.progress import Display
 
-    wanted = set(steps)
-    if unknown := wanted - set(STEPS):
-        raise ConfigError(f"steps={sorted(unknown)}: no such steps; write some of {list(STEPS)}")
-    names = [name for name in STEPS if name in wanted]
-    folder = run_steps(config, names, display or Display()).run.folder
+    folder = run_steps(config, steps_named(steps), display or Display()).run.folder
     found = {name: Manifest.load(folder / name) for name in STEPS}
     return RunResult(folder, {name: made for name, made in found.items() if made})
 

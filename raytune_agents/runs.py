@@ -56,6 +56,14 @@ RESULTS = (*DATA, ".json", ".jsonl", ".csv", ".yaml", ".html")  # files that mus
 CHECKED_BYTES = 1 << 28  # a larger file of a finished step is read again only if its time changed
 
 
+def steps_named(words: Iterable[str]) -> tuple[str, ...]:
+    """The steps of these names, in their order. Raises ConfigError for a name of none."""
+    wanted = {word.strip() for word in words}
+    if unknown := sorted(wanted.difference(STEPS)):
+        raise ConfigError(f"steps: no step {unknown[0]!r}; write {','.join(STEPS)}")
+    return tuple(name for name in STEPS if name in wanted)
+
+
 class RowsLost(RuntimeError):
     """A step whose rows do not add up: in is not out + rejected + failed."""
 

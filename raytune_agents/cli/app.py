@@ -30,7 +30,6 @@ from raytune_agents.cli.shared_options import (
     console,
     load_tree,
     printed_errors,
-    step_names,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +69,9 @@ def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS
     from raytune_agents.cli.summary import outline_lines, show_summary
 
     with printed_errors():
-        names = step_names(steps)
+        from raytune_agents.runs import STEPS, steps_named
+
+        names = steps_named(STEPS if steps is None else steps.split(","))
         tree = load_tree(config, overrides)
         from raytune_agents.pipeline.run import run_steps
         from raytune_agents.progress import Display

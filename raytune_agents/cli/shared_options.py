@@ -62,17 +62,6 @@ def run_folder(run: str) -> Path:
     refuse(f"RUN={run!r} is no run folder; write its path, for example runs/demo")
 
 
-def step_names(text: str | None) -> tuple[str, ...]:
-    """`read,label` -> those steps, in their order; None -> all. Raises ConfigError."""
-    from raytune_agents.runs import STEPS
-
-    wanted = [word.strip() for word in text.split(",")] if text is not None else list(STEPS)
-    unknown = [word for word in wanted if word not in STEPS]
-    if unknown:
-        refuse(f"--steps {text!r}: no step {unknown[0]!r}; write {','.join(STEPS)}")
-    return tuple(name for name in STEPS if name in wanted)
-
-
 def say(text: Any, style: str | None = None) -> None:
     """One line on the console, as it is."""
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

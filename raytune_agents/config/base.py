@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
 from annotated_types import Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from raytune_agents.records import JsonObject
 
@@ -91,12 +91,15 @@ def json_values(value: Any, deciding: bool = False) -> Any:
     return value
 
 
-def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:
-    """Weights must be finite, not negative, and not all zero, so that they can be normalised."""
+def _normalisable(weights: dict[str, float]) -> dict[str, float]:
     bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
     if bad or not weights or sum(weights.values()) <= 0:
         raise ValueError(
-            f"{key}={weights} cannot be normalised; write at least one weight above 0 "
+            f"{weights} cannot be normalised; write at least one weight above 0 "
             "and none negative, for example {positive: 0.6, synthetic: 0.4}"
         )
     return weights
+
+
+# Finite, not negative, and not all zero, so that they can be normalised.
+Weights = Annotated[dict[str, float], AfterValidator(_normalisable)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_weights
+from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, Weights
 
 if TYPE_CHECKING:
     from raytune_agents.config.method_options import ArmConfig
@@ -117,7 +117,7 @@ class LabelConfig(BaseConfig):
 
 
 class MixConfig(BaseConfig):
-    weights: dict[str, float] = Field(
+    weights: Weights = Field(
         {"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
         description="share of trained tokens by pool; a dotted name is a family",
     )
@@ -134,11 +134,6 @@ class MixConfig(BaseConfig):
     select: Literal["random", "stratified", "k_center", "facility"] = Field(
         "random", description="which rows of a pool an arm takes first: any, or those that differ"
     )
-
-    @field_validator("weights")
-    @classmethod
-    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
-        return check_weights(value, "mix.weights")
 
     def of(self, arm: ArmConfig) -> MixConfig:
         """The mix of one arm: its own options where it has them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_weights
+from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, Weights
 from raytune_agents.redact import hide
 
 
@@ -76,7 +76,7 @@ class GenerateConfig(BaseConfig):
         description="agent specs: names under raytune_agents/agents, or YAML files",
     )
     rows: int = Field(96, ge=0, description="synthetic positives to attempt")
-    pools: dict[str, float] = Field(
+    pools: Weights = Field(
         {
             "tflan": 0.28,
             "react": 0.1,
@@ -123,11 +123,6 @@ class GenerateConfig(BaseConfig):
     cache: Literal["off", "teacher", "all"] = Field(
         "teacher", description="whose answers are kept by content and never asked for twice"
     )
-
-    @field_validator("pools")
-    @classmethod
-    def _pools(cls, value: dict[str, float]) -> dict[str, float]:
-        return check_weights(value, "generate.pools")
 
 
 class NegativesConfig(BaseConfig):

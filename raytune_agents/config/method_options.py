@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+from raytune_agents.config.base import BaseConfig, Positive, Share, Weights
 from raytune_agents.records import Options
 
 METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "rounds")
@@ -261,7 +261,7 @@ class ArmConfig(BaseConfig):
         description="the arm above whose adapter it goes on from, and which is the frozen "
         "reference (dpo, kto, rounds; grpo with beta): sft, then dpo; none = the base",
     )
-    weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
+    weights: Weights | None = Field(None, description="this arm's own mix.weights")
     no_call: Share | None = Field(None, lt=1, description="this arm's own mix.no_call")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
     share: float = Field(1.0, gt=0, le=1, description="share of its tokens that it is trained on")
@@ -274,11 +274,6 @@ class ArmConfig(BaseConfig):
     @classmethod
     def _known(cls, value: str) -> str:
         return known_or_own(value, METHODS)
-
-    @field_validator("weights")
-    @classmethod
-    def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        return value if value is None else check_weights(value, "weights")
 
     @model_validator(mode="after")
     def _marked(self) -> ArmConfig:

@@ -6,9 +6,7 @@ need what it looks at."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +35,6 @@ OK, WARN, FAIL = "OK", "WARN", "FAIL"
 ROWS = 64  # read of each source, and looked at
 PROBE_TOKENS = 32  # of the answer that the engine is asked for
 TRAINED = 4  # rows of each method whose prompts are compared, and of the one training step
-PACKAGE_MIB = 500  # Ray refuses a larger working directory
 
 
 class CheckWarning(Exception):
@@ -92,7 +89,6 @@ class Doctor:
             "config": self.settings,
             "model": self.model,
             "data": self.data,
-            "package": self.package,
             "placement": self.placement,
             "versions": self.versions,
             "room": self.room,
@@ -146,16 +142,6 @@ class Doctor:
         config, lengths = with_max_length(self.config)
         lengths, limit = lengths or row_lengths(config), config.model.max_length
         return f"{seen} rows read; {lengths.describe(limit)}"
-
-    def package(self) -> str:
-        """Doubts a working directory that is too large to be sent with a job."""
-        size, largest = package_bytes(Path.cwd())
-        if size > PACKAGE_MIB * 2**20:
-            raise CheckWarning(
-                f"{Path.cwd()} has {size >> 20} MiB, a job takes {PACKAGE_MIB}; the largest file "
-                f"is {largest}; name it in .gitignore before `ray job submit`"
-            )
-        return f"{size / 2**20:.1f} MiB"
 
     def placement(self) -> str:
         placed = self.context.placement
@@ -254,15 +240,3 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     job = job_of(context, config, "sft", out / "columns", out)
     worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
     return out / METRICS
-
-
-def package_bytes(folder: Path) -> tuple[int, str]:
-    """Bytes of the files that `ray job submit --working-dir` sends, and the largest one."""
-    words = ["git", "-C", str(folder), "ls-files", "-coz", "--exclude-standard"]
-    done = subprocess.run(words, capture_output=True, check=False)
-    names = os.fsdecode(done.stdout).split("\0") if done.returncode == 0 else []
-    files = [folder / n for n in names if n] or [
-        Path(p, f) for p, _, fs in os.walk(folder) for f in fs
-    ]
-    sizes = {str(f): f.lstat().st_size for f in files if f.is_file()}
-    return sum(sizes.values()), max(sizes, key=sizes.__getitem__, default="none")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.pipeline import doctor
-from raytune_agents.pipeline.doctor import CheckWarning, Doctor, package_bytes
+from raytune_agents.pipeline.doctor import CheckWarning, Doctor
 
 GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 
@@ -26,20 +24,6 @@ def test_a_few_bad_rows_are_said_and_many_are_refused(tmp_path) -> None:
         patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 3).data()
     with pytest.raises(ConfigError, match=r"4 of the first 64 rows are bad.*rows.jsonl:61: no kno"):
         patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 90).data()
-
-
-def test_only_what_git_does_not_ignore_is_sent(tmp_path, monkeypatch) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / ".gitignore").write_text("runs/\n")
-    (tmp_path / "a.py").write_bytes(b"x" * 100)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "weights").write_bytes(b"x" * 5000)
-    assert package_bytes(tmp_path) == (106, str(tmp_path / "a.py"))
-    monkeypatch.chdir(tmp_path)
-    assert Doctor(load_config(None), None).package() == "0.0 MiB"
-    monkeypatch.setattr(doctor, "PACKAGE_MIB", 0)
-    with pytest.raises(CheckWarning, match=r"a\.py; name it in \.gitignore"):
-        Doctor(load_config(None), None).package()
 
 
 def test_every_check_is_in_the_list() -> None:

@@ -31,7 +31,7 @@ def test_shares_sum_to_one_and_an_unknown_pool_names_the_nearest() -> None:
     }
     with pytest.raises(ConfigError, match=r"generate.pools.reakt: .* did you mean react\?"):
         sampling.pool_shares({"reakt": 1.0})
-    with pytest.raises(ConfigError, match=r"pools=.* cannot be normalised"):
+    with pytest.raises(ConfigError, match=r"pools: .* cannot be normalised"):
         load_config(None, ["generate.pools={tflan: -1}"])
 
 
