@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -222,70 +223,56 @@ class TrainConfig(BaseConfig):
         return value
 
     @model_validator(mode="after")
-    def _counted(self) -> TrainConfig:
+    def _fits(self) -> TrainConfig:
+        for conflict in self._conflicts():
+            raise ValueError(conflict)
+        return self
+
+    def _conflicts(self) -> Iterator[str]:
+        """Options that do not go together, and what to write."""
+        sharding, (least, most) = f"sharding={self.sharding}", self.span
+        packed = f"quantization={self.quantization}"
+        whole, copies = self.sharding in ("fsdp", "zero3"), self.sharding in ("none", "ddp")
+        full, quantized = self.parameters == "full", self.quantization != "none"
+        every, scored = self.generate_steps, self.eval_steps
         if self.label_selector and not self.num_workers:
-            raise ValueError(
+            yield (
                 f"label_selector={self.label_selector} with num_workers=auto, which counts the "
                 "GPUs of all nodes; write num_workers: 4, or as many as those nodes hold"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _fits(self) -> TrainConfig:
-        whole = self.sharding in ("fsdp", "zero3")
-        least, most = self.span
-        wrong = [
-            (
-                least > most,
-                f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]",
-            ),
-            (
-                most > 1 and self.sharding == "none",
-                f"num_workers={self.num_workers} with sharding=none; write sharding: ddp "
-                "(or fsdp, zero2)",
-            ),
-            (
-                least < most and self.sharding != "ddp",
-                f"num_workers=[{least}, {most}] with sharding={self.sharding}, whose checkpoints "
-                f"are of one number of workers; write sharding: ddp, or num_workers: {most}",
-            ),
-            (
-                self.offload and self.sharding in ("none", "ddp"),
-                f"offload with sharding={self.sharding}; write sharding: fsdp or zero2",
-            ),
-            (
-                self.quantization != "none" and self.parameters == "full",
-                f"quantization={self.quantization} cannot be trained in full; write "
-                "parameters: lora",
-            ),
-            (
-                self.quantization != "none" and whole,
-                f"quantization={self.quantization} with sharding={self.sharding}, which splits "
-                "weights that bitsandbytes packs; write sharding: ddp or zero2",
-            ),
-            (
-                self.lora.start is not None and self.parameters == "full",
-                "lora.start with parameters=full; write parameters: lora, or merge the adapter "
-                "and name the merged folder as model.name",
-            ),
-            (
-                self.early_stopping_patience > 0 and not self.eval_steps,
-                f"early_stopping_patience={self.early_stopping_patience} without scores; write "
-                "eval_steps: 20",
-            ),
-            (
-                self.generate_steps > 0
-                and (not self.eval_steps or self.generate_steps % self.eval_steps > 0),
-                f"generate_steps={self.generate_steps} is no multiple of eval_steps="
-                f"{self.eval_steps}; write for example eval_steps: 20 and generate_steps: 100",
-            ),
-            (
-                self.generate_steps > 0 and whole,
-                f"generate_steps with sharding={self.sharding}, which splits the weights; write "
-                "generate_steps: 0, or sharding: ddp",
-            ),
-        ]
-        for found, message in wrong:
-            if found:
-                raise ValueError(message)
-        return self
+        if least > most:
+            yield f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]"
+        if most > 1 and self.sharding == "none":
+            yield f"num_workers={self.num_workers} with {sharding}; write sharding: ddp, or fsdp"
+        if least < most and self.sharding != "ddp":
+            yield (
+                f"num_workers=[{least}, {most}] with {sharding}, whose checkpoints are of one "
+                f"number of workers; write sharding: ddp, or num_workers: {most}"
+            )
+        if self.offload and copies:
+            yield f"offload with {sharding}; write sharding: fsdp or zero2"
+        if quantized and full:
+            yield f"{packed} cannot be trained in full; write parameters: lora"
+        if quantized and whole:
+            yield (
+                f"{packed} with {sharding}, which splits weights that bitsandbytes packs; write "
+                "sharding: ddp or zero2"
+            )
+        if self.lora.start is not None and full:
+            yield (
+                "lora.start with parameters=full; write parameters: lora, or merge the adapter and "
+                "name the merged folder as model.name"
+            )
+        if self.early_stopping_patience and not scored:
+            patience = f"early_stopping_patience={self.early_stopping_patience}"
+            yield f"{patience} without scores; write eval_steps: 20"
+        if every and (not scored or every % scored):
+            yield (
+                f"generate_steps={every} is no multiple of eval_steps={scored}; write for example "
+                "eval_steps: 20 and generate_steps: 100"
+            )
+        if every and whole:
+            yield (
+                f"generate_steps with {sharding}, which splits the weights; write generate_steps: "
+                "0, or sharding: ddp"
+            )
