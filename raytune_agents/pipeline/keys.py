@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,60 +34,39 @@ AFTER: dict[str, tuple[str, ...]] = {
 }
 
 
+# What a step is given whatever its options say.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "read": ("read",),
+    "generate": ("generate", "negatives", "model", "engine"),
+    "label": ("label", "evaluate.sources"),
+    "mix": ("mix", "train.arms", "train.dpo", "train.grpo", "model"),
+    "train": ("train", "model"),
+    "evaluate": (
+        *("evaluate", "model", "engine", "train.nat", "train.arms", "mix.weights"),
+        "generate.agents",
+    ),
+    "tune": ("tune", "budget", "mix", "train", "model", "evaluate.confidence"),
+    "report": (),
+}
+
+
 def sections(config: Config, step: str) -> Options:
-    """The sections of the config that a step is given, by name."""
-    c = config
-    rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
-    in_rounds = any(arm.method == "rounds" for arm in c.train.arms.values())
+    """The sections of the config that a step is given, by the last part of their names."""
     # An option that a step does not read must not be part of its key: it would run again.
-    explored = decides_rounds(c) if in_rounds else {}
-    judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
-    found: dict[str, Options] = {
-        "read": {"read": c.read},
-        "generate": {
-            "generate": c.generate,
-            "negatives": c.negatives,
-            "model": c.model,
-            "engine": c.engine,
-        },
-        "label": {
-            "label": c.label,
-            "evaluation_sources": c.evaluate.sources,
-            # Only difficulty asks the model: else another one leaves the labels as they are.
-            **({"model": c.model} if c.label.difficulty else {}),
-        },
-        "mix": {
-            "mix": c.mix,
-            "arms": c.train.arms,
-            "dpo": c.train.dpo,
-            "grpo": c.train.grpo,
-            "model": c.model,
-        },
-        "train": {"train": c.train, "model": c.model, **rolled_out, **explored},
-        "evaluate": {
-            "evaluate": c.evaluate,
-            "model": c.model,
-            "engine": c.engine,
-            "nat": c.train.nat,
-            "arms": c.train.arms,
-            "weights": c.mix.weights,
-            "agents": c.generate.agents,
-            **judged,
-        },
-        "tune": {
-            "tune": c.tune,
-            "budget": c.budget,
-            "mix": c.mix,
-            # A search trains none of the arms, so they may change without it.
-            "train": c.train.model_copy(update={"arms": {}, "curve": []}),
-            "model": c.model,
-            "confidence": c.evaluate.confidence,
-            **({"test_rows": c.evaluate.limit} if c.tune.confirm else {}),
-            **rolled_out,
-        },
-        "report": {},
+    reads = {
+        "model": step == "label" and config.label.difficulty,
+        "generate.agents": step in ("train", "tune") and config.train.grpo.turns > 1,
+        "generate.teacher": step == "evaluate" and config.evaluate.judge.rows > 0,
+        "evaluate.limit": step == "tune" and config.tune.confirm > 0,
     }
-    return found[step]
+    names = [*SECTIONS[step], *(name for name, is_read in reads.items() if is_read)]
+    found = {name.rpartition(".")[2]: attrgetter(name)(config) for name in names}
+    if step == "tune":
+        # A search trains none of the arms, so they may change without it.
+        found["train"] = config.train.model_copy(update={"arms": {}, "curve": []})
+    if step == "train" and any(arm.method == "rounds" for arm in config.train.arms.values()):
+        found |= decides_rounds(config)
+    return found
 
 
 def decides_rounds(config: Config) -> Options:
