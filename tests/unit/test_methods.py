@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
 
-from raytune_agents import config, mix
+from raytune_agents import mix
 from raytune_agents.chat import IGNORE, Chat, tokens
-from raytune_agents.config import ConfigError, NatConfig, load_config
+from raytune_agents.config import Config, ConfigError, NatConfig, load_config, method_options
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -30,7 +30,7 @@ def chat() -> Chat:
 
 
 def test_the_table_and_the_config_name_the_same_methods() -> None:
-    assert tuple(METHODS) == config.METHODS
+    assert tuple(METHODS) == method_options.METHODS
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_every_arm_is_asked_with_its_marker() -> None:
     assert asked["nat-unmarked"][1] == asked["nat"][1] != asked["nat_k"][1]
 
 
-def nat_words(tree: config.Config, arm: str) -> str:
+def nat_words(tree: Config, arm: str) -> str:
     return "|".join(nat.words(tree.train.of(tree.train.arms[arm]).nat))
 
 

@@ -10,6 +10,7 @@ import pytest
 from raytune_agents.records import Message, Trajectory, finish
 from raytune_agents.storage import (
     append_jsonl,
+    first_by_id,
     read_json,
     read_jsonl,
     read_rows,
@@ -82,3 +83,10 @@ def test_rows_come_back_in_file_order(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows-00001.parquet", rows[1:])
     write_rows(tmp_path / "rows-00000.parquet", rows[:1])
     assert read_rows(tmp_path) == rows
+
+
+def test_the_first_rows_by_id_are_those_of_the_whole_order() -> None:
+    rows = [Trajectory(id=name) for name in "cadbe"]
+    assert [r.id for r in first_by_id(iter(rows))] == list("abcde")
+    assert [r.id for r in first_by_id(iter(rows), 2)] == ["a", "b"]
+    assert first_by_id(iter(rows), 0) == []
