@@ -10,7 +10,7 @@ import heapq
 import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,23 +122,31 @@ def k_center(vectors: np.ndarray, count: int, seed: int = 17) -> list[int]:
     return chosen
 
 
-def stratum(row: Trajectory) -> tuple[str, str, int]:
-    """First called tool, fault, number of turns."""
-    return row.calls[0].name if row.calls else "", row.fault, len(row.messages)
+class RowPlace(NamedTuple):
+    """What a diverse choice needs of a row: its stratum (first called tool, fault, number of turns),
+    and the text of its request and calls."""
+
+    stratum: tuple[str, str, int]
+    text: str
+
+    @classmethod
+    def of(cls, row: Trajectory) -> RowPlace:
+        called = row.calls[0].name if row.calls else ""
+        words = [row.query, *(c.name + c.arguments for c in row.calls)]
+        return cls((called, row.fault, len(row.messages)), " ".join(words))
 
 
-def arranged(rows: Sequence[Trajectory], how: str, count: int, seed: int) -> list[int]:
+def arranged(rows: Sequence[RowPlace], how: str, count: int, seed: int) -> list[int]:
     """All row indices, those first that a diverse choice of `count` takes, then the others.
 
-    `how`: stratified (by `stratum`), k_center or facility (on `embed` of requests and calls; time
-    and memory grow with rows * count and with rows).
+    `how`: stratified, k_center or facility (on `embed` of the texts; time and memory grow with
+    rows * count and with rows).
     """
     count = min(count, len(rows))
     if how == "stratified" or len(rows) < 3:
-        chosen = stratified([stratum(r) for r in rows], count, seed)
+        chosen = stratified([row.stratum for row in rows], count, seed)
     else:
-        texts = [" ".join([r.query, *(c.name + c.arguments for c in r.calls)]) for r in rows]
-        vectors = embed(texts, seed=seed)
+        vectors = embed([row.text for row in rows], seed=seed)
         chosen = (
             facility_location(vectors, count)
             if how == "facility"

@@ -28,7 +28,7 @@ from raytune_agents.pipeline.shards import (
     shard_lines,
 )
 from raytune_agents.pipeline.writer import chat_client
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Options, Trajectory
 from raytune_agents.runs import Manifest, Step
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def questions_of(
     with BFCL's classes, to `measure` the likelihood of val rows."""
     config, chat, why = context.config, context.chat, client.INFRA_FAILED
     asked, trials = AskOptions.of(options, config.engine), options.trajectories.trials
-    given = {"chat": chat, "arm": arm, "engine_config": config.engine}
+    given: Options = {"chat": chat, "arm": arm, "engine_config": config.engine}
     # kind -> what asks for a part, the lines of a row whose engine is lost, what decides the answer
     kinds: dict[str, tuple[Ask, Callable[[Any], Lines], list[Any]]] = {
         "ask": (

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from raytune_agents import mix
 from raytune_agents.dedup import space
-from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.rows import stored_training_rows
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import write_table
 
@@ -61,8 +61,9 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
 def diverse(context: Context, ids: list[str], count: int) -> list[str]:
     """`count` rows that cover the space, best first."""
-    config, rows = context.config, training_rows(context.run.folder, ids)
-    order = space.arranged([rows[i] for i in ids], config.mix.select, count, config.seed)
+    config, stored = context.config, stored_training_rows(context.run.folder, ids)
+    places = {row.id: space.RowPlace.of(row) for row in stored}
+    order = space.arranged([places[i] for i in ids], config.mix.select, count, config.seed)
     return [ids[k] for k in order]
 
 

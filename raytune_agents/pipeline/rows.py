@@ -41,20 +41,20 @@ def drawn_rows(
     return [row for rows in kept.values() for row in rows], found
 
 
-def stored_training_rows(folder: Path) -> StoredRows:
-    """Accepted rows of the train split, read anew by every iteration."""
-    return StoredRows(folder / "label", lambda table: accepted(table, "train"))
-
-
-def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, Trajectory]:
-    """Accepted rows of the train split by id, as objects: all, or those of the ids."""
+def stored_training_rows(folder: Path, ids: Sequence[str] | None = None) -> StoredRows:
+    """Accepted rows of the train split, all or those of the ids, read anew by every iteration."""
     wanted = None if ids is None else pa.array(ids, pa.string())
 
     def matches(table: pa.Table) -> Any:
         mine = accepted(table, "train")
         return mine if wanted is None else pc.and_(mine, pc.is_in(table["id"], value_set=wanted))
 
-    return {r.id: r for r in StoredRows(folder / "label", matches)}
+    return StoredRows(folder / "label", matches)
+
+
+def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, Trajectory]:
+    """The same by id, as objects."""
+    return {row.id: row for row in stored_training_rows(folder, ids)}
 
 
 def held_out_rows(folder: Path, split: str) -> Iterator[Trajectory]:

@@ -5,6 +5,7 @@ import pytest
 from test_dedup import make
 
 from raytune_agents.dedup.space import (
+    RowPlace,
     arranged,
     embed,
     facility_location,
@@ -98,7 +99,8 @@ def test_a_diverse_order_takes_every_kind_first(how):
     rows = [make(f"Weather in Paris on day {i}", source_id=str(i)) for i in range(9)]
     rows += [make("Transfer 100 to my savings", call=ToolCall.of("pay", amount=100))]
     rows += [make("Who painted the night watch?", call=ToolCall.of("search", text="painter"))]
-    order = arranged(rows, how, 3, 17)
+    places = [RowPlace.of(row) for row in rows]
+    order = arranged(places, how, 3, 17)
     assert sorted(order) == list(range(11))
     assert {9, 10} < set(order[:3])
-    assert arranged(rows, how, 3, 17) == order
+    assert arranged(places, how, 3, 17) == order
