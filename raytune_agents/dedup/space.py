@@ -123,8 +123,8 @@ def k_center(vectors: np.ndarray, count: int, seed: int = 17) -> list[int]:
 
 
 class RowPlace(NamedTuple):
-    """What a diverse choice needs of a row: its stratum (first called tool, fault, number of turns),
-    and the text of its request and calls."""
+    """What a diverse choice needs of a row: its stratum (first called tool, fault, number of
+    turns), and the text of its request and calls."""
 
     stratum: tuple[str, str, int]
     text: str
