@@ -186,7 +186,7 @@ def look(config: ResourcesConfig) -> Resources:
 
 def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
     """Wait until `share` of the memory of `count` GPUs is free, as it must be once the engines have
-    stopped. Raises RuntimeError where it is still held after `timeout_s`."""
+    stopped. Raises ConfigError where it, or a GPU itself, is still held after `timeout_s`."""
     import ray
 
     @ray.remote(num_gpus=1, num_cpus=0)
@@ -201,11 +201,18 @@ def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
 
     until = time.time() + timeout_s
     # As many tasks as GPUs, each holding one: so every GPU is looked at.
-    found = ray.get([free.remote(until) for _ in range(count)], timeout=timeout_s + 60)
-    if min(found) < share:
-        raise RuntimeError(
-            f"a GPU has {min(found):.0%} of its memory free after the engines stopped, not "
-            f"{share:.0%}; see nvidia-smi for who holds it"
+    asked = [free.remote(until) for _ in range(count)]
+    try:
+        found = min(ray.get(asked, timeout=timeout_s + 60))
+    except ray.exceptions.GetTimeoutError:
+        raise ConfigError(
+            f"fewer than {count} GPUs are free after the engines stopped: another job has taken "
+            "one; wait for its end, or write resources.gpus, and run the same command again"
+        ) from None
+    if found < share:
+        raise ConfigError(
+            f"a GPU has {found:.0%} of its memory free after the engines stopped, not {share:.0%}; "
+            "see nvidia-smi for who holds it, and run the same command again"
         )
 
 
