@@ -22,20 +22,7 @@ __version__ = "0.1.0"
 _ROOMS = frozenset({"generate", "mix", "train", "evaluate", "tune", "report"})
 _OTHERS = frozenset({"load_config", "run", "read", "label", "Config", "ConfigError"})
 
-__all__ = [
-    "Config",
-    "ConfigError",
-    "evaluate",
-    "generate",
-    "label",
-    "load_config",
-    "mix",
-    "read",
-    "report",
-    "run",
-    "train",
-    "tune",
-]
+__all__ = sorted(_ROOMS | _OTHERS)
 
 
 class _Room(ModuleType):

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
 
 from raytune_agents import agents, dedup, rounds
 from raytune_agents.config import GenerateConfig, NegativesConfig, RoundsConfig, TrainConfig
@@ -17,7 +20,7 @@ from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import read_rows, write_rows
+from raytune_agents.storage import StoredRows, read_rows, write_rows
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -182,9 +185,9 @@ def verified_tasks(
     check_outage(counts, context.config.read.max_error_share)
     files = sorted((folder / "read").glob("*.parquet"))
     # New tasks come after the label step, so its comparison with held-out rows is made here.
-    held = [*label.evaluation_rows(context, files, Counter(), {})]
-    held += [row for row in read_rows(folder / "generate" / "held") if row.split != "train"]
-    marked = dedup.mark_leaks(list(read_rows(step.folder / "drawn")), held)
+    held = StoredRows(folder / "generate" / "held", lambda t: pc.not_equal(t["split"], "train"))
+    compared = chain(label.evaluation_rows(context, files, Counter(), {}), held)
+    marked = dedup.mark_leaks(read_rows(step.folder / "drawn"), compared)
     rows = [row for row in marked if not row.reject_reason]
     write_rows(step.folder / NEW / "rows-00000.parquet", rows)
     return rows
