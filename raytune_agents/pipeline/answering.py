@@ -46,7 +46,7 @@ def identity(arm: Arm) -> list[Any]:
     return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
 
 
-def questions_of(
+def asked_of_arm(
     context: Context, kind: str, rows: Sequence[Any], arm: Arm, options: EvaluateConfig
 ) -> Questions:
     """What one arm is asked: to `ask` all answers to the rows, to `roll out` tasks, to `converse`

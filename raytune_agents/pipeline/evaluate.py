@@ -101,7 +101,7 @@ def ask_arms(
     for group in arms_at_once(arms, context.placement.have.gpus > 0):
         before = used(context)
         asked = [
-            answering.questions_of(context, "ask", requests.of(arm), arm, options) for arm in group
+            answering.asked_of_arm(context, "ask", requests.of(arm), arm, options) for arm in group
         ]
         answers = in_shards(context, step, asked)
         found.answers += [AnswerRow.read(line) for lines in answers for line in lines]
@@ -112,7 +112,7 @@ def ask_arms(
             ("multi_turn", "converse", requests.entries),
             ("likelihood", "measure", requests.val),
         ):
-            asked = [answering.questions_of(context, kind, rows, arm, options) for arm in whole]
+            asked = [answering.asked_of_arm(context, kind, rows, arm, options) for arm in whole]
             found.lines[name] += [x for lines in in_shards(context, step, asked) for x in lines]
         after = used(context)
         why = why or after.why

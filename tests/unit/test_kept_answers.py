@@ -13,7 +13,7 @@ from finished import finish_step
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.pipeline.answering import identity, questions_of
+from raytune_agents.pipeline.answering import asked_of_arm, identity
 from raytune_agents.pipeline.evaluate import arms_at_once
 from raytune_agents.pipeline.shards import in_shards, kept_shards
 from raytune_agents.records import Message, Trajectory
@@ -89,7 +89,7 @@ def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str)
     deciding = ASKS[name]
 
     def ask(arm: Arm, **changes: object) -> object:
-        asked = questions_of(
+        asked = asked_of_arm(
             context, name, ROWS, arm, options.model_copy(update=changes)
         )
         return in_shards(context, None, [asked])[0]
