@@ -72,9 +72,8 @@ def own_folder(config: Config) -> Path:
 
 
 def trained_arms(run: Path) -> dict[str, Path]:
-    """Arm -> its adapter, of a run. Raises ConfigError where none is trained."""
-    found = {adapter.parent.name: adapter for adapter in sorted(run.glob("train/*/adapter"))}
-    return found or refuse(f"{run} has no trained arm: run `raytune-agents run` to its end first")
+    """Arm -> its adapter, of a run."""
+    return {adapter.parent.name: adapter for adapter in sorted(run.glob("train/*/adapter"))}
 
 
 def empty_folder(out: Path, option: str) -> None:
@@ -182,8 +181,9 @@ def write_hub(config: Config, out: Path) -> None:
     run, rows = own_folder(config), labelled_rows(config)
     # An arm without a card was killed at its end.
     arms = {k: a for k, a in trained_arms(run).items() if (a / "README.md").is_file()}
-    if not (run / "report.html").is_file():
-        refuse(f"{run} has no report.html: run `raytune-agents run` to its end first")
+    if not arms or not (run / "report.html").is_file():
+        missing = "trained arm" if not arms else "report.html"
+        refuse(f"{run} has no {missing}: run `raytune-agents run` to its end first")
     empty_folder(out, "--hub")
     for arm, adapter in arms.items():
         shutil.copytree(adapter, out / "models" / arm)
@@ -212,6 +212,8 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
 
     run = own_folder(config)
     adapters = trained_arms(run)
+    if not adapters:
+        refuse(f"{run} has no trained arm: run `raytune-agents run` first")
     empty_folder(out, "--serve")
     config = as_it_ran(config, run)
     have = have or cluster.look(config.resources)
