@@ -26,7 +26,6 @@ from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Arguments, JsonObject, JsonSchema, ToolCall, ToolSpec
 
 FOLDER = Path(__file__).parent
-TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 
 class ToolConfig(BaseConfig):
@@ -55,12 +54,8 @@ class ToolConfig(BaseConfig):
         except SchemaError as error:
             raise ValueError(f"is not JSON Schema: {error.message}") from None
         for name, prop in value["properties"].items():
-            if not isinstance(prop, dict) or not (
-                {"type", "enum", "anyOf", "$ref", "const"} & set(prop)
-            ):
-                raise ValueError(
-                    f"has no type for {name!r}; write {name}: {{type: string}}, types are {TYPES}"
-                )
+            if not isinstance(prop, dict):  # one without a type takes any value
+                raise ValueError(f"has no schema for {name!r}; write {name}: {{type: string}}")
         missing = [r for r in value.get("required", []) if r not in value["properties"]]
         if missing:
             known = list(value["properties"])

@@ -43,21 +43,25 @@ _BOILERPLATE = re.compile(
     r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
     r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
     rf"will|can|helps|help|that|which|used|for|to)?(?:\s+{PEOPLE})?(?:\s+to)?\s+|"
-    r"^(?:used|useful|use this(?: tool| function)?(?: when you need)?)\s+(?:to|for)\s+|"
-    r"^(?:allows?|lets?|enables?|helps?)\s+"
-    rf"(?:{PEOPLE}\s+(?:to\s+)?|to\s+)|"
-    r"^(?:api|endpoint|function|tool)\s+(?:to|for|that)\s+",
+    r"^(?:used|useful|use this(?: \w+)?(?: when you need)?)\s+(?:to|for)\s+|"
+    r"^(?:allows?|lets?|enables?|helps?|permits?)\s+"
+    rf"(?:{PEOPLE}\s+(?:to\s+)?|to\s+)|^{PEOPLE} can\s+|"
+    r"^(?:api|endpoint|function|tool|provides? (?:a way|the ability)|responsible)\s+"
+    r"(?:to|for|that)\s+",
     re.I,
 )
 _SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.;:\n](?:\s|$)")
 _TAIL = re.compile(
-    r"\s*(?:\([^)]*\)|,?\s+(?:and (?:then )?(?:return|get|report|provide|display)s?|which|that|"
+    r"\s*(?:\([^)]*\)|,?\s+(?:and (?:then )?"
+    r"(?:return|get|report|provide|display|give|print|output)s?|which|that|"
     r"where|when|so that|so|including|such as|e\.g|with optional|with pagination|"
     r"with filtering|optionally|if)\b.*|\s+with an? optional\b.*|\s+from \d+ to \d+\b.*|"
     r"\s+on a scale\b.*|"
     r",\s+(?:with|or|including|returning|sorted|ordered|filtered|using|by|for|in|from)\b.*|"
-    r"\s+(?:sorted|ordered|filtered|grouped) by\b.*|\s+with (?:the )?(?:details|parameters|options|"
-    r"settings|criteria|following)\b.*|\s+or one of (?:its|the|their)\b.*)$",
+    r"\s+(?:sorted|ordered|filtered|grouped) by\b.*|\s+or one of (?:its|the|their)\b.*|"
+    r"\s+(?:with|by|using|based on|(?:to )?match(?:ing)?) (?:(?:the|an?|some|its|specified|given|"
+    r"provided|supplied|optional|following|various|\w+ing) )*(?:details|parameters?|arguments?|"
+    r"options|settings|criteria|properties|following)\b.*)$",
     re.I,
 )
 _FILLER = re.compile(
@@ -73,6 +77,10 @@ _COUNT = re.compile(  # the count itself becomes a clause: "for a number of minu
     r"up to \w+) \w+"
 )
 _WHEN = re.compile(r"(?:only )?(?:use|call) (?:this|it)\b.*\b(?:when|if|whenever)\b", re.I)
+_ACCOUNT = re.compile(  # whose it is goes without saying
+    r"\s+(?:for|to|of|from|by) the (?:(?:authenticated|current|logged.in) )?user\b(?!')|"
+    r"\s+(?:for|to|of|from|by) the (?:authenticated|current|logged.in) account\b"
+)
 _ADVERB = re.compile(
     r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
     r"securely|quickly|simultaneously|right away|right now|at once)$",
@@ -121,6 +129,17 @@ class Action:
 # --- the description ------------------------------------------------------------------------------
 
 
+_STATEMENT = re.compile(  # says how things are, not what is done: "The invoices are sorted"
+    r"(?!is |are |has |have |can )"
+    r"(?:(?!(?:that|which|who|one|you|where|whether|if|how|what|when)\b)[\w'-]+ ){1,5}"
+    r"(?:is|are|was|were|will|must|can|informs|has|have)\b",
+    re.I,
+)
+_INVERTED = re.compile(  # "when is the next bus"
+    r"^(when|where|how|what) (is|are|was|comes?|goes|arrives|leaves|starts|ends|opens|closes) "
+    r"((?:(?!(?:in|at|on|for|of|to|from|with|by)\b)\S+(?: |$))+)",
+    re.I,
+)
 _MADE_VERB = re.compile(  # "reprioritize", "quantify", "unstar": verbs by their form
     r"[a-z]{3,}(?:ize|ify)$|(?:un|re)(?:star|pin|link|tag|mark|assign|open|run|order|send|build|"
     r"deploy|connect|index|sync|stock|train|check|scan|submit|archive|watch|resolve)$"
@@ -187,6 +206,9 @@ def _first_sentence(text: str) -> str:
     text = more if more and _WHEN.match(first) else text
     text = re.sub(r"(?<!\w)[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}(?!\w)", r"\1", text)
     text = " ".join(re.sub(r"\s*\([^()]*\)", "", text).split())
+    text = re.sub(r"\band/or\b", "or", text)
+    text = re.sub(r"\b([a-z]{2,})(?:/[a-z]{2,})+", r"\1", text)  # "opens/presses a device"
+    text = re.sub(r"(, [\w' -]+), (or|and) ", r"\1 \2 ", text)
     before, *after = re.split(r"\s[—–]\s", text)
     text = before if not after or len(before.split()) > 2 else after[0]
     text = _SENTENCE.split(text, maxsplit=1)[0].strip()
@@ -208,11 +230,11 @@ def _cleaned(text: str) -> str:
     text = re.sub(r"\bone of (?:their|your|my|its|our|the) (\w+)s\b", r"a \1", text)
     text = re.sub(r"\bone of (?:several|many|some|multiple|various) (\w+)", r"\1", text)
     text = _ADVERB.sub("", _COUNT.sub("", _ENDS.sub("", _TAIL.sub("", text))))
-    text = re.sub(
-        r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
-    )
+    text = _ACCOUNT.sub("", text)
     text = re.sub(r"\b(?:the )?(?:current|default) or (?:provided|specified|given) ", "a ", text)
     text = re.sub(r"^(?:\w+ )?operations (?:for|on) ", "", text)
+    text = _INVERTED.sub(lambda m: f"{m[1]} {m[3].strip()} {m[2]} ", text)
+    text = re.sub(r"^(when|where|how) next ", r"\1 the next ", text)
     text = re.sub(r" (?:used to make (?:the|this) request|specified|identified)\b.*", "", text)
     text = re.sub(r"\s+(?:after|once|if|as) (?:the|a|this) (?:user|caller|customer)\b.*", "", text)
     text = _FILLER.sub(_any_one, text)
@@ -220,6 +242,9 @@ def _cleaned(text: str) -> str:
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
     again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
+        text = text[: more.start()]
+    more = re.search(r" (?:and|or) (\w+) \w", text)  # "a context or resume current playback"
+    if more and more[1] in verb_words() and more[1] not in phrases()["nouns_too"]:
         text = text[: more.start()]
     text = re.sub(
         r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
@@ -237,8 +262,10 @@ def action(name: str, description: str) -> Action:
     words = text.split()
     if len(words) > 1 and words[0].endswith("ly") and not base_verb(words[0]):
         words, text = words[1:], text.split(maxsplit=1)[1]  # "Recursively search for files"
-    if not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2:
-        words = kinds.name_words(name).split()
+    unsaid = not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2
+    named = kinds.name_words(name).split()
+    if unsaid or (len(named) > 1 and _STATEMENT.match(text) and not _is_verb(words)):
+        words = named
         text = " ".join(words)
     if not words:
         return Action((), "", (), False)
@@ -276,16 +303,19 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     """The words with a verb at their start, where the name has one and the description has none:
     "Ticket close." -> close ticket, "Fast search in all code" of search_code -> search code."""
     named = kinds.name_words(name).split()
+    spelled = [w.strip(".").lower() for w in words] == named
+    nouns = phrases()["nouns_too"]
+    at_end = len(named) > 1 and named[-1] in verb_words() and named[-1] not in nouns
+    if spelled and at_end and base_verb(named[0]) in ("", *nouns):
+        words = [named[-1], "a", *named[:-1]]  # "Issue create."
+        return words, " ".join(words)
     if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
         return words, text
-    at = next((i for i, w in enumerate(named) if base_verb(w)), -1)
+    at = next((i for i, w in enumerate(named) if w in verb_words()), -1)
     if at < 0:
         return words, text
-    spelled = [w.strip(".").lower() for w in words] == named
-    sure = base_verb(named[at]) not in phrases()["nouns_too"]
-    if at == len(named) - 1 and spelled and sure:
-        words = [named[-1], "a", *named[:-1]]
-    elif 0 < at < 3 and spelled:
+    sure = base_verb(named[at]) not in nouns
+    if 0 < at < 3 and spelled:
         words = named[at:]
     elif at == 0 and (sure or named[0] == "search") and verb_groups().get(named[0]) not in READING:
         words = named

@@ -56,6 +56,9 @@ def _edges(p: Parameter) -> tuple[float, float]:
     """Where a number may lie: the schema's bounds, then the description's, then the kind's."""
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
+    default = detail.get("default")
+    if isinstance(default, int | float) and default > usual[-1]:
+        usual = (default / 2, 2 * default)
     bounds = descriptions.bounds_in(p.about) or tuple(usual)
     low, high = bounds[0], bounds[-1]
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -102,7 +105,8 @@ def number(scene: Scene, p: Parameter) -> int | float:
     if not whole:
         return round(rng.uniform(low, high), kind.digits or (2 if high - low <= 2 else 1))
     found = rng.randint(int(-(-low // 1)), max(int(-(-low // 1)), int(high)))
-    nice = kind.step if kind.step > 1 else 10 if found > 200 and kind.money else 1
+    large = 1 if kind.placed else 100 if found > 2000 else 10 if found > 200 else 1
+    nice = kind.step if kind.step > 1 else large
     rounded = int(round(found / nice) * nice)
     return rounded if low <= rounded <= high else found
 
@@ -137,6 +141,12 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
     return code_of(detail, scene.rng, p.name)
 
 
+def _cased(text: str, p: Parameter) -> str:
+    """The text in the case that the description names, a code in that of its examples."""
+    code = p.kind in ("currency", "country_code") and any(str(v).islower() for v in p.values)
+    return text.lower() if code or re.search(r"\blower-? ?case\b", p.about) else text
+
+
 def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
@@ -165,8 +175,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
     text = text_of(scene, p)
-    if descriptions.json_type(p.detail) == "string" and not isinstance(text, str):
-        text = str(text)
+    if descriptions.json_type(p.detail) == "string":
+        text = _cased(str(text), p)
     if descriptions.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
         text = _plain(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
     return _patterned(text, p, scene)
@@ -191,7 +201,11 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
         chosen = [f for f in usable if f.required or f in more]
         if all(f.kind == "flag" for f in chosen):
             chosen = [f for f in usable if f.kind != "flag"][:2]
-        return {f.name: value(scene, f) for f in chosen}
+        for _ in range(TRIES):
+            made = {f.name: value(scene, f) for f in chosen}
+            if differ(p.fields, made):
+                break
+        return made
     return _scalar(scene, p, known, only)
 
 
@@ -304,8 +318,10 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether the two ends of a pair are two things."""
     ends: dict[tuple[str, str], Any] = {}
     operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
-    if len(set(map(str, operands))) < len(operands):
-        return False
+    texts = [args[p.name] for p in params if p.name in args and kind_named(p.kind).bank]
+    for values in (operands, [t for t in texts if isinstance(t, str)]):
+        if len(set(map(str, values))) < len(values):
+            return False
     for p in params:
         if p.role in ("from", "to") and p.name in args and p.kind not in ("", "choice", "flag"):
             other = ends.get((p.kind, "to" if p.role == "from" else "from"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -369,7 +369,9 @@ def distract(
     )
 
 
-def irrelevant(row: Trajectory, rng: random.Random, others: Sequence[ToolSpec] = ()):
+def irrelevant(
+    row: Trajectory, rng: random.Random, others: Iterable[ToolSpec] = ()
+) -> Trajectory | None:
     """The called tools are gone from the candidates, so no call is right and the answer says so.
 
     The first of `others` stand in for them: with fewer candidates than other rows have, their

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.actions import base_verb, is_plural, with_article
-from raytune_agents.generate.kind_table import Kind, bank_of, kind_named
+from raytune_agents.generate.actions import PREPOSITIONS, base_verb, is_plural, with_article
+from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
 
 LAST = (  # kinds of texts, which end a sentence
@@ -42,26 +42,27 @@ def _flag(p: Parameter, value: bool) -> str:
         "",
         p.words,
     )
-    words = (
-        re.sub(r"\s+(included|enabled|flag|allowed|required|needed|only)$", "", words) or p.words
-    )
-    if base_verb(words.split()[0]) and words not in ("draft", "return"):
+    words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
+    negated = "" if value else "not "
+    if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):
+        return f"({found[1]} {negated}{found[2]})"
+    if found := re.fullmatch(r"(.+) only|only (.+)", words):
+        return f"({negated}{words})" if found[1] else f"({negated}only {found[2]} ones)"
+    if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
         if len(words.split()) > 1:
             verb, thing = words.split(maxsplit=1)
-            negated = "" if value else "don't "
-            thing = thing if re.search(r"(ing|ed|ly)$", thing) else with_article(thing, False)
-            return f"and {negated}{verb} {thing}"
+            whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
+            thing = thing if whole else with_article(thing, False)
+            return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
         return f"({words}: {'yes' if value else 'no'})"
-    if re.search(r"\bonly\b", p.words):
-        return f"(only {words} ones)" if value else f"(not only {words} ones)"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
         return f"{'including' if value else 'without'} {words}"
     if re.search(
         r"^(is |be )|(ed|able|ible|al|ic|ive|ful|en|open|new|public|private|active|urgent|free|"
-        r"direct|recursive|verbose|async|silent|hidden|secure)$",
+        r"direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
         p.words,
     ):
-        return f"({words})" if value else f"(not {words})"
+        return f"({negated}{words})"
     return f"with {words}" if value else f"without {words}"
 
 
@@ -90,6 +91,7 @@ SETTERS = (
 )
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
 PLACES = "repo repo_name branch namespace folder project environment database channel".split()  # noqa: SIM905
+DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {
     "share": "with",
@@ -111,10 +113,17 @@ TOWARDS = {
 WHO = ("email", "person", "username", "phone")
 
 
-def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head: str = "") -> str:
+def clause_of(
+    p: Parameter,
+    value: Any,
+    rng: random.Random,
+    verb: str = "",
+    head: str = "",
+    paired: bool = False,
+) -> str:
     """The words that join a parameter to a sentence, with {name} for its value; "" where it is best
     given with its noun as in a form. `verb` and `head` are of the sentence: one sends to somebody,
-    shares with somebody, sets something to a value."""
+    shares with somebody, sets something to a value. `paired`: its other end is said too."""
     slot = "{" + p.name + "}"
     if isinstance(value, bool):
         return _flag(p, value)
@@ -125,21 +134,14 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     if verb in GENERAL_SETTERS and sense.kind in ("message", "note"):
         return f'to "{slot}"'
     kept = sense.kind in ("id", "id_number", *LAST, *PLACES) or p.items
-    if general and not kept:
+    if (general or (verb in SETTERS and listed_change)) and not kept:
         return ""
-    if (
-        verb in SETTERS
-        and (not general or p.words.startswith("new "))
-        and p.role in ("", "from", "to")
-        and (sense.kind not in MEASURES or spoken_of or verb == "set")
-        and (
-            spoken_of
-            or verb == "rename"
-            or sense.clauses("to") != sense.say
-            or p.words.startswith("new ")
-        )
-    ):
-        if sense.kind in ("date", "datetime", "time"):
+    new = p.words.startswith("new ")
+    sized = sense.range and (sense.kind not in MEASURES or verb == "set")
+    moved = sized or sense.kind in DATES or verb == "move"
+    sets = spoken_of or verb == "rename" or new or (moved and sense.clauses("to") != sense.say)
+    if verb in SETTERS and (not general or new) and p.role in ("", "from", "to") and sets:
+        if sense.kind in DATES:
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
         return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
@@ -147,7 +149,8 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    text = rng.choice(_options(p, value, sense, head) or ("",))
+    options = _options(p, value, sense, head) or ("",)
+    text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
     if "{unit}" in text and not p.unit and "{noun}" not in text:
         return ""  # five of what?
@@ -186,6 +189,8 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
+    if re.fullmatch(r"\w+(ed|en|wn|nt|ld) (on|at|by)", p.words) and p.kind in DATES:
+        return (f"{p.words.split()[-1]} {{x}}",)  # "seen on"
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
@@ -194,7 +199,7 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
         return (f"with {{x}} {p.words}",)
     if (found := re.fullmatch(r"(\w+s) per (\w+)", p.words)) and _sense(p).kind != "speed":
         return (f"{{x}} {found[1]} per {found[2]}",)
-    if p.kind in ("date", "datetime", "time"):
+    if p.kind in DATES:
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
             return (f"{p.words} {{x}}",)  # "hired after"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
@@ -221,7 +226,7 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return ("by {x}",)
     if p.kind == "choice" and head.startswith("the ") and head.endswith(f" {noun}"):
         return ("as {x}",)  # "record the condition"
-    if p.kind == "choice" and not (sense.say and sense.spoken and _in_bank(p, sense)):
+    if (p.items or p).kind == "choice" and not (sense.say and sense.spoken and _in_bank(p, sense)):
         return ()
     if sense.kind == "query":
         return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
@@ -238,16 +243,22 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     if sense.kind in ("id", "id_number") and re.search(CONTAINER, noun):
         return ("in {noun} {x}",)
     if sense.kind == "money" and not p.role:
-        plain = re.search(r"\b(amount|value|total|sum|price|cost|payment)$", noun)
         of = re.search(r"(payment|refund|transfer|donation|deposit|tip|fee|bonus|credit)$", head)
-        return (("of {x}",) if of else ("for {x}",)) if plain else ("with a {noun} of {x}",)
-    if sense.kind in ("first_name", "last_name") and "name" not in p.words:
-        return ()
-    if sense.kind in ("date", "datetime") and (
-        word := re.search(r"(^|ed |due )(after|before|since)\b", p.words)
-    ):
-        return (f"{word[2]} {{x}}",)
-    return sense.clauses(p.role) if sense.kind else ()
+        plain = ("of {x}",) if of else ("for {x}",)
+        return plain if is_plain(p, sense, head) else ("with a {noun} of {x}",)
+    plain = is_plain(p, sense, head)
+    return [c for c in sense.clauses(p.role) if plain or "{noun}" in c]
+
+
+def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
+    """Whether a value tells what it is by its kind alone: the name says no more, beside a role and
+    what the object speaks of. "date" does, "insured value" does not."""
+    if sense.kind in DATES:
+        return True  # `_named_clauses` knows those that are not
+    words = re.sub("|".join(ROLE.values()), " ", p.words).split()
+    core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
+    names = (k.name for k in all_kinds() if k.kind == sense.kind)
+    return not core or any(name is not None and name.fullmatch(core) for name in names)
 
 
 def _in_bank(p: Parameter, sense: Kind) -> bool:
@@ -255,7 +266,7 @@ def _in_bank(p: Parameter, sense: Kind) -> bool:
     ours = {str(v).lower() for v in bank_of(sense.kind)}
     if not ours:
         return sense.kind not in ("state", "city", "country", "company")
-    return any(str(v).lower().replace("_", " ") in ours for v in p.values)
+    return any(str(v).lower().replace("_", " ") in ours for v in (p.items or p).values)
 
 
 UNIT_WORDS = {
@@ -275,11 +286,12 @@ def _noun(p: Parameter, sense: Kind) -> str:
     words = re.sub(
         r"^(num|number of|no of|n|total|max|maximum|min|minimum|amount of|new)\s+",
         "",
-        p.words if sense.range else p.noun,
+        p.words if sense.range and not p.said else p.noun,
     )
     words = re.sub(
-        r"(?<! per)\s+(count|number|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words
+        r"(?<! per)\s+(count|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words
     )
+    words = re.sub(r"\s+number$", "", words) if sense.range else words
     words = ACRONYMS.sub(lambda m: m[0].upper(), words)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
         return "people"
@@ -296,21 +308,21 @@ ACRONYMS = re.compile(
 ENDS = {"to": "destination", "from": "origin"}
 PARTIES = {"to": "recipient", "from": "sender"}
 DATED = dict.fromkeys(("when", "on", "at", "before", "after", "since", "as of"), "date")
-DATED |= {"to": "end date", "until": "end date", "from": "start date", "starts": "start date"}
+DATED |= dict.fromkeys(("from", "starts", "started", "start"), "start date")
+DATED |= dict.fromkeys(("to", "until", "ended", "end"), "end date")
 
 
 def field_noun(p: Parameter) -> str:
     """What a form or a question calls a parameter: "due date" for due_by, "check-in date"."""
-    noun = p.words if _sense(p).range or p.words == "per page" else p.noun
+    noun = p.said or (p.words if _sense(p).range or p.words == "per page" else p.noun)
     if p.words in ("name", "title") and p.said:
         noun = f"{p.said} {p.words}"  # "animal name"
-    if p.kind in ("date", "datetime", "time"):
-        noun = re.sub(r"\s+(by|at|on|before)$", "", noun).replace("check ", "check-")
+    if p.kind in DATES:
+        noun = re.sub(r"\s+(by|at|on|before|after|since)$", "", noun).replace("check ", "check-")
         noun = DATED.get(noun, noun)
-        return (
-            noun if re.search(r"(date|day|time|stamp|deadline)$", noun) else f"{noun} {p.kind[:4]}"
-        )
-    noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? |^number of ", "", noun))
+        dated = re.search(r"(date|day|time|stamp|deadline|hour)$", noun)
+        return noun if dated else f"{noun} {p.kind[:4]}"
+    noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
     ends = PARTIES if p.sense in WHO else ENDS
@@ -334,20 +346,25 @@ def unit_words(p: Parameter) -> str:
     if p.items is not None or not _sense(p).range:
         return ""
     unit = UNIT_WORDS.get(p.unit, p.unit) or ("degrees" if p.sense == "temperature" else "")
-    return "" if p.words.endswith(unit) else unit  # "weekly hours"
+    return "" if unit in p.words.split() else unit  # "weekly hours"
 
 
 def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: random.Random) -> str:
     """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
     quantity: 3)"; of what is changed "and set the bin to A-1"."""
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
-    slots |= {p.name: f'"{{{p.name}}}"' for p in params if p.sense in QUOTED and p.kind != "choice"}
+    slots |= {p.name: quoted(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
     article = rng.choice(("the ", "")) if len(params) < 3 else ""
     if verb in GENERAL_SETTERS:
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
     if brackets or rng.random() < 0.5:
         return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
     return f"with {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
+
+
+def quoted(p: Parameter, text: str) -> str:
+    """A text in quotation marks where it is no value beside others, but somebody's words."""
+    return f'"{text}"' if p.sense in QUOTED and p.kind != "choice" else text
 
 
 QUOTED = (*LAST, "subject", "event_title", "task_title", "document_title", "opinion")

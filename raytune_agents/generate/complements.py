@@ -36,10 +36,12 @@ class Complements:
         self.act, self.present, self.absent, self.verb = act, present, absent, verb
         self.left = list(present)
         self.head = act.head
+        self.listed = any((p.items or p).kind == "choice" for p in present)
         self.spoken = act.head  # the object before any value stands in it
         self.first: Parameter | None = None  # the object's own value
         self.makes = verb_groups().get(act.verbs[0]) in ("create", "add", "generate")
-        self.makes = self.makes or act.verbs[0] in ("take", "capture", "draft", "register")
+        self.makes |= act.verbs[0] in ("take", "capture", "draft", "register")
+        self.makes |= act.head.startswith("a new ")
 
     @property
     def query(self) -> Parameter | None:
@@ -60,7 +62,9 @@ class Complements:
             return " ".join(filter(None, (self.part(preposition, one) for one in pair)))
         if inner := re.match(PREDICATE, phrase):  # "of an item are left"
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
-        if phrase in ("something", "anything", "somebody"):
+        spoken_of = any(mentions(phrase, p) for p in self.present)
+        user = re.fullmatch(r"something|anything|somebody|(an?|the) ([\w-]+ )?user", phrase)
+        if user and not spoken_of:
             return ""
         if any(mentions(phrase, p) for p in self.present if (p.items or p).fields):
             return f"{preposition} {phrase}"  # a list of things follows the sentence
@@ -69,7 +73,6 @@ class Complements:
         if self.kindly(phrase):
             return ""  # "a car of some class" is "a compact car"
         phrase = self.owned(phrase)
-        spoken_of = any(mentions(phrase, p) for p in self.present)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
             if p is not None:
@@ -246,7 +249,10 @@ class Complements:
         ):
             return f"{noun} {slot_of(p)}"
         if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
-            return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"
+            bare = noun == "room" and p.kind != "choice"  # "the kitchen"
+            return f"the {slot_of(p)}" if bare else f"the {slot_of(p)} {noun}"
+        if p.kind == "choice" and not kind_named(p.sense).placed and noun.endswith(p.noun):
+            return f"the {slot_of(p)} {noun}"  # "in the taxes office"
         return slot_of(p)
 
     def adjectives(self, phrase: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,7 +155,11 @@ def compose(
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
-    clauses = [clause_of(p, args[p.name], rng, verb, placed.spoken) for p in left + flags]
+    ends = Counter(p.sense for p in left if p.role in ("from", "to"))
+    clauses = [
+        clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
+        for p in left + flags
+    ]
     if re.match(r"(who|what|when|where|which|why|how|whether)\b.*\b(an?|one) \w", body):
         clauses[: len(left)] = [""] * len(left)  # "how much an amount is worth in another"
     inline, rest = _arranged(left + flags, clauses, verb, body, form == "order", rng)
@@ -243,6 +248,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     return f"what {verb_be} {found}", found
 
 
+SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
 MOST_CLAUSES = 3  # more of them make a sentence that nobody says
 
 
@@ -266,9 +272,11 @@ def _arranged(
     for p, clause in said.items():
         if p in records or p in texts or p.kind == "flag":
             continue
-        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}", clause)
+        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}( \w+)?", clause)
         again = bare and first in begun and first != "with"
-        if not clause or len(spoken) >= MOST_CLAUSES or again:
+        if again and spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
+            spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
+        elif not clause or len(spoken) >= MOST_CLAUSES or again:
             noted.append(p)
         else:
             spoken.append(f"and {clause[5:]}" if first == "with" and "with" in begun else clause)

@@ -82,7 +82,7 @@ def subject_of(about: str) -> str:
     )
     text = re.sub(r"^(the|a|an)\s+", "", text)
     parts = re.split(
-        r"\s(?:of|for|to|that|in|from|where|which|on|at|with|by|used|you|being|based)\s|"
+        r"\s(?:of|for|to|that|in|from|where|which|on|at|with|by|used|you|being|based|such|like)\s|"
         r"[(,.;:]",
         text,
         maxsplit=2,
@@ -105,8 +105,12 @@ def thing_of(words: str, about: str) -> str:
     """
     text = re.sub(r"\s*\([^()]*\)|[`'\"]|^(the|an?) ", "", about.lower())
     short = re.sub(rf"(?<=\w) {_GENERAL}$", "", words)
-    if words in ("title", "label", "key"):
+    code = re.match(r"(?:python|sql|source|html|javascript|shell) code\b", text)
+    if words in ("title", "label", "key") or code:
         return ""
+    counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
+    if counted and re.fullmatch(r"\w|count|num|number|total", words):
+        return f"number of {counted[1]}"
     if re.fullmatch(_GENERAL, words):
         found = re.search(
             rf"\b{_GENERAL} (?:of|for) (?:the |an? |this |your )?"
@@ -126,7 +130,7 @@ def thing_of(words: str, about: str) -> str:
         return ""
     opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
-    foreign = not any(w[:4] in ENGLISH_STEMS for w in words.split())
+    foreign = not any(w[:4] in ENGLISH_STEMS or w in subject for w in words.split())
     if foreign or ((opaque or richer) and not is_meta(subject)):
         return subject if subject != words else ""
     return ""
@@ -175,7 +179,7 @@ _OR = re.compile(r"\(([\w-]+(?:, [\w-]+)*,? or [\w-]+)\)")
 _ONLY = re.compile(r"((?:[\w-]+(?: [\w-]+)?, )+[\w-]+(?: [\w-]+)?,? or [\w-]+(?: [\w-]+)?)\.?$")
 _NOISE = re.compile(  # no value: a filler, punctuation, a part that is left out, a query string
     r"^(etc|and so on|a|an|the|optional|required|default.*|string|e\.g)\W*$|"
-    r"^\W*$|\.\.\.|^\?|^\{.*:",
+    r"^\W*$|\.\.\.|^\?|^\{.*:|^(in|on|for|of|to|from|with|by|when|if|as|at|where|while|using)\s",
     re.I,
 )
 # A sentence that says when a parameter counts quotes values of others.
@@ -208,6 +212,8 @@ def _listed(text: str) -> list[str]:
         return [q for q in quoted if not _NOISE.search(q)]
     parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
     parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
+    if any(p.count("(") != p.count(")") for p in parts):
+        return []  # cut in the middle of code
     return [p for p in parts if p and len(p) <= 40 and len(p.split()) <= 5 and not _NOISE.match(p)]
 
 
@@ -272,6 +278,16 @@ def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> JsonSchem
     for part in schema.get("allOf") or ():
         schema = flattened(part, root, depth + 1) | dict(schema)
     return schema
+
+
+def typed(schema: JsonSchema) -> JsonSchema:
+    """The schema with the type of its parts or of its example, where it says none."""
+    if {"type", "enum", "const", "anyOf", "oneOf"} & set(schema):
+        return schema
+    shown = type(schema.get("default", schema.get("example")))
+    scalar = {bool: "boolean", int: "integer", float: "number"}.get(shown, "string")
+    parts = {"properties": "object", "items": "array"}
+    return schema | {"type": next((t for key, t in parts.items() if key in schema), scalar)}
 
 
 def json_type(schema: Mapping[str, Any]) -> str:

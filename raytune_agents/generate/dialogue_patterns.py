@@ -16,12 +16,13 @@ from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
 from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import LAST, field_noun, request_noun
+from raytune_agents.generate.clauses import field_noun, quoted, request_noun
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
-    as_order,
     composed,
     ordered_call,
     phrase,
@@ -160,7 +161,8 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     enum = [v.replace("_", " ") for v in enum]
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
     param = next(p for p in parameters_of(tool) if p.name == arg)
-    template = rng.choice(CHOICES if enum else QUESTIONS)
+    sized = kind_named(param.sense).range and param.items is None
+    template = rng.choice(CHOICES if enum else QUESTIONS[1:] if sized else QUESTIONS)
     if param.sense in COUNTS and not enum and is_plural(param.noun):
         return rng.choice(HOW_MANY).format(words=param.noun)
     return template.format(words=request_noun(param), choices=choices)
@@ -168,24 +170,19 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
 
 def _incomplete(
     tool: ToolConfig, later: list[str], rng: random.Random, habits: Mapping[str, Argument]
-) -> tuple[str, Arguments, dict[str, str], dict[str, str]]:
-    """An order that leaves `later` out: its text, all arguments, what it says of the others, and
-    what the user will answer for `later`. Raises NoValue."""
+) -> tuple[Wish, Arguments, dict[str, str]]:
+    """An order that leaves `later` out, all arguments, and what the user will answer for `later`.
+    Raises NoValue."""
     written = tool.incomplete.get(later[0]) if len(later) == 1 else None
     if written:
         text, args, anchors = phrase(tool, written, rng, habits=habits, also=later)
-        return (
-            text,
-            args,
-            {k: v for k, v in anchors.items() if k not in later},
-            {k: anchors[k] for k in later},
-        )
+        said = {k: v for k, v in anchors.items() if k not in later}
+        return Wish("order", text, "", said), args, {k: anchors[k] for k in later}
     args, scene = sample_arguments(tool, rng, habits)
     wish = composed(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
     params = {p.name: p for p in parameters_of(tool)}
     answers = {k: spoken(params[k], args[k], scene, rng) for k in later}
-    answers |= {k: f'"{text}"' for k, text in answers.items() if params[k].sense in LAST}
-    return as_order(wish), args, wish.anchors, answers
+    return wish, args, {k: quoted(params[k], text) for k, text in answers.items()}
 
 
 def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
@@ -197,8 +194,8 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     if not open_args:
         return None
     arg = rng.choice(open_args)
-    order, args, anchors, answers = _incomplete(tool, [arg], rng, known)
-    style, text = styled(order, rng, wanted=spec.habits.styles)
+    wish, args, answers = _incomplete(tool, [arg], rng, known)
+    style, text = styled(wish, rng, wanted=spec.habits.styles)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shown_tools(spec, rng, {tool.name})
     source = "wording" if tool.incomplete.get(arg) else "template"
@@ -214,7 +211,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
             style=style,
             ask=arg,
             near=tool.name,
-            anchors=anchors,
+            anchors=wish.anchors,
             wording=source,
         )
     messages.append(Message("user", answer_of(answers[arg], rng)))
@@ -250,9 +247,9 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
     if len(required) < 2:
         return None
     later, known = rng.sample(required, 2), spec.habits.arguments.get(tool.name, {})
-    order, args, first, answers = _incomplete(tool, later, rng, known)
-    messages = [Message("user", styled(order, rng, wanted=spec.habits.styles)[1])]
-    anchors = {"0": first}
+    wish, args, answers = _incomplete(tool, later, rng, known)
+    messages = [Message("user", styled(wish, rng, wanted=spec.habits.styles)[1])]
+    anchors = {"0": wish.anchors}
     for arg in later:
         messages.append(Message("assistant", question(tool, arg, rng)))
         anchors[str(len(messages))] = {arg: answers[arg]}
@@ -313,7 +310,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     new, scene = arguments.sample(tool, {param.name}, rng, spec_values(tool, rng, known))
     if new[param.name] == args[param.name]:
         return None
-    value = spoken(param, new[param.name], scene, rng)
+    value = quoted(param, spoken(param, new[param.name], scene, rng))
     text = rng.choice(CHANGES).format(words=field_noun(param), value=value)
     messages = [
         Message("user", styled(made.wish, rng, made.wish.anchors.values(), spec.habits.styles)[1]),

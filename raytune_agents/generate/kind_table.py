@@ -69,6 +69,7 @@ class Kind:
     digits: int = 0
     money: bool = False
     bank: str = ""
+    nouns: str = ""  # by which a description may mean it
     open: bool = False
     placed: bool = False
     spoken: bool = False
@@ -127,7 +128,7 @@ MAILED = re.compile(
     r"person|contact|member|guest|owner|sender|reviewers?)$"
 )
 GENERAL = re.compile(  # names that say less than a description
-    r"(path|source|destination|items?|value|input|target|from|to|base|head|object|thing)$"
+    r"(path|source|destination|items?|value|input|target|from|to|object|thing)$"
 )
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
@@ -170,7 +171,7 @@ SECRET = re.compile(  # what no user would say and nobody may invent
 DIGITS = re.compile(r"^\d{1,4}$")
 
 
-WORDED = ("city", "state", "country", "person", "username", "name", "column")
+WORDED = ("city", "state", "country", "person", "name")  # and written with a capital
 
 
 def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -180,7 +181,8 @@ def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, lis
     if kind in ("date", "time", "datetime") and texts:
         formed = [e for e in texts if re.search(r"\d", str(e))]
         return (kind, formed) if formed else ("", texts)
-    worded = kind in WORDED or (bank_of(kind) and not any(map(is_code, bank_of(kind))))
+    bank = bank_of(kind)
+    worded = kind in (*WORDED, "username", "column") or (bank and not any(map(is_code, bank)))
     if texts and worded and all(map(is_code, texts)):
         return "id", texts  # "bin location", e.g. A-12-03
     if len(texts) > 1 and kind and not (by_name and kind_named(kind).open):

@@ -70,7 +70,7 @@ def text_of(scene: Scene, p: Parameter) -> Any:
             raise NoValue(f"{p.name}: nothing says whose name it is")
     codes = [v for v in p.values if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
     if codes and kind in CODES:
-        return shaped(scene.rng.choice(codes), scene.rng)
+        return shaped(str(scene.rng.choice(codes)), scene.rng)
     if kind in GENERATORS:
         return GENERATORS[kind](scene, p)
     bank = kind_named(kind).bank
@@ -79,8 +79,11 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     if bank in ("artists", "authors"):
         scene.maker = scene.maker or scene.pick(bank)
         return scene.maker
-    if bank == "files" and (form := re.search(r"\b([A-Z0-9]{2,4}) file", p.about)):
-        return re.sub(r"\w+$", form[1].lower(), scene.pick(bank))
+    if bank == "files":
+        form = re.search(r"\b([A-Z0-9]{2,4}) file", p.about)
+        text = re.search(r"\btext file|as text\b|line-based", scene.context)
+        ending = form[1].lower() if form else "txt" if text else ""
+        return re.sub(r"\w+$", ending, scene.pick(bank)) if ending else scene.pick(bank)
     if bank:
         return scene.pick(bank)
     raise NoValue(f"{p.name}: nothing is known of its values")

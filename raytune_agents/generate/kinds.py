@@ -21,6 +21,7 @@ from raytune_agents.generate.kind_table import (
     DIGITS,
     FORMATS,
     SECRET,
+    WORDED,
     bank_of,
     kind_named,
     matching_kind,
@@ -109,11 +110,9 @@ def parameter(
     """What is known of one parameter; `context` is the tool's name and description as text,
     `outer` the description of the array that it is an item of."""
     root = root if root is not None else {}
-    detail = descriptions.flattened(schema, root)
+    detail = descriptions.typed(descriptions.flattened(schema, root))
     about = str(detail.get("description") or detail.get("title") or outer or "")
     words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
-    if not type_ and detail.get("properties"):
-        type_ = "object"
     values, closed = descriptions.examples_of(detail, about)
     if not {"enum", "const"} & set(detail) and all(map(descriptions.is_meta, values)):
         values, closed = [], False  # "(username or organization)"
@@ -141,6 +140,25 @@ def parameter(
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
     return _scalar(known, detail, values, context)
+
+
+NAMED_KINDS = r"\b(image|size|model|plan|tier|flavou?r|platform|runtime|engine)( id| slug| name)?$"
+
+
+def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
+    """Whether examples are no values of a kind as we know them: "meloxicam 1.5 mg/ml" is no product
+    of ours, "kitchen" no city, "env:prod" no tag."""
+    ours, texts = list(map(str, bank_of(kind))), list(map(str, values))
+    if not texts:
+        return False
+    proper = kind in WORDED or (ours and all(v[:1].isupper() for v in ours))
+    if (proper and all(t[:1].islower() for t in texts)) or (
+        kind == "version" and not any(map(str.isdigit, "".join(texts)))
+    ):
+        return True
+    common = {v.lower() for v in ours} & {t.lower() for t in texts}
+    marks = [set(re.sub(r"[^\W\d_]|\s", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
+    return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])
 
 
 JSON_TEXT = re.compile(r"\bJSON[- ](string|object|array|encoded|text|representation|list|format)")
@@ -188,7 +206,9 @@ def _scalar(
             kind = "id"  # "asset tag": its pattern says more
         if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
             kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
-        if not kind and bounded:
+        if known.unit in ("degrees", "celsius", "fahrenheit") and kind in ("", "unit_share"):
+            kind = "temperature"
+        elif not kind and bounded:
             kind = "amount"  # bounds say what size it has
         elif kind == "id" and bounded:
             kind = "id_number"
@@ -201,9 +221,10 @@ def _scalar(
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
         kind, values = settled(kind, by_name, values)
-        bank = {str(v).lower() for v in bank_of(kind)}
-        if len(values) > 1 and bank and not bank & {str(v).lower() for v in values}:
-            kind = sense = ""  # "meloxicam 1.5 mg/ml": no product of ours
+        if values and re.search(NAMED_KINDS, words):
+            kind = "choice"
+        elif _unlike_bank(kind, values):
+            kind = sense = ""
         stray = values and sense == "state"  # of a sprint, not of the USA
         sense = kind or (sense if by_name and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
@@ -231,7 +252,9 @@ ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip", "iban")
 
 
 def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> Parameter:
-    """A field that is just called name: of the thing that the object is, or of a person."""
+    """A field as its object means it: the end of a period, the name of a thing or a person."""
+    if field.kind in ("date", "datetime", "time") and not field.role:
+        return replace(field, role=role_of(owner.words, field.kind))
     if field.words not in ("name", "title") or field.kind == "choice":
         return field
     kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
@@ -242,9 +265,13 @@ def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> P
 
 def _unlike(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
     """Parameters of which no two are called alike: "source timezone" and "target timezone"."""
-    nouns = [p.noun for p in params]
-    alike = (nouns.count(p.noun) > 1 and p.noun != "ID" for p in params)
-    return tuple(replace(p, said=p.words) if same else p for p, same in zip(params, alike))
+    ends = [f" {p.noun}" for p in params]
+    return tuple(
+        replace(p, said=p.words)
+        if p.noun not in ("ID", p.words) and sum(e.endswith(f" {p.noun}") for e in ends) > 1
+        else p
+        for p in params
+    )
 
 
 OWNER = ("owner", "repo owner")

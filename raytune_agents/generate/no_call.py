@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from raytune_agents.calls.gold import needs_no_call
@@ -18,7 +18,7 @@ from raytune_agents.records import ToolSpec, Trajectory
 
 ALIKE = 0.4  # share of words from which another tool might do the same
 NEAR = 0.5  # share of rows that a near miss stands in
-DRAWN = 64  # tools of the catalogue that are looked at for one row
+DRAWN = 32  # tools of the catalogue among which one row finds others
 WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}")
 
 
@@ -33,28 +33,17 @@ def _words(name: str, description: str) -> frozenset[str]:
     return frozenset(w.lower() for w in WORD.findall(f"{name} {description}"))
 
 
-def word_overlap(row: Trajectory, tool: ToolSpec) -> float:
+def word_overlap(row: Trajectory) -> Callable[[ToolSpec], float]:
     """The largest share of words, in [0, 1], that a tool has in common with one the row calls."""
-    own, most = _words(tool.name, tool.description), 0.0
-    for call in row.calls:
-        if right := find(call.name, row.tools):
-            words = _words(right.name, right.description)
-            most = max(most, len(own & words) / max(1, min(len(own), len(words))))
-    return most
+    right = [t for call in row.calls if (t := find(call.name, row.tools))]
+    called = [_words(t.name, t.description) for t in right]
 
+    def overlap(tool: ToolSpec) -> float:
+        own = _words(tool.name, tool.description)
+        shares = (len(own & words) / max(1, min(len(own), len(words))) for words in called)
+        return max(shares, default=0.0)
 
-def could_serve(row: Trajectory, tool: ToolSpec) -> bool:
-    """Whether a tool says much the same as one that the row calls."""
-    return word_overlap(row, tool) > ALIKE
-
-
-def strangers(row: Trajectory, catalogue: Sequence[ToolSpec], rng: random.Random) -> list[ToolSpec]:
-    """Tools of other rows that could not serve this one, in the order in which they stand in: for
-    half of the rows those that are most like the right one come first."""
-    drawn = rng.sample(catalogue, min(DRAWN, len(catalogue)))
-    alike = {t.name: word_overlap(row, t) for t in drawn}
-    out = [t for t in drawn if alike[t.name] <= ALIKE]
-    return sorted(out, key=lambda t: -alike[t.name]) if rng.random() < NEAR else out
+    return overlap
 
 
 def tool_taken_away(rows: Sequence[Trajectory], count: int, seed: int) -> list[Trajectory]:
@@ -67,10 +56,13 @@ def tool_taken_away(rows: Sequence[Trajectory], count: int, seed: int) -> list[T
     for row in order:
         if len(out) == count:
             break
-        called = {call.name for call in row.calls}
-        if any(could_serve(row, t) for t in row.tools if t.name not in called):
+        called, overlap = {call.name for call in row.calls}, word_overlap(row)
+        if any(overlap(t) > ALIKE for t in row.tools if t.name not in called):
             continue
         rng = random.Random(f"{seed}/{row.id}")
-        made = irrelevant(row, rng, strangers(row, catalogue, rng))
+        others = rng.sample(catalogue, min(DRAWN, len(catalogue)))
+        if rng.random() < NEAR:  # those that are most like the right one come first
+            others.sort(key=overlap, reverse=True)
+        made = irrelevant(row, rng, (t for t in others if overlap(t) <= ALIKE))
         out += [made] if made else []
     return out

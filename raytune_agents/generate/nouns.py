@@ -5,47 +5,9 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.codes import is_code
+from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 
-SPEAKS = {  # kind -> the nouns by which a description may mean it
-    "operand": "numbers?|integers?|value",
-    "city": "cit(y|ies)|locations?|places?|towns?|area|region|destination",
-    "iata": "airports?|cit(y|ies)|locations?",
-    "person": "person|user|customer|guest|contact|someone|receiver",
-    "currency": "currenc(y|ies)",
-    "date": "date|day",
-    "ticker": "stock|ticker|company|symbol",
-    "email": "recipients?|address|someone|person|customer|teammate",
-    "people": "party|group",
-    "query": "keywords?|query|topic|term",
-    "prompt": "description|prompt",
-    "datetime": "time|date|moment",
-    "latitude_number": "place|location|point|position|coordinates",
-    "latitude": "place|location|point|position|coordinates",
-    "time": "time",
-    "country": "country|nation",
-    "language": "languages?",
-    "language_code": "languages?",
-    "last_name": "person|user|customer|guest",
-    "url": "url|page|website|link",
-    "street": "address|location",
-    "file": "files?|documents?|spreadsheet|pdf",
-    "code_file": "files?|scripts?|modules?",
-    "image_file": "images?|photo|picture",
-    "folder": "folder|directory|path",
-    "repo": "repository|repo",
-    "username": "user|someone|person",
-    "repo_name": "repository|repo",
-    "crypto": "cryptocurrency|coin",
-    "environment": "environment",
-    "version": "version",
-    "home_room": "room|light",
-    "song": "song|track",
-    "dish": "food|dish|meal",
-    "host": "host|server|machine",
-    "ip": "address|host|source",
-    "plate": "car|vehicle|truck|van",
-}
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
 ITSELF = re.split(
     " ", "url ip host domain expression word query dish product medication drink street"
@@ -100,7 +62,7 @@ def mentions(phrase: str, p: Parameter) -> bool:
     own = {*measured.split()[-1:], *p.words.split()[-1:]}
     own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
-    speaks = SPEAKS.get(p.sense)
+    speaks = kind_named(p.sense).nouns or p.sense.replace("_", " ")
     return bool((words | singular) & own) or bool(
         speaks and re.search(rf"\b({speaks})s?$", phrase.lower())
     )

@@ -13,6 +13,7 @@ import re
 from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.complements import ARTICLE, Complements
+from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
@@ -29,6 +30,12 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
+
+
+def first_of_all(text: str) -> str:
+    """The first of several things that one call is about: "a device or entity" -> "a device"."""
+    text = re.sub(r"\b([\w-]+)(?:, [\w-]+)+,? or [\w-]+(?= |$)", r"\1", text)
+    return re.sub(r"\b((?:an?|the) [\w-]+(?: [\w-]+)?) or (?:an? )?[\w-]+(?= |$)", r"\1", text)
 
 
 class Placing(Complements):
@@ -61,13 +68,16 @@ class Placing(Complements):
             elif p.role != "to" and noun not in (["list"], ["collection"]):
                 self.left.remove(p)
                 self.head += " " + clause_of(p, "", rng)
-        return " ".join([self.head, *kept]).strip()
+        text = " ".join([self.head, *kept]).strip()
+        return text if self.listed else first_of_all(text)
 
     def narrow(self) -> None:
         """ "job title, manager or hours" -> "the job title" where that alone is given."""
         items = re.split(r", (?:or |and )?| or | and ", ARTICLE.sub("", self.head))
-        last = {item.split()[-1] for item in items if item} if len(items) > 1 else set()
-        given = [p for p in self.left if p.noun.split()[-1:] and p.noun.split()[-1] in last]
+        items = items if len(items) > 1 else []
+        ends = [(item.split() or [""])[-1] for item in items]
+        given = [p for p in self.left if p.noun.split()[-1:] and p.noun.split()[-1] in ends]
+        given += [p for p in self.left if p not in given and any(mentions(x, p) for x in items)]
         if self.verb in SETTERS and len(given) == 1:
             self.head = self.spoken = f"the {given[0].noun}"
 
@@ -92,6 +102,12 @@ class Placing(Complements):
         bare = ARTICLE.sub("", self.head)
         for p in list(self.left):
             amount = re.match(r"(how much an? )?(amount|quantity|sum|value)$", bare)
+            some = re.fullmatch(r"((one|two) or more|multiple|several|many|some) \w+", self.head)
+            only = p.items is not None and not p.items.fields and some
+            if only and sum(x.items is not None for x in self.left) == 1:
+                self.left.remove(p)  # "add one or more items" + the uris
+                self.head = slot_of(p)
+                return
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
             people = one in ("email", "person", "username") and re.fullmatch(CROWD, bare)
@@ -112,10 +128,14 @@ class Placing(Complements):
     def own(self) -> Parameter | None:
         """The parameter that is the object itself, or says which one it is."""
         noun = self.head.split()[-1].lower() if self.head else ""
-        if not noun:
-            return None
+        if not noun or re.match(rf"{CLAUSE}|that |\w+ing (an?|the) ", self.head):
+            return None  # `inside` finds it
+        ones = [one.split()[-1] for one in self.head.split(" or ") if one.split()]
+        found = (p for p in self.left if not p.items for one in ones if p.noun == one)
+        if len(ones) > 1 and self.verb not in SETTERS and (one := next(found, None)):
+            return one  # "a device or entity" + the device
         if is_plural(self.head):  # "move files" + one path
-            moved = self.verb not in ("search", "find", "list") and not self.query
+            moved = self.act.verbs[0] not in ("search", "find", "list") and not self.query
             if not moved or not re.search(r"\b(files|documents|directories|folders)$", self.head):
                 return None
             return next(
@@ -148,7 +168,18 @@ class Placing(Complements):
         """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
         for p in self.left:
             named = p.sense == "name"
-            if p.items or not (is_numbered(p) or is_coded(p) or named) or not p.noun:
+            if p.items or not p.noun:
+                continue
+            if not (is_numbered(p) or is_coded(p) or named):
+                ends = r"(?: number| address| code| id)?"
+                one = rf"\b(?:an?|the) (?:{re.escape(p.noun)}{ends}|{re.escape(p.words)})(?= |$)"
+                found = re.search(one, self.head)
+                whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
+                found = found if kind_named(p.sense).placed and p.kind != "choice" else None
+                if found and p.role != "to" and not whole:
+                    self.head = self.head.replace(found[0], slot_of(p), 1)
+                    self.left.remove(p)
+                    return
                 continue
             noun = re.escape(p.noun.split()[-1])
             found = re.search(rf"\b(?:an?|the|one|another) ({noun})(?: (\w+))?", self.head)
@@ -200,7 +231,11 @@ class Placing(Complements):
             told = re.match(r"(.+?)( (?:belonging|associated|linked|attached|related)\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = f"{noun} {slot_of(p)}{rest}"
-        elif p.values and all(str(v).lower().endswith(bare) for v in p.values):
+        elif self.makes and TITLED.match(p.sense):
+            self.head = f"{self.head} called {slot_of(p)}"
+        elif p.kind == "smart_device" or (
+            p.values and all(str(v).lower().endswith(bare) for v in p.values)
+        ):
             self.head = f"the {slot_of(p)}"  # "the back door"
         elif p.sense in ITSELF or p.kind == "choice":
             self.head = (

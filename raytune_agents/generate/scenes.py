@@ -246,7 +246,16 @@ def _currency(scene: Scene, p: Parameter) -> str:
     pair = scene.rng.sample(banks()["currencies"], 2)
     chosen = next(c for c in pair if c not in scene.money)
     scene.money.append(chosen)
-    return chosen.lower() if any(str(v).islower() for v in p.values) else chosen
+    return chosen
+
+
+def _url(scene: Scene, p: Parameter) -> str:
+    paths = banks()["url_paths"]
+    if re.search(r"photo|image|picture|avatar|logo", p.words):
+        paths = [f"/{name}" for name in banks()["images"]]
+    elif re.search(r"hook|callback", f"{p.words} {scene.context}"):
+        paths = ["/hooks/events", "/api/notify"]
+    return f"https://www.{scene.pick('domains')}{scene.rng.choice(paths)}"
 
 
 GENERATORS = {
@@ -264,13 +273,14 @@ GENERATORS = {
     "month": lambda s, p: (
         f"{s.day(p.role):%Y-%m}" if re.search("YYYY-MM", p.about) else f"{s.day(p.role):%B}"
     ),
-    "year": lambda s, p: s.day(p.role).year - (s.rng.randint(0, 6) if s.past else 0),
-    "country": lambda s, p: s.place(p.role).country,
-    "country_code": lambda s, p: (
-        s.place(p.role).code.lower()
-        if any(str(v).islower() for v in p.values)
-        else s.place(p.role).code
+    "iso_week": lambda s, p: f"{s.day(p.role):%G-W%V}",
+    "year": lambda s, p: (
+        s.rng.randint(1850, 1949)
+        if re.search(r"\b(former|historic|archive|ancient|old)", s.context)
+        else s.day(p.role).year - (s.rng.randint(0, 6) if s.past else 0)
     ),
+    "country": lambda s, p: s.place(p.role).country,
+    "country_code": lambda s, p: s.place(p.role).code,
     "iata": lambda s, p: s.place(p.role).airport,
     "timezone": lambda s, p: s.place(p.role).timezone,
     "state": lambda s, p: s.rng.choice([x.state for x in cities() if x.state]),
@@ -280,7 +290,7 @@ GENERATORS = {
     "username": lambda s, p: re.sub(
         r"[^a-z._]", "", "{0[0]}.{0[1]}".format(s.person(who_of(p))).lower()
     ),
-    "url": lambda s, p: f"https://www.{s.pick('domains')}{s.rng.choice(banks()['url_paths'])}",
+    "url": _url,
     "ip": lambda s, p: f"10.{s.rng.randint(0, 60)}.{s.rng.randint(0, 255)}.{s.rng.randint(2, 250)}",
     "flight": lambda s, p: f"{s.pick('flights')}{s.rng.randint(102, 3989)}",
     "zip": lambda s, p: (

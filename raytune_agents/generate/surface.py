@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.clauses import LAST, field_noun, unit_words
+from raytune_agents.generate.clauses import DATES, LAST, field_noun, unit_words
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments
@@ -130,7 +130,8 @@ def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Rando
             out.append(f"{name.replace('_', ' ')} {shown(inner)}")
             continue
         text, noun = spoken(f, inner, scene, rng), field_noun(f)
-        if address and f.kind in PLAIN and not f.items:
+        alone = len(value) == 1 and f.kind in DATES
+        if alone or (address and f.kind in PLAIN and not f.items):
             out.append(text)
         elif not address and not lead and LEADING.search(f.words) and isinstance(inner, str):
             lead = text

@@ -18,11 +18,13 @@ from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, described_requests, surface
-from raytune_agents.generate.actions import action, mended, phrases, verb_groups
+from raytune_agents.generate.actions import action, mended, phrases
 from raytune_agents.generate.arguments import NONE, spec_values
+from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, finish
@@ -59,21 +61,29 @@ def argument_names(
     params = arguments.parameters_of(tool)
     out = [p.name for p in params if p.required]
     spare = [p for p in params if not p.required]
+    act = action(tool.name, tool.description)
     for p in rng.sample(spare, len(spare)):
         known = habits.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
         often = 0.5 * OPTIONAL_RATE + 0.5 * known.given if known else OPTIONAL_RATE
+        if re.fullmatch(rf"(an?|the) {re.escape(p.words)}", act.head):
+            often = 1.0  # "subscribe a phone number" + an optional one
         if drawable and len(out) < MOST and rng.random() < often:
             out.append(p.name)
-    verb = next(iter(action(tool.name, tool.description).verbs), "")
-    changes = verb_groups().get(verb) == "update"  # what is changed without a change?
-    if changes and all(p.sense in NUMBERED for p in params if p.name in out):
-        usable = [p.name for p in spare if (p.kind or p.examples) and p.sense not in NUMBERED]
+    verb = next(iter(act.verbs), "")
+    changes = verb in (*SETTERS, "edit", "amend")  # what is changed without a change?
+    if changes and all(_locates(p) for p in params if p.name in out):
+        usable = [p.name for p in spare if (p.kind or p.examples) and not _locates(p)]
         out += rng.sample(usable, min(1, len(usable)))
     if not out and spare and not params[0].required and rng.random() < 0.85:
         usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
     return out
+
+
+def _locates(p: Parameter) -> bool:
+    """Whether a value says which thing is meant, not what becomes of it."""
+    return p.sense in (*NUMBERED, "home_room", "repo_owner", "repo_name")
 
 
 # --- words ----------------------------------------------------------------------------------------

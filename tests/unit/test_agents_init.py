@@ -13,6 +13,7 @@ from raytune_agents.agents.signatures import docstring, python_tools
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.generate import POOLS
+from raytune_agents.generate.arguments import parameters_of
 
 PYTHON = '''
 """Tools."""
@@ -221,8 +222,6 @@ def test_swagger_2(tmp_path):
         ("t.json", {"a": 1}, "holds no tools"),
         ("t.json", "{", "neither JSON nor YAML"),
         ("t.json", {"openapi": "3", "paths": {}}, "holds no tools"),
-        ("t.json", [{"name": "f", "parameters": {"properties": {"a": {}}}}],
-         "has no type for 'a'"),
         ("none.json", None, "cannot be read"),
         ("rows.jsonl", '{"messages": []}\n{"messages": []}\n', "holds rows, not tools; write --po"),
         ("rows.parquet", None, "holds rows, not tools; write --positives"),
@@ -235,6 +234,14 @@ def test_files_that_hold_no_tools(tmp_path, name, content, says):
         init_spec(path)
     assert says in str(error.value)
     assert name in str(error.value)
+
+
+def test_a_parameter_without_a_type_is_read_by_its_words(tmp_path):
+    (tool,) = init_spec(write(tmp_path, "t.json", [
+        {"name": "rain", "description": "Get the weather in a city", "parameters": {
+            "properties": {"city": {}, "days": {"default": 3}}}}])).tools  # fmt: skip
+    assert tool.parameters["properties"] == {"city": {}, "days": {"default": 3}}
+    assert {p.name: p.kind for p in parameters_of(tool)} == {"city": "city", "days": "days"}
 
 
 def test_yaml_reads_back_as_the_same_spec(tmp_path):

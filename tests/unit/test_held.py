@@ -14,7 +14,12 @@ from raytune_agents.config import GenerateConfig
 from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.generate.held import held_back, held_counts
-from raytune_agents.generate.no_call import could_serve, no_call_rows_lacking, tool_taken_away
+from raytune_agents.generate.no_call import (
+    ALIKE,
+    no_call_rows_lacking,
+    tool_taken_away,
+    word_overlap,
+)
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.situations import request_values
 
@@ -102,8 +107,8 @@ def test_a_near_miss_stands_in_for_half_of_the_rows() -> None:
 
 def test_not_where_another_tool_might_do_the_same() -> None:
     row = asked("a room for two", FIND, FIND_TOO)
-    assert could_serve(row, FIND_TOO)
-    assert not could_serve(row, RADIO)
+    overlap = word_overlap(row)
+    assert overlap(FIND_TOO) > ALIKE >= overlap(RADIO)
     assert tool_taken_away([row], 1, 1) == []
     strangers = tool_taken_away(
         [asked("a room", FIND), asked("jazz", RADIO, call="play_radio")], 2, 1

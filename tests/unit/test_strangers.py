@@ -108,7 +108,7 @@ def test_a_value_stands_where_the_description_speaks_of_it(specs) -> None:
     assert said(office, "label_email", message_id="msg_1", label="Travel") == (
         "apply the label Travel to email msg_1")  # fmt: skip
     assert said(office, "set_thermostat", room="kitchen", temperature=21) == (
-        "set the temperature in the kitchen to 21 degrees")  # fmt: skip
+        "set the temperature of the kitchen to 21 degrees")  # fmt: skip
     assert said(office, "translate_text", text="Hi", target_language="French") == (
         'translate the text into French: "Hi"')  # fmt: skip
     assert said(specs["hotel"], "room_service", room="L-101", meal="lunch", time="12:15") in (
