@@ -186,7 +186,8 @@ def _union(found: list[JsonSchema]) -> JsonSchema:
 
 
 def with_type(schema: JsonSchema) -> JsonSchema:
-    """The schema with the type that its other words imply; one that says nothing may be any."""
+    """The schema with the type that its other words or its default imply; one that says nothing may
+    be any."""
     if not isinstance(schema, dict) or {"type", "enum", "const", "anyOf"} & schema.keys():
         return schema if isinstance(schema, dict) else {"type": ANY_TYPE}
     words = {
@@ -195,7 +196,9 @@ def with_type(schema: JsonSchema) -> JsonSchema:
         "string": ("format", "pattern", "minLength", "maxLength"),
         "number": ("minimum", "maximum", "multipleOf"),
     }
-    implied = next((t for t, keys in words.items() if any(k in schema for k in keys)), None)
+    shown = type(schema.get("default", schema.get("example")))
+    implied = {bool: "boolean", int: "integer", float: "number"}.get(shown)
+    implied = next((t for t, keys in words.items() if any(k in schema for k in keys)), implied)
     return {"type": implied or ANY_TYPE, **schema}
 
 

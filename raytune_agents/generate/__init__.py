@@ -22,7 +22,7 @@ from raytune_agents.generate import (
 )
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
-Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
+Pool = tasks.Pool
 
 
 def _catalogue(spec: AgentSpec) -> list[ToolSpec]:

@@ -178,6 +178,12 @@ def _distinct(names: Sequence[str], make: Callable[[str], str]) -> Names | None:
     return None
 
 
+def _augmented(row: Trajectory, pool: str, **changes: Any) -> Trajectory:
+    """The row changed, in `synthetic.POOL`."""
+    changes = {"outcome": row.outcome} | changes
+    return derive(row, pool=f"synthetic.{pool}", step="generate.augment", **changes)
+
+
 def _renamed(
     row: Trajectory,
     pool: str,
@@ -201,16 +207,8 @@ def _renamed(
         return None
     if (back.messages, back.tools, back.gold) != (row.messages, row.tools, row.gold):
         return None
-    return derive(
-        row,
-        messages=made.messages,
-        tools=made.tools,
-        gold=made.gold,
-        pool=pool,
-        meta=kept,
-        step="generate.augment",
-        outcome=row.outcome,
-    )
+    changes = {"messages": made.messages, "tools": made.tools, "gold": made.gold, "meta": kept}
+    return _augmented(row, pool, **changes)
 
 
 def descriptions_differ(row: Trajectory) -> bool:
@@ -237,7 +235,7 @@ def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
         return None
     return _renamed(
         row,
-        "synthetic.masked",
+        "masked",
         lambda _: _random_name(rng, 5, 15),
         lambda _: _random_name(rng, 4, 10),
         _silent_defaults(row, rng),
@@ -248,7 +246,7 @@ def hammer(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """Masked with Hammer's probability, else as it is."""
     if rng.random() < MASKED:
         return mask(row, rng)
-    return derive(row, pool="synthetic.masked", step="generate.augment", outcome=row.outcome)
+    return _augmented(row, "masked")
 
 
 def unmask(row: Trajectory) -> Trajectory:
@@ -293,15 +291,13 @@ def noise(row: Trajectory, rng: random.Random, level: str = "") -> Trajectory | 
         mixed = dict(zip(names, rng.sample(names, len(names))))
         orders = [list(t.schema.get("properties", {})) for t in row.tools]
         swaps = iter([n for order in orders for n in rng.sample(order, len(order))])
-        return _renamed(
-            row, "synthetic.noisy", lambda n: mixed[n], lambda _: next(swaps), {}, noise=level
-        )
+        return _renamed(row, "noisy", lambda n: mixed[n], lambda _: next(swaps), {}, noise=level)
     make = {
         "slight": lambda n: _slight(n, rng),
         "medium": medium,
         "union": lambda n: rng.choice([_slight(n, rng), medium(n), n]),
     }[level]
-    return _renamed(row, "synthetic.noisy", make, make, {}, noise=level)
+    return _renamed(row, "noisy", make, make, {}, noise=level)
 
 
 # --- order and candidates -------------------------------------------------------------------------
@@ -314,13 +310,7 @@ def shuffle(row: Trajectory, rng: random.Random) -> Trajectory | None:
     order = list(row.tools)
     while tuple(order) == row.tools:
         rng.shuffle(order)
-    return derive(
-        row,
-        tools=tuple(order),
-        pool="synthetic.shuffled",
-        step="generate.augment",
-        outcome=row.outcome,
-    )
+    return _augmented(row, "shuffled", tools=tuple(order))
 
 
 def reorder(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -341,13 +331,7 @@ def reorder(row: Trajectory, rng: random.Random) -> Trajectory | None:
         )
     except Unusual:
         return None
-    return derive(
-        row,
-        messages=messages,
-        pool="synthetic.reordered",
-        step="generate.augment",
-        outcome=row.outcome,
-    )
+    return _augmented(row, "reordered", messages=messages)
 
 
 def distract(
@@ -360,13 +344,7 @@ def distract(
         return None
     tools = [*row.tools, *rng.sample(others, min(count, len(others)))]
     rng.shuffle(tools)
-    return derive(
-        row,
-        tools=tuple(tools),
-        pool="synthetic.distracted",
-        step="generate.augment",
-        outcome=row.outcome,
-    )
+    return _augmented(row, "distracted", tools=tuple(tools))
 
 
 def irrelevant(
@@ -390,13 +368,6 @@ def irrelevant(
     if len(left) <= NAMED:
         answer += f" I have {listed([t.name for t in left])}."
     meta = {k: v for k, v in row.meta.items() if k != "mask"} | {"refuse": "irrelevant"}
-    return derive(
-        row,
-        messages=(*row.prompt, Message("assistant", answer)),
-        tools=tuple(left),
-        gold="[]",
-        pool="synthetic.irrelevant",
-        step="generate.augment",
-        outcome=1.0,
-        meta=meta,
-    )
+    messages = (*row.prompt, Message("assistant", answer))
+    changes = {"messages": messages, "tools": tuple(left), "gold": "[]", "meta": meta}
+    return _augmented(row, "irrelevant", outcome=1.0, **changes)

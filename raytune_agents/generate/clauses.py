@@ -12,21 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.actions import PREPOSITIONS, base_verb, is_plural, with_article
+from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
 
-LAST = (  # kinds of texts, which end a sentence
-    "message",
-    "note",
-    "reason",
-    "translate_text",
-    "problem",
-    "sql",
-    "jql",
-    "command",
-    "commit_message",
-    "description",
+LAST = re.split(  # kinds of texts, which end a sentence
+    " ",
+    "message note reason translate_text problem sql jql command commit_message description code",
 )
 
 
@@ -63,7 +56,7 @@ def _flag(p: Parameter, value: bool) -> str:
         p.words,
     ):
         return f"({negated}{words})"
-    return f"with {words}" if value else f"without {words}"
+    return f"({words}: {'yes' if value else 'no'})"
 
 
 DOCUMENTS = re.compile(
@@ -72,44 +65,27 @@ DOCUMENTS = re.compile(
     r"regulations?|questions?|verses|headlines?|research|results?|contracts?|cases?)$",
     re.I,
 )
-SETTERS = (
-    "set",
-    "update",
-    "change",
-    "move",
-    "reschedule",
-    "scale",
-    "switch",
-    "raise",
-    "lower",
-    "increase",
-    "decrease",
-    "postpone",
-    "rename",
-    "modify",
-    "resize",
+SETTERS = re.split(
+    " ",
+    "set update change move reschedule scale switch raise lower increase decrease postpone rename "
+    "modify resize",
 )
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
 PLACES = "repo repo_name branch namespace folder project environment database channel".split()  # noqa: SIM905
 DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
-TOWARDS = {
-    "share": "with",
-    "send": "to",
-    "forward": "to",
-    "assign": "to",
-    "email": "to",
-    "transfer": "to",
-    "submit": "to",
-    "deliver": "to",
-    "ship": "to",
-    "mail": "to",
-    "draft": "to",
-    "give": "to",
-    "write": "to",
-    "pay": "to",
-    "refund": "to",
-}
+TOWARDS = {"share": "with"} | dict.fromkeys(
+    re.split(
+        " ",
+        "send forward assign email transfer submit deliver ship mail draft give write pay refund",
+    ),
+    "to",
+)
+WRITTEN = re.compile(
+    r"\b(e-?mail|message|comment|repl|post|note|sms|text|announce|tweet|letter|remind|notif|thread|"
+    r"channel|chat|send|write|tell|say)",
+    re.I,
+)
 WHO = ("email", "person", "username", "phone")
 
 
@@ -150,6 +126,8 @@ def clause_of(
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
     options = _options(p, value, sense, head) or ("",)
+    if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
+        options = ('with the {noun} "{x}"',)
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
     if "{unit}" in text and not p.unit and "{noun}" not in text:
@@ -346,14 +324,14 @@ def unit_words(p: Parameter) -> str:
     if p.items is not None or not _sense(p).range:
         return ""
     unit = UNIT_WORDS.get(p.unit, p.unit) or ("degrees" if p.sense == "temperature" else "")
-    return "" if unit in p.words.split() else unit  # "weekly hours"
+    return "" if unit in field_noun(p).split() else unit  # "weekly hours"
 
 
 def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: random.Random) -> str:
     """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
     quantity: 3)"; of what is changed "and set the bin to A-1"."""
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
-    slots |= {p.name: quoted(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
+    slots |= {p.name: in_quotes(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
     article = rng.choice(("the ", "")) if len(params) < 3 else ""
     if verb in GENERAL_SETTERS:
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
@@ -362,7 +340,7 @@ def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: ran
     return f"with {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
 
 
-def quoted(p: Parameter, text: str) -> str:
+def in_quotes(p: Parameter, text: str) -> str:
     """A text in quotation marks where it is no value beside others, but somebody's words."""
     return f'"{text}"' if p.sense in QUOTED and p.kind != "choice" else text
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, is_plural, verb_groups
+from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, verb_groups
 from raytune_agents.generate.clauses import CONTAINER, SETTERS, unit_words
+from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
@@ -25,6 +26,9 @@ from raytune_agents.generate.nouns import (
 )
 
 ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
+
+
+INDEFINITE = r"(a|an|one|another|some|two \w|its?|them|id|any|someone|the (next|last|past))\b"
 
 
 class Complements:
@@ -50,12 +54,7 @@ class Complements:
 
     def part(self, preposition: str, phrase: str) -> str:
         """A complement of the object with its value, "" where it goes without."""
-        indefinite = bool(
-            re.match(
-                r"(a|an|one|another|some|two \w|it|its|them|id|any|someone|the (next|last|past))\b",
-                phrase,
-            )
-        )
+        indefinite = re.match(INDEFINITE, phrase) is not None
         pair = re.split(r" and (?=an? )", phrase)
         # "with a candidate and a panel"
         if len(pair) == 2 and preposition != "between" and re.match(r"an? ", phrase):
@@ -74,6 +73,8 @@ class Complements:
             return ""  # "a car of some class" is "a compact car"
         phrase = self.owned(phrase)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
+            if any(mentions(owner[2], p) for p in self.left):
+                return ""  # "from the animal's weight" + the weight
             p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
             if p is not None:
                 noun = f"{owner[1]} " if is_numbered(p) else ""
@@ -97,6 +98,7 @@ class Complements:
         if p is not None:
             if p.sense in ("date", "datetime") and preposition == "at":
                 preposition = "on"  # "at a time" is "on 5 May at 11:30"
+            preposition = "for" if preposition == "per" else preposition
             return f"{preposition} {self.named(p, phrase)}"
         sizes = [p for p in self.left if kind_named(p.sense).range and mentions(phrase, p)]
         if indefinite and sizes and not sizes[0].items and not is_plural(phrase):

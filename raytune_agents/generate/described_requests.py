@@ -16,18 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
-from raytune_agents.generate.actions import (
-    PREPOSITIONS,
-    Action,
-    action,
-    base_verb,
-    is_plural,
-    mended,
-    phrases,
-    verb_groups,
-    verb_words,
-    with_article,
-)
+from raytune_agents.generate.actions import Action, action, base_verb, verb_groups, verb_words
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import (
     DOCUMENTS,
@@ -39,6 +28,7 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.descriptions import is_english
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, mended, phrases, with_article
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.nouns import NUMBERED, slot_of
 from raytune_agents.generate.placing import Placing
@@ -225,6 +215,8 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         return (f"{verb} {body}", "") if form != "question" else (body, body)
     definite = group in ("show", "compute", "delete", "update", "check") or not act.sure
     definite = definite or verb in SETTERS
+    made = group in ("create", "add", "generate", "book", "start")
+    definite |= re.match(r"[\w' -]+? of ", body) is not None and not made
     definite = definite and not re.match(
         r"(general |detailed )?(information|info|details|data)\b", body
     )

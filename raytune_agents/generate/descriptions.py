@@ -222,7 +222,8 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     found = _EXAMPLES.search(text)
     if found:
         items = _listed(found[1])
-        sure = bool(_QUOTED.search(found[1])) or all(len(i.split()) <= 3 for i in items)
+        short = all(len(i.split()) <= 3 or i[:1].isupper() for i in items)
+        sure = bool(_QUOTED.search(found[1])) or short
         return (items, False) if sure else ([], False)
     text = " ".join(s for s in re.split(r"(?<=[.;])\s|\n", text) if not _CONDITION.search(s))
     if found := _LIKE.search(text):
@@ -278,16 +279,6 @@ def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> JsonSchem
     for part in schema.get("allOf") or ():
         schema = flattened(part, root, depth + 1) | dict(schema)
     return schema
-
-
-def typed(schema: JsonSchema) -> JsonSchema:
-    """The schema with the type of its parts or of its example, where it says none."""
-    if {"type", "enum", "const", "anyOf", "oneOf"} & set(schema):
-        return schema
-    shown = type(schema.get("default", schema.get("example")))
-    scalar = {bool: "boolean", int: "integer", float: "number"}.get(shown, "string")
-    parts = {"properties": "object", "items": "array"}
-    return schema | {"type": next((t for key, t in parts.items() if key in schema), scalar)}
 
 
 def json_type(schema: Mapping[str, Any]) -> str:

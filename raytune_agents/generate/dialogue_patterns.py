@@ -9,94 +9,33 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
-from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import field_noun, quoted, request_noun
-from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.clauses import field_noun, in_quotes, request_noun
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.grammar import is_plural, phrases
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
     composed,
+    make_row,
     ordered_call,
     phrase,
     pick_tool,
+    row_pool,
     sample_arguments,
     sample_call,
     styled,
 )
-from raytune_agents.records import Arguments, Message, ToolSpec, Trajectory, finish
+from raytune_agents.records import Arguments, Message, Trajectory
 
-# --- shared ---------------------------------------------------------------------------------------
-
-
-def make_row(
-    spec: AgentSpec,
-    pool: str,
-    index: int,
-    seed: int,
-    messages: list[Message],
-    tools: tuple[ToolSpec, ...],
-    gold: str = "",
-    **meta: Any,
-) -> Trajectory:
-    return finish(
-        Trajectory(
-            messages=tuple(messages),
-            tools=tools,
-            outcome=1.0,
-            seed=seed,
-            gold=gold,
-            source=f"agent/{spec.name}",
-            source_id=f"{spec.name}-{pool}-{seed}-{index}",
-            pool=f"synthetic.{pool}",
-            split="train",
-            step=f"generate.{pool}",
-            meta={"wording": "template"} | meta,
-        )
-    )
-
-
-def distinct(make, n: int, tries: int = 20) -> list[Trajectory]:
-    """`n` rows `make(index, attempt)` with different requests; fewer where they run out. A try
-    without a known value is one that gave no row."""
-    out: list[Trajectory] = []
-    seen: set[tuple[str, ...]] = set()
-    for index in range(n):
-        for attempt in range(tries):
-            try:
-                row = make(index, attempt)
-            except NoValue:
-                continue
-            requests = tuple(m.content for m in row.messages if m.role == "user") if row else ()
-            if row is not None and requests not in seen:
-                seen.add(requests)
-                out.append(row)
-                break
-    return out
-
+DIALOGUE: dict[str, list[str]] = phrases()["dialogue"]
 
 # --- several calls --------------------------------------------------------------------------------
-
-JOINS = [
-    "{0}. Also, {1}.",
-    "First {0}, then {1}.",
-    "{0} and then {1}.",
-    "Please {0}, and {1}.",
-    "Two things: {0}; {1}.",
-    "{0}. After that, {1}.",
-]
-JOINS3 = [
-    "{0}. Then {1}. Finally, {2}.",
-    "Three things: {0}; {1}; {2}.",
-    "Please {0}, {1}, and {2}.",
-]
 
 
 def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
@@ -113,7 +52,7 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     if any(t.call.arguments == "{}" for t in made) and len({t.call.name for t in made}) < count:
         return None  # "list them, and list them"
     orders = [t.order for t in made]
-    joins = JOINS if count == 2 else JOINS3
+    joins = DIALOGUE["join_two" if count == 2 else "join_three"]
     if any(re.search(r"[.;:\n]", order) for order in orders):  # an order of several sentences
         joins = [joins[0]]
     text = rng.choice(joins).format(*orders)
@@ -128,31 +67,10 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     )
 
 
-def parallel_calls(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows with several independent calls."""
-    return distinct(lambda i, a: parallel_row(spec, i, seed, a), n)
+parallel_calls = row_pool(parallel_row)
 
 
 # --- a question back ------------------------------------------------------------------------------
-
-QUESTIONS = [
-    "Which {words} do you mean?",
-    "Could you tell me the {words}?",
-    "I need one more detail: the {words}.",
-    "Before I go on, please give me the {words}.",
-    "What should the {words} be?",
-]
-HOW_MANY = ["How many {words}?", "How many {words} should it be?", "For how many {words}?"]
-CHOICES = ["Which {words} would you like: {choices}?", "Please choose the {words}: {choices}."]
-ANSWERS = [
-    "{value}",
-    "It is {value}.",
-    "{value}, please.",
-    "Sorry, {value}.",
-    "Oh right, {value}.",
-    "Let's say {value}.",
-    "{value} please",
-]
 
 
 def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
@@ -161,10 +79,10 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     enum = [v.replace("_", " ") for v in enum]
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
     param = next(p for p in parameters_of(tool) if p.name == arg)
-    sized = kind_named(param.sense).range and param.items is None
-    template = rng.choice(CHOICES if enum else QUESTIONS[1:] if sized else QUESTIONS)
+    sized = bool(kind_named(param.sense).range) and param.items is None  # no "which"
+    template = rng.choice(DIALOGUE["choices"] if enum else DIALOGUE["questions"][sized:])
     if param.sense in COUNTS and not enum and is_plural(param.noun):
-        return rng.choice(HOW_MANY).format(words=param.noun)
+        return rng.choice(DIALOGUE["how_many"]).format(words=param.noun)
     return template.format(words=request_noun(param), choices=choices)
 
 
@@ -182,7 +100,7 @@ def _incomplete(
     wish = composed(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
     params = {p.name: p for p in parameters_of(tool)}
     answers = {k: spoken(params[k], args[k], scene, rng) for k in later}
-    return wish, args, {k: quoted(params[k], text) for k, text in answers.items()}
+    return wish, args, {k: in_quotes(params[k], text) for k, text in answers.items()}
 
 
 def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
@@ -224,7 +142,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
 def answer_of(text: str, rng: random.Random) -> str:
     """What a user answers; a sentence or a list stands alone."""
     alone = re.search(r"[.!?;,]", text) or len(text.split()) > 5
-    return text if alone else rng.choice(ANSWERS).format(value=text)
+    return text if alone else rng.choice(DIALOGUE["answers"]).format(value=text)
 
 
 def askable(tool: ToolConfig) -> list[str]:
@@ -234,9 +152,7 @@ def askable(tool: ToolConfig) -> list[str]:
     return [r for r in required if properties[r].get("type") not in ("boolean", "object")]
 
 
-def followup(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows with a missing value; even ones end on the question, odd ones on the call."""
-    return distinct(lambda i, a: followup_row(spec, i, seed, a), n)
+followup = row_pool(followup_row)
 
 
 def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
@@ -268,25 +184,10 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
     )
 
 
-def gradual(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows in which the user tells two values only when asked."""
-    return distinct(lambda i, a: gradual_row(spec, i, seed, a), n)
+gradual = row_pool(gradual_row)
 
 
 # --- a change of mind -----------------------------------------------------------------------------
-
-CHANGES = [
-    "Wait, make the {words} {value} instead.",
-    "Actually, {value} as the {words}.",
-    "Sorry, I meant {value} for the {words}.",
-    "No, change the {words} to {value}, please.",
-    "Hold on, the {words} should be {value}.",
-]
-READY = [
-    "Before I do that: is everything as you want it?",
-    "I have all I need. Shall I go ahead?",
-    "Shall I do it like this?",
-]
 
 
 def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
@@ -310,11 +211,11 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     new, scene = arguments.sample(tool, {param.name}, rng, spec_values(tool, rng, known))
     if new[param.name] == args[param.name]:
         return None
-    value = quoted(param, spoken(param, new[param.name], scene, rng))
-    text = rng.choice(CHANGES).format(words=field_noun(param), value=value)
+    value = in_quotes(param, spoken(param, new[param.name], scene, rng))
+    text = rng.choice(DIALOGUE["changes"]).format(words=field_noun(param), value=value)
     messages = [
         Message("user", styled(made.wish, rng, made.wish.anchors.values(), spec.habits.styles)[1]),
-        Message("assistant", rng.choice(READY)),
+        Message("assistant", rng.choice(DIALOGUE["ready"])),
         Message("user", text),
         Message("assistant", tool_calls=(ordered_call(tool, args | new),)),
     ]
@@ -333,6 +234,4 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     )
 
 
-def corrections(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows in which the user changes one value before the call."""
-    return distinct(lambda i, a: corrected_row(spec, i, seed, a), n)
+corrections = row_pool(corrected_row)

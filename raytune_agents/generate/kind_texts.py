@@ -37,25 +37,11 @@ def entity_kind(context: str) -> str:
     return ""
 
 
-CODES = (
-    "id",
-    "room_number",
-    "tracking",
-    "plate",
-    "flight",
-    "coupon",
-    "vin",
-    "commit",
-    "version",
-    "zip",
-    "barcode",
-    "iban",
-    "isbn",
-    "card",
-    "service",
-    "host",
-    "product",
-)  # whose form shows
+CODES = re.split(  # kinds whose form shows
+    " ",
+    "id room_number tracking plate flight coupon vin commit version zip barcode iban isbn card "
+    "service host product",
+)
 
 
 def text_of(scene: Scene, p: Parameter) -> Any:

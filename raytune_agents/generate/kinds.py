@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.agents.inlining import with_type
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
@@ -110,7 +111,7 @@ def parameter(
     """What is known of one parameter; `context` is the tool's name and description as text,
     `outer` the description of the array that it is an item of."""
     root = root if root is not None else {}
-    detail = descriptions.typed(descriptions.flattened(schema, root))
+    detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or detail.get("title") or outer or "")
     words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
     values, closed = descriptions.examples_of(detail, about)

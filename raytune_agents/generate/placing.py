@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import re
 
-from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.complements import ARTICLE, Complements
+from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
@@ -166,11 +166,11 @@ class Placing(Complements):
 
     def inside(self) -> None:
         """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
-        for p in self.left:
-            named = p.sense == "name"
+        for p in list(self.left):
+            named, which = p.sense == "name", p.sense == "amount" and not p.unit
             if p.items or not p.noun:
                 continue
-            if not (is_numbered(p) or is_coded(p) or named):
+            if not (is_numbered(p) or is_coded(p) or named or which):
                 ends = r"(?: number| address| code| id)?"
                 one = rf"\b(?:an?|the) (?:{re.escape(p.noun)}{ends}|{re.escape(p.words)})(?= |$)"
                 found = re.search(one, self.head)
@@ -179,12 +179,11 @@ class Placing(Complements):
                 if found and p.role != "to" and not whole:
                     self.head = self.head.replace(found[0], slot_of(p), 1)
                     self.left.remove(p)
-                    return
                 continue
             noun = re.escape(p.noun.split()[-1])
             found = re.search(rf"\b(?:an?|the|one|another) ({noun})(?: (\w+))?", self.head)
             after = found[2] or "" if found else ""
-            clause = re.match(CLAUSE, self.head)
+            clause = re.match(rf"{CLAUSE}|that ", self.head)
             if not found or (is_plural(after) and not clause):
                 continue
             compound = after and found.end() == len(self.head) and not clause
@@ -193,7 +192,6 @@ class Placing(Complements):
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
             self.left.remove(p)
-            return
         ids = [p for p in self.left if is_numbered(p) and not p.items]
         one = re.match(rf"{CLAUSE}.*?\b(an?|one) (?P<noun>\w+)(?= \w+s\b| has\b)", self.head)
         if one and len(ids) == 1 and not any(mentions(one["noun"], p) for p in self.present):
@@ -243,8 +241,6 @@ class Placing(Complements):
                 if " " not in bare or p.sense in ITSELF
                 else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
             )
-        elif self.makes:
-            self.head = f"{self.head} called {slot_of(p)}"
         elif p.sense == "version":
             self.head = f"version {slot_of(p)}"
         else:

@@ -18,19 +18,20 @@ from raytune_agents import agents
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
-from raytune_agents.generate import actions
+from raytune_agents.generate import actions, grammar
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.dialogue_patterns import distinct, make_row
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.kind_table import bank_of, banks
 from raytune_agents.generate.tasks import (
     as_order,
     composed,
+    make_row,
     phrase,
     pick_tool,
+    row_pool,
     sample_arguments,
     sample_call,
     styled,
@@ -48,21 +49,9 @@ CELLS = (
     "unsupported_action",
     "out_of_scope",
 )
-ABOUT = [
-    "Can you {what}?",
-    "Is it possible to {what} with you?",
-    "What do you need to {what}?",
-    "How does it work when I want to {what}?",
-    "What would I have to tell you to {what}?",
-    "Quick question before we start: are you able to {what}?",
-]
 
 
 NAMED = 6  # tools that a refusal can name without being a list
-NO_TOOLS = [
-    "I have no tools here, so I cannot do that for you. I can explain how you could do it.",
-    "That needs a tool and none is available to me. I can tell you the steps, if you like.",
-]
 
 
 @cache
@@ -79,8 +68,8 @@ def _deed(tool: ToolConfig) -> str:
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)
     group = actions.verb_groups().get(act.verbs[0], "")
-    say = actions.phrases()["groups"][group]["say"][0] if group else act.verbs[0]
-    return actions.mended(" ".join([say, actions.with_article(act.head, False), *parts]))
+    say = grammar.phrases()["groups"][group]["say"][0] if group else act.verbs[0]
+    return grammar.mended(" ".join([say, grammar.with_article(act.head, False), *parts]))
 
 
 def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
@@ -126,7 +115,7 @@ def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
         raise NoValue(f"{tool.name}: no words for it")
     needed = [request_noun(p) for p in parameters_of(tool) if p.required]
     needs = f"I need the {listed(needed)} for that." if needed else "I need nothing else for that."
-    question = rng.choice(ABOUT).format(what=what)
+    question = rng.choice(grammar.phrases()["dialogue"]["about"]).format(what=what)
     if question.startswith(("What", "How")):
         return question, f"{needs} Tell me when I should do it."
     answer = rng.choice(["Yes. {needs} Tell me when I should do it.", "Yes, I can. {needs}"])
@@ -200,7 +189,7 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
         text, answer = _about(spec, rng)
     elif cell == "tool_none":
         text = styled(sample_call(rng.choice(spec.tools), rng).wish, rng)[1]
-        answer = rng.choice(NO_TOOLS)
+        answer = rng.choice(grammar.phrases()["dialogue"]["no_tools"])
     else:
         refusal = _refusal(spec, cell, near, tools, rng)
         if refusal is None:
@@ -211,6 +200,4 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
     return make_row(spec, "notool", index, seed, messages, tools, gold="[]", anchors={}, **meta)
 
 
-def notool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows over the cells in turn; fewer once the ordinary questions run out."""
-    return distinct(lambda i, a: notool_row(spec, i, seed, a), n)
+notool = row_pool(notool_row)  # the cells in turn

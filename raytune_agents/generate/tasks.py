@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,17 @@ from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, described_requests, surface
-from raytune_agents.generate.actions import action, mended, phrases
+from raytune_agents.generate.actions import action
 from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.grammar import mended, phrases
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, finish
+from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES = tuple(phrases()["shapes"]["order"])
@@ -210,6 +211,59 @@ def styled(
 # --- rows -----------------------------------------------------------------------------------------
 
 
+Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
+TRIES = 20  # draws for one row, until its requests are new
+
+
+def make_row(
+    spec: AgentSpec,
+    pool: str,
+    index: int,
+    seed: int,
+    messages: Sequence[Message],
+    tools: tuple[ToolSpec, ...],
+    gold: str = "",
+    **meta: Any,
+) -> Trajectory:
+    """A good row of `synthetic.POOL`, number `index` of the agent."""
+    return finish(
+        Trajectory(
+            messages=tuple(messages),
+            tools=tools,
+            outcome=1.0,
+            seed=seed,
+            gold=gold,
+            source=f"agent/{spec.name}",
+            source_id=f"{spec.name}-{pool}-{seed}-{index}",
+            pool=f"synthetic.{pool}",
+            split="train",
+            step=f"generate.{pool}",
+            meta={"wording": "template"} | meta,
+        )
+    )
+
+
+def row_pool(make: Callable[[AgentSpec, int, int, int], Trajectory | None]) -> Pool:
+    """The pool of `make(spec, index, seed, attempt)`: at most n rows with different requests, of
+    which a longer list starts with the shorter. A try without a known value gives no row."""
+
+    def pool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+        out: dict[tuple[str, ...], Trajectory] = {}
+        for index in range(n):
+            for attempt in range(TRIES):
+                try:
+                    row = make(spec, index, seed, attempt)
+                except NoValue:
+                    continue
+                requests = tuple(m.content for m in row.messages if m.role == "user") if row else ()
+                if row is not None and requests not in out:
+                    out[requests] = row
+                    break
+        return list(out.values())
+
+    return pool
+
+
 def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolConfig:
     """One of the agent's tools, by its habits."""
     weights = mixed([t.name for t in spec.tools], spec.habits.tools)
@@ -236,49 +290,17 @@ def ordered_call(tool: ToolConfig, args: Mapping[str, Any]) -> ToolCall:
     return ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False))
 
 
-def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
-    """The positive row number `index`, None where no value or no word is known; the same numbers
-    give the same row."""
+def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:
+    """The positive row number `index`, by the spec's habits; the same numbers give the same row.
+    Raises NoValue where no value or no word is known."""
     rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
-    try:
-        made = sample_call(pick_tool(spec, rng), rng, spec.habits)
-    except NoValue:
-        return None
+    made = sample_call(pick_tool(spec, rng), rng, spec.habits)
     anchors = made.wish.anchors
     style, text = styled(made.wish, rng, anchors.values(), spec.habits.styles)
+    answer = Message("assistant", tool_calls=(made.call,))
+    tools = shown_tools(spec, rng, {made.call.name})
     meta = {"wording": made.source, "style": style, "anchors": anchors}
-    messages = (Message("user", text), Message("assistant", tool_calls=(made.call,)))
-    return finish(
-        Trajectory(
-            messages=messages,
-            tools=shown_tools(spec, rng, {made.call.name}),
-            outcome=1.0,
-            seed=seed,
-            source=f"agent/{spec.name}",
-            source_id=f"{spec.name}-tflan-{seed}-{index}",
-            pool="synthetic.tflan",
-            split="train",
-            step="generate.tflan",
-            meta=meta,
-        )
-    )
+    return make_row(spec, "tflan", index, seed, [Message("user", text), answer], tools, **meta)
 
 
-def _attempts(spec: AgentSpec, index: int, seed: int) -> Iterator[Trajectory]:
-    tries = (task(spec, index, seed, a) for a in range(20))
-    return (row for row in tries if row is not None)
-
-
-def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` positives with known calls, distinct requests; a longer list starts with the shorter.
-
-    Tools, arguments and styles follow the spec's habits.
-    """
-    out: list[Trajectory] = []
-    seen: set[str] = set()
-    for index in range(n):
-        row = next((r for r in _attempts(spec, index, seed) if r.query not in seen), None)
-        if row is not None:  # a spec with few values can run out of new requests
-            seen.add(row.query)
-            out.append(row)
-    return out
+tasks = row_pool(task)

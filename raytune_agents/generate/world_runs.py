@@ -24,6 +24,7 @@ from raytune_agents.agents.worlds import Episode, completed, task_in, world_code
 from raytune_agents.agents.worlds.process import WorldDown, class_of, made_tasks
 from raytune_agents.config import ConfigError
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.tasks import make_row
 from raytune_agents.records import JsonObject, Message, Trajectory, content_hash, finish
 
 log = logging.getLogger(__name__)
@@ -104,23 +105,10 @@ def _row(
         meta["anchors_by_turn"] = {str(i): ask.anchors for i, ask in zip(users, run.requests)}
     if run.episode.code.shipped:
         task = task | {"state": run.episode.digest}
-    meta |= {"wording": "template", "anchors": run.requests[-1].anchors}
+    meta |= {"anchors": run.requests[-1].anchors}
     meta |= replace(task_in(spec, task), facts=answer.facts).meta
-    return finish(
-        Trajectory(
-            messages=tuple(run.messages),
-            tools=shown_tools(spec, run.rng),
-            outcome=1.0,
-            gold="[]",
-            source=f"agent/{spec.name}",
-            source_id=f"{spec.name}-{pool}-{seed}-{index}",
-            pool=f"synthetic.{pool}",
-            split="train",
-            step=f"generate.{pool}",
-            seed=seed,
-            meta=meta,
-        )
-    )
+    tools = shown_tools(spec, run.rng)
+    return make_row(spec, pool, index, seed, run.messages, tools, "[]", **meta)
 
 
 def _conversation(

@@ -12,7 +12,7 @@ import strangers
 from raytune_agents.agents import AgentSpec, parse_spec
 from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
-from raytune_agents.generate import POOLS, actions, described_requests, known, realism
+from raytune_agents.generate import POOLS, actions, described_requests, grammar, known, realism
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -90,11 +90,11 @@ def test_what_a_tool_does_in_words(name, about, verbs, head, parts) -> None:
 
 
 def test_grammar_is_mended() -> None:
-    assert actions.mended("send a email to 1 guests") == "send an email to 1 guest"
-    assert actions.mended("an hour for an file") == "an hour for a file"
-    assert actions.with_article("free room", False) == "a free room"
-    assert actions.with_article("weather", False) == "weather"
-    assert actions.with_article("it", False) == "it"
+    assert grammar.mended("send a email to 1 guests") == "send an email to 1 guest"
+    assert grammar.mended("an hour for an file") == "an hour for a file"
+    assert grammar.with_article("free room", False) == "a free room"
+    assert grammar.with_article("weather", False) == "weather"
+    assert grammar.with_article("it", False) == "it"
 
 
 def said(spec: AgentSpec, tool: str, **args) -> str:
