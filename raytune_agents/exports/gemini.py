@@ -14,9 +14,9 @@ from typing import Any
 
 from raytune_agents.exports.openai import (
     distinct_tools,
+    linked,
     object_arguments,
     schema_of_tool,
-    with_results,
 )
 from raytune_agents.records import (
     JsonObject,
@@ -60,7 +60,7 @@ def schema(node: Any) -> JsonSchema:
 
 
 def _parts(m: Message) -> list[JsonObject]:
-    if m.role == "tool":
+    if m.role == "tool":  # without an id: it stands in the order of its call, and bears its name
         try:
             value = json.loads(m.content)
         except ValueError:
@@ -77,7 +77,7 @@ def _parts(m: Message) -> list[JsonObject]:
 
 
 def write(row: Trajectory) -> JsonObject:
-    messages = with_results(row.messages)
+    messages = linked(row.messages, complete=True)
     if row.target is None:
         raise RecordError("no assistant turn at the end")
     if any(m.role == "assistant" and not m.trained for m in messages):
@@ -99,20 +99,12 @@ def write(row: Trajectory) -> JsonObject:
     return out
 
 
-def _contents(messages: tuple[Message, ...]) -> list[JsonObject]:
+def _contents(messages: list[Message]) -> list[JsonObject]:
     contents: list[JsonObject] = []
-    open_calls: list[str] = []
     before = ""
     for m in messages:
         if m.role == "system":
             raise RecordError("a system turn after the first")
-        if m.role == "tool":
-            if not open_calls:
-                raise RecordError("an observation that follows no call")
-            # Gemini has no ids of calls: results stand in the order of their calls and bear their
-            # names.
-            m = Message("tool", m.content, name=open_calls.pop(0))
-        open_calls = [c.name for c in m.tool_calls] or open_calls
         side = "model" if m.role == "assistant" else "user"
         if m.role == before or (contents and contents[-1]["role"] == side):
             contents[-1]["parts"] += _parts(m)

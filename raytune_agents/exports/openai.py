@@ -43,50 +43,34 @@ def renamed(row: Trajectory) -> dict[str, str]:
     return out
 
 
-def linked(messages: tuple[Message, ...]) -> list[Message]:
-    """The turns with an id on every call and on every observation, linked in order where it had
-    none.
+def linked(messages: tuple[Message, ...], complete: bool = False) -> list[Message]:
+    """The turns with an id on every call and on every observation, which stand in the order of
+    their calls. `complete`: with an empty observation for every call that has none before the next
+    turn, as providers want it; the calls of the last turn need none.
 
     Raises RecordError for an observation that follows no call.
     """
     out: list[Message] = []
-    waiting: list[str] = []
-    made = 0
-    for m in messages:
-        if m.tool_calls:
-            waiting, calls = [], []
-            for call in m.tool_calls:
-                made += 1
-                calls.append(call if call.id else replace(call, id=f"call_{made}"))
-                waiting.append(calls[-1].id)
-            m = replace(m, tool_calls=tuple(calls))
-        elif m.role == "tool":
-            if not waiting:
-                raise RecordError("an observation that follows no call")
-            key = m.tool_call_id if m.tool_call_id in waiting else waiting[0]
-            waiting.remove(key)
-            m = replace(m, tool_call_id=key)
-        out.append(m)
-    return out
-
-
-def with_results(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The turns with an empty observation for every call that has none before the next turn.
-
-    Providers want a result of each call; the calls of the last turn need none.
-    """
-    out: list[Message] = []
     waiting: list[ToolCall] = []
+    made = 0
     for m in in_call_order(messages):
         if m.role == "tool":
-            found = next((c for c in waiting if c.id and c.id == m.tool_call_id), None)
-            if waiting:
-                waiting.remove(found or waiting[0])
-        else:
-            out += [Message("tool", "", name=c.name, tool_call_id=c.id) for c in waiting]
-            waiting = list(m.tool_calls)
+            if not waiting:
+                raise RecordError("an observation that follows no call")
+            call = min(waiting, key=lambda c: (c.id != m.tool_call_id, c.name != m.name))
+            waiting.remove(call)
+            m = replace(m, tool_call_id=call.id)
+        elif m.tool_calls or complete:
+            lacking = waiting if complete else []
+            out += [Message("tool", "", name=c.name, tool_call_id=c.id) for c in lacking]
+            calls = [
+                c if c.id else replace(c, id=f"call_{made + i}")
+                for i, c in enumerate(m.tool_calls, 1)
+            ]
+            made, waiting = made + len(calls), list(calls)
+            m = replace(m, tool_calls=tuple(calls))
         out.append(m)
-    return in_call_order(out)  # what was missing stands where its call did
+    return list(in_call_order(out)) if complete else out
 
 
 def message(m: Message, names: Mapping[str, str] = NO_NAMES, thought: bool = False) -> JsonObject:
@@ -158,7 +142,7 @@ def write(row: Trajectory) -> JsonObject:
         raise RecordError("no assistant turn to train on at the end")
     names = renamed(row)
     messages = []
-    for m in linked(with_results(row.messages)):
+    for m in linked(row.messages, complete=True):
         out = message(m, names)
         if m.role == "assistant" and m.loss is False:
             out["weight"] = 0
@@ -170,6 +154,6 @@ def write(row: Trajectory) -> JsonObject:
 
 def axolotl(row: Trajectory) -> JsonObject:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
-    turns = linked(in_call_order(row.messages))
+    turns = linked(row.messages)
     messages = [message(m, thought=True) | {"train": m.trained} for m in turns]
     return {"messages": messages} | tool_column(row)

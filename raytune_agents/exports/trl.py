@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.openai import linked, message, object_arguments, tool_column
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
@@ -26,7 +25,7 @@ def _message(m: Message) -> JsonObject:
 def _parts(row: Trajectory) -> tuple[list[JsonObject], list[JsonObject], JsonObject]:
     if row.target is None or not row.target.trained:
         raise RecordError("no assistant turn to train on at the end")
-    turns = [_message(m) for m in linked(in_call_order(row.messages))]
+    turns = [_message(m) for m in linked(row.messages)]
     return turns[:-1], turns[-1:], tool_column(row)
 
 
@@ -51,7 +50,7 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
 
     Raises RecordError where one of them does not end on an assistant turn of its own.
     """
-    ours, theirs = (linked(in_call_order(r.messages)) for r in (chosen, rejected))
+    ours, theirs = (linked(r.messages) for r in (chosen, rejected))
     same = 0
     for a, b in zip(ours[:-1], theirs[:-1]):
         if _compared(a) != _compared(b):

@@ -28,7 +28,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
@@ -39,18 +42,6 @@ _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
 _SCALED = re.compile(
     r"(?<!\d)(\d[\d,]*+\.?+\d*+)\s*+(?:(k|m|bn|b|thousand|million|billion|lakh|percent)\b|(%))"
 )
-_SCALE = {
-    "k": 1e3,
-    "thousand": 1e3,
-    "m": 1e6,
-    "million": 1e6,
-    "b": 1e9,
-    "bn": 1e9,
-    "billion": 1e9,
-    "lakh": 1e5,
-    "%": 0.01,
-    "percent": 0.01,
-}
 _DATE = re.compile(r"^\d{1,4}([-/.:]\d{1,4}){1,2}([t ]\d.*)?z?$|^(19|20)\d\d[01]\d[0-3]\d$")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _RELATIVE = re.compile(
@@ -67,27 +58,12 @@ _UNIT = re.compile(
 # fmt: off
 _FACTORS = (12, 7, 10, 16, 24, 28, 30, 31, 36, 52, 60, 100, 365, 1000, 1024, 1440, 3600, 10080,
             86400, 604800, 1e6, 1e9, 1e12)
-_COUNTED = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty"
-)
-_NUMBER_WORDS = {word: float(n) for n, word in enumerate(_COUNTED.split())} | {
-    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "half": 0.5, "quarter": 0.25,
-    "once": 1, "twice": 2, "double": 2, "triple": 3, "couple": 2, "pair": 2, "dozen": 12,
-    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
-    "ninety": 90, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9,
-    "decade": 10, "century": 100, "year": 1, "pi": 3.14159}
-CODES = {  # currency and language codes that do not abbreviate the usual word
-    "usd": "dollar", "aud": "dollar", "cad": "dollar", "gbp": "pound", "eur": "€", "chf": "franc",
-    "cny": "yuan", "jpy": "yen", "krw": "won", "inr": "rupee", "brl": "real", "mxn": "peso",
-    "btc": "bitcoin", "eth": "ethereum", "de": "german", "nl": "dutch", "zh": "chinese",
-    "cn": "chin", "es": "spa", "el": "greek", "ja": "japan", "tr": "turk", "cs": "czech",
-    "uk": "ukrain", "gb": "kingdom", "ch": "swi", "kr": "korea", "se": "swed", "dk": "danish",
-}
 # fmt: on
-_STOP = frozenset(
-    "a an and are as at be by for from in is it of on or that the this to with".split()  # noqa: SIM905
-)
+WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text("utf-8"))
+_COUNTED = {word: float(n) for n, word in enumerate(WORDS["counted"].split())}
+_NUMBER_WORDS: dict[str, float] = _COUNTED | WORDS["numbers"]
+CODES: dict[str, str] = WORDS["codes"]
+_STOP = frozenset(WORDS["common"].split())
 # bounds on the search for abbreviations, which an honest row is far from
 MOST_CODES, MOST_SPANS, SPAN_CHARS = 300, 2_000, 60
 SHORT_TEXT = 8  # words; in a text of at most so many every number must be said
@@ -122,7 +98,9 @@ class Evidence:
         """Every number said: digits, words, scaled ones (5k, 5 %), "twenty five" = 25 too."""
         found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
         for number, scale, percent in _SCALED.findall(self.text):
-            found.add(float(number.replace(",", "").rstrip(".")) * _SCALE[scale or percent])
+            found.add(
+                float(number.replace(",", "").rstrip(".")) * WORDS["scales"][scale or percent]
+            )
         spoken = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
         found.update(spoken)
         for x, y in pairwise(spoken):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain
 
 from raytune_agents.calls import parse
-from raytune_agents.filters.grounding import split_words
+from raytune_agents.filters.grounding import WORDS, split_words
 from raytune_agents.private import private_data
 from raytune_agents.records import Trajectory
 
@@ -74,30 +74,8 @@ def mojibake(row: Trajectory) -> str | None:
 
 # --- language ---
 
-# The commonest function words; a word of several languages counts for each.
-FUNCTION_WORDS = {
-    "en": "the of and to in is that for it with you are this be have what can please how from my "
-    "on add play show find get put give me i want by which need",
-    "de": "der die und das ist nicht ich sie mit für auf ein eine wie bitte kannst den von zu es",
-    "fr": "le la les des est une pour dans que qui je vous pas avec sur du et un ce quel moi",
-    "es": "el la los las de que es una para con por en un del qué cuál puedes me y cómo quiero",
-    "pt": "o os as de que é uma para com por em um do da não qual você me e como quero dos",
-    "it": "il lo gli di che è una per con non in un del della puoi mi come sono qual vorrei",
-    "nl": "de het een van en is dat niet ik je met voor op zijn wat kun hoe naar mij te",
-}
-_LEXICON = {lang: frozenset(text.split()) for lang, text in FUNCTION_WORDS.items()}
-SCRIPTS = {
-    "CJK": "zh",
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
-    "HANGUL": "ko",
-    "CYRILLIC": "ru",
-    "ARABIC": "ar",
-    "HEBREW": "he",
-    "DEVANAGARI": "hi",
-    "THAI": "th",
-    "GREEK": "el",
-}
+_LEXICON = {lang: frozenset(text.split()) for lang, text in WORDS["function_words"].items()}
+SCRIPTS: dict[str, str] = WORDS["scripts"]
 LANGUAGES = sorted({*_LEXICON, *SCRIPTS.values()})
 
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
     return kept
 
 
+@dataclass(eq=False)
 class Metrics(TrainerCallback):
     """One line an optimiser step in metrics.jsonl, and a stop where the loss is not a number or
     above train.max_loss.
@@ -44,39 +46,37 @@ class Metrics(TrainerCallback):
     array), [] where the method trains them in another order; `notes`: what others want in the next
     line. Raises BadLoss naming the rows of the step."""
 
-    def __init__(
-        self,
-        path: Path,
-        tokens: Sequence[int],
-        ids: Any,
-        config: TrainConfig,
-        notes: dict[str, Any],
-    ):
-        self.path, self.tokens, self.ids, self.notes = path, tokens, ids, notes
-        self.rows, self.limit = config.rows_per_step(), config.max_loss
-        self.started = time.monotonic()
-        self.meter, self.joules = Meter(), 0.0
+    path: Path
+    tokens: Sequence[int]
+    ids: Any
+    config: TrainConfig
+    notes: dict[str, Any]
+    started: float = field(default_factory=time.monotonic)
+    meter: Meter = field(default_factory=Meter)
+    joules: float = 0.0
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.started = time.monotonic()
 
     def of_step(self, values: Sequence[Any], step: int) -> list[Any]:
         """The values of the rows of a step (from 1), also past the first pass."""
-        start = (step - 1) % max(1, math.ceil(len(values) / self.rows)) * self.rows
-        return list(values[start : start + self.rows])
+        rows = self.config.rows_per_step()
+        start = (step - 1) % max(1, math.ceil(len(values) / rows)) * rows
+        return list(values[start : start + rows])
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         step, loss = state.global_step, float(logs["loss"])
         seconds = max(time.monotonic() - self.started, 1e-9)
+        tokens, limit = sum(self.of_step(self.tokens, step)), self.config.max_loss
         line = {
             "step": step,
             "of": state.max_steps,
             "loss": loss,
             "rows_at_once": args.per_device_train_batch_size,
-            "tokens": sum(self.of_step(self.tokens, step)),
-            "tokens_per_s": round(sum(self.of_step(self.tokens, step)) / seconds, 1),
+            "tokens": tokens,
+            "tokens_per_s": round(tokens / seconds, 1),
             "peak_memory_mib": round(peak_memory_mib(), 1),
             "workers": args.world_size,
             "time": round(time.time(), 3),
@@ -93,21 +93,22 @@ class Metrics(TrainerCallback):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         # After the line is written: the file shows the step that broke.
-        if not math.isfinite(loss) or loss > self.limit:
+        if not math.isfinite(loss) or loss > limit:
             raise BadLoss(
-                f"loss {loss} at step {step} (limit: train.max_loss={self.limit}); lower "
+                f"loss {loss} at step {step} (limit: train.max_loss={limit}); lower "
                 f"train.learning_rate (now {args.learning_rate}) or look at the rows of this step: "
                 f"{', '.join(map(str, self.of_step(self.ids, step))) or 'sampled by the method'}"
             )
 
 
+@dataclass(eq=False)
 class HackingWatch(TrainerCallback):
     """Stops GRPO and RLOO at signs of reward hacking; the steps before a checkpoint that training
     goes on from are read from metrics.jsonl. Raises BadLoss naming step, sign and option."""
 
-    def __init__(self, path: Path, config: TrainConfig):
-        self.path, self.limits = path, config.grpo.stop
-        self.steps: list[PolicyStep] = []
+    path: Path
+    config: TrainConfig
+    steps: list[PolicyStep] = field(default_factory=list)
 
     def on_train_begin(self, args, state, control, **kwargs):
         done = [line for line in read_jsonl(self.path) if line["step"] <= state.global_step]
@@ -118,7 +119,7 @@ class HackingWatch(TrainerCallback):
             return
         known = {k: float(logs[k]) for k in STEP_KEYS if logs.get(k) is not None}
         self.steps.append({k: v for k, v in known.items() if not math.isnan(v)})
-        if sign := hacking_sign(self.steps, self.limits):
+        if sign := hacking_sign(self.steps, self.config.grpo.stop):
             raise BadLoss(
                 f"signs of reward hacking at step {state.global_step}: {sign}; look at the "
                 "rewards, write train.grpo.beta above 0 or a lower train.learning_rate, or 0 "
@@ -153,6 +154,7 @@ class Checkpoints(TrainerCallback):
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
+@dataclass(eq=False)
 class Validation(TrainerCallback):
     """Teacher-forced exact match of val rows every `eval_steps` steps; `keep` is called where it
     is the best so far, and training stops after `early_stopping_patience` scores without a
@@ -162,23 +164,13 @@ class Validation(TrainerCallback):
     Every rank scores all rows, so all decide alike. The earlier scores are read from
     metrics.jsonl, so a resumed run decides as an undisturbed one."""
 
-    def __init__(
-        self,
-        rows: Sequence[dict[str, Any]],
-        chat: Chat,
-        path: Path,
-        config: TrainConfig,
-        notes: dict[str, Any],
-        keep: Callable[[], None],
-    ):
-        self.rows, self.chat, self.path, self.notes = rows, chat, path, notes
-        self.every, self.early_stopping_patience, self.keep = (
-            config.eval_steps,
-            config.early_stopping_patience,
-            keep,
-        )
-        self.answers = config.generate_steps
-        self.scores: list[float] = []
+    rows: Sequence[dict[str, Any]]
+    chat: Chat
+    path: Path
+    config: TrainConfig
+    notes: dict[str, Any]
+    keep: Callable[[], None]
+    scores: list[float] = field(default_factory=list)
 
     def on_train_begin(self, args, state, control, **kwargs):
         done = [x for x in read_jsonl(self.path) if "val_exact_match" in x]
@@ -189,12 +181,12 @@ class Validation(TrainerCallback):
         ]
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.global_step % self.every and state.global_step < state.max_steps:
+        last, config = state.global_step >= state.max_steps, self.config
+        if state.global_step % config.eval_steps and not last:
             return
         found = teacher_forced(model, self.rows, self.chat.tokenizer.pad_token_id)
         self.notes |= {"val_exact_match": found["exact_match"], "val_loss": found["val_loss"]}
-        last = state.global_step >= state.max_steps
-        if self.answers and (state.global_step % self.answers == 0 or last):
+        if (every := config.generate_steps) and (last or state.global_step % every == 0):
             self.notes["val_answered"] = answered(model, self.rows, self.chat)
         self.scores.append(objective(found["exact_match"], found["val_loss"]))
         # `index` gives the first of equal scores: of a tie, the adapter that was trained least.
@@ -202,8 +194,6 @@ class Validation(TrainerCallback):
         if best == len(self.scores) - 1:
             # On every rank, as they all decide alike: a sharded model is gathered to be saved.
             self.keep()
-        if (
-            self.early_stopping_patience
-            and len(self.scores) - 1 - best >= self.early_stopping_patience
-        ):
+        patience = config.early_stopping_patience
+        if patience and len(self.scores) - 1 - best >= patience:
             control.should_training_stop = True

@@ -74,24 +74,20 @@ class McpServer(RemoteWorld):
     def __init__(self, server: str, tools: Sequence[str]):
         super().__init__(f"{server}:")
         self.server, self.tools = server, tools
-        self._sessions: dict[str, McpSession] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def close(self) -> None:
         """End all sessions."""
-        for session in self._sessions.values():
-            session.end()
-        wait([s.running for s in self._sessions.values()], CLOSE_S)
-        self._sessions.clear()
+        running = [session.running for session in self._sessions.values()]
+        self._forget([*self._sessions])
+        wait(running, CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     # --- the functions of `host` ---
 
     def _begin_episode(self, episode: str, entry: str, task: JsonObject, ended: list[str]) -> None:
-        for old in ended:
-            if session := self._sessions.pop(old, None):
-                session.end()
+        self._forget(ended)
         if not task.get("calls"):
             raise ServerFault(f"the task {task} has no calls; write {{calls: [[NAME, ARGUMENTS]]}}")
         if len(self._sessions) >= MAX_SESSIONS:

@@ -52,7 +52,7 @@ class Session:
     total: float = 0.0  # of the rewards
     done: bool = False
 
-    def drop(self) -> None:
+    def end(self) -> None:
         """Close the connection; the episode can be opened again."""
         connection, self.connection, self.socket = self.connection, None, None
         if connection:
@@ -65,22 +65,17 @@ class EnvironmentServer(RemoteWorld):
     def __init__(self, url: str, timeout_s: float = 60.0):
         self.url, self.timeout_s = url.rstrip("/"), timeout_s
         super().__init__(self.url)
-        self._sessions: dict[str, Session] = {}  # the least recently asked first
         self.action_schema: JsonObject | None = None
         self.tools: dict[str, JsonObject] | None = None  # None: no environment of tools
 
     def close(self) -> None:
         """Close all connections."""
-        for session in self._sessions.values():
-            session.drop()
-        self._sessions.clear()
+        self._forget([*self._sessions])
 
     # --- the functions of `host` ---
 
     def _begin_episode(self, episode: str, entry: str, task: JsonObject, ended: list[str]) -> None:
-        for old in ended:
-            if session := self._sessions.pop(old, None):
-                session.drop()
+        self._forget(ended)
         self._sessions[episode] = Session(task)
         self._open(self._sessions[episode])
 
@@ -101,7 +96,7 @@ class EnvironmentServer(RemoteWorld):
             self._step(session, self._action(FINAL_ANSWER, {"answer": answer}))
         total = session.total
         if told:
-            session.drop()  # another answer would be told to an episode that is over
+            session.end()  # another answer would be told to an episode that is over
         if total > 1 + 1e-6:
             raise ServerFault(
                 f"gave rewards of {total:g} in all; a goal is a score from 0 to 1: scale them there"
@@ -135,15 +130,15 @@ class EnvironmentServer(RemoteWorld):
                 session.total = 0.0  # what the beginning pays is nobody's work
                 return
             except NoRoom:
-                session.drop()
+                session.end()
                 held = [s for s in self._sessions.values() if s.socket]
                 if held:
-                    held[0].drop()
+                    held[0].end()
                 elif time.monotonic() > until:
                     raise
                 time.sleep(0.05)
             except ActionRefused as error:
-                session.drop()
+                session.end()
                 raise ServerFault(f"does not take the task {session.task}: {error}") from None
 
     def dial(self, session: Session) -> None:
@@ -220,11 +215,11 @@ class EnvironmentServer(RemoteWorld):
         except ActionRefused:
             raise
         except ConnectionClosed as error:
-            session.drop()
+            session.end()
             raise ServerFault(f"closed the connection ({error})") from error
         except BaseException:
             # a late answer must not be read as the next one's
-            session.drop()
+            session.end()
             raise
 
     def _read_schema(self) -> JsonObject:
@@ -327,7 +322,7 @@ def environment_tools(url: str) -> list[JsonObject]:
     except ServerFault as error:
         raise ConfigError(f"--openenv {url} {error}") from None
     finally:
-        session.drop()
+        session.end()
     if server.tools is None:
         action = server.action_schema or {}
         title = str(action.get("title") or "").removesuffix("Action") or "Act"

@@ -74,9 +74,9 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     Raises ConfigError."""
     if (at_server := WorldCode(world, "")).remote:
         return at_server
-    if world.startswith(SHIPPED):
-        return WorldCode(*world.split(":"))
     module, _, name = world.partition(":")
+    if module.startswith(SHIPPED):
+        return WorldCode(module, name)
     module = module.removesuffix(".py").replace("/", ".")
     top = module.partition(".")[0]
     for path in (folder / f"{top}.py", folder / top):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from raytune_agents.records import JsonObject
 from raytune_agents.sandbox import Outcome
 
@@ -17,6 +20,13 @@ class RemoteWorld:
 
     def __init__(self, where: str):
         self.where = where
+        self._sessions: dict[str, Any] = {}  # by episode, the least recently asked first
+
+    def _forget(self, ended: Iterable[str]) -> None:
+        """End the sessions of episodes that nobody holds any more."""
+        for episode in ended:
+            if session := self._sessions.pop(episode, None):
+                session.end()
 
     def call(self, name: str, arguments: JsonObject) -> Outcome:
         """The outcome of `begin_episode`, `carry_out`, `episode_score` or `world_tasks`."""
