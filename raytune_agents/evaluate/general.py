@@ -19,13 +19,11 @@ from pathlib import Path
 from raytune_agents.config import ConfigError, GeneralConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.records import FlatRow
 
 SPLIT = "general"
 INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
 
-# Runs in the other interpreter: options on stdin, {task: {metric: [[question, value], ...]}} in a
-# file.
+# Runs in the other interpreter: options on stdin, {TASK/question: {TASK.METRIC: value}} in a file.
 _WORKER = """
 import json, sys
 given = json.load(sys.stdin)
@@ -44,8 +42,8 @@ for task, samples in done["samples"].items():
         for metric in sample["metrics"]:
             value = sample[metric]
             if isinstance(value, (int, float)):
-                rows = out.setdefault(task, {}).setdefault(metric, [])
-                rows.append([sample["doc_id"], float(value)])
+                row = out.setdefault(f"{task}/{sample['doc_id']}", {})
+                row[f"{task}.{metric}"] = float(value)
 json.dump(out, open(sys.argv[1], "w"))
 """
 
@@ -131,19 +129,14 @@ def run_lm_eval(
     return ability_lines(arm.name, found)
 
 
-def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
-    """{task: {metric: [(question, value)]}} -> one line per question, with every column."""
-    columns = [f"{task}.{metric}" for task, by in found.items() for metric in by]
-    rows: dict[str, FlatRow] = {}
-    for task, by in found.items():
-        for metric, values in by.items():
-            for question, value in values:
-                key = f"{task}/{question}"
-                empty = {"arm": arm, "split": SPLIT, "id": key, "failed": ""}
-                # Every column in every row: a Parquet file has one schema.
-                row = rows.setdefault(key, empty | dict.fromkeys(columns))
-                row[f"{task}.{metric}"] = value
-    return list(rows.values())
+def ability_lines(arm: str, found: dict[str, dict[str, float]]) -> Lines:
+    """{TASK/question: {TASK.METRIC: value}} -> one line per question, with every column: a Parquet
+    file has one schema."""
+    columns = dict.fromkeys(name for values in found.values() for name in values)
+    return [
+        {"arm": arm, "split": SPLIT, "id": key, "failed": ""} | columns | values
+        for key, values in found.items()
+    ]
 
 
 def ability_rows(lines: Lines) -> list[Measured]:

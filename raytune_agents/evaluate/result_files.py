@@ -159,15 +159,16 @@ def write_results(
     # Measured while the arms were asked; nothing stored could give them again.
     costs: dict[str, Costs] = read_json(folder / "costs.json")
     gains = scoreboard.merged_boards(gains, gain_per_100_rows(gains, costs))
-    write_json(folder / "scores.json", scoreboard.records(scores))
-    write_json(folder / "differences.json", scoreboard.records(gains))
-    write_json(folder / "latency.json", scoreboard.records(latency_scores(found.latency, how)))
-    if found.quantized:
-        packed = quantized_scores(found.quantized, how)
-        write_json(folder / "quantized.json", scoreboard.records(packed))
-    if noisy:
-        drops = scoreboard.perturbation_drops(clean, noisy, how)
-        write_json(folder / "robustness.json", scoreboard.records(drops))
+    boards: dict[str, Any] = {
+        "scores": scores,
+        "differences": gains,
+        "latency": latency_scores(found.latency, how),
+        "quantized": quantized_scores(found.quantized, how),
+        "robustness": scoreboard.perturbation_drops(clean, noisy, how),
+    }
+    for name, board in boards.items():
+        if board or name not in ("quantized", "robustness"):  # where they were asked for
+            write_json(folder / f"{name}.json", scoreboard.records(board))
     table = {**METRICS, **own}
     write_json(folder / METRICS_FILE, {name: m.record() for name, m in table.items()})
     overall = scoreboard.overall_scores(main_rows(found, clean), how)

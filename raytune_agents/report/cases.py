@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from raytune_agents.calls import parse
-from raytune_agents.evaluate.estimates import Estimate, wilson
+from raytune_agents.evaluate.estimates import DEFAULT, Estimate, mean_of
 from raytune_agents.evaluate.verdict import ordered_splits
 from raytune_agents.report.folder import ShownAnswer
 
@@ -97,26 +97,14 @@ def change_counts(cases: Sequence[Case], arm: str, split: str) -> dict[str, int]
 
 def telling_cases(cases: Sequence[Case], arm: str, split: str, most: int = 5) -> list[Case]:
     """Cases to read before / after: three that the arm fixed, two it broke, then more of those."""
-    kinds: dict[tuple[bool | None, bool | None], list[Case]] = {
-        (False, True): [],
-        (True, False): [],
-        (False, False): [],
-        (True, True): [],
-    }
-    for case in cases:
-        pair = (case.right("base"), case.right(arm))
-        if case.split == split and pair in kinds:
-            kinds[pair].append(case)
-    fixed, broken = kinds[False, True], kinds[True, False]
-    keep = fixed[:3] + broken[:2]
-    rest = fixed[3:] + broken[2:] + kinds[False, False] + kinds[True, True]
-    chosen = {id(c) for c in (keep + rest)[:most]}
-    return [c for kind in kinds.values() for c in kind if id(c) in chosen]
-
-
-def fault_tally(cases: Sequence[Case], arm: str) -> list[tuple[str, int]]:
-    """(fault, 1) of every wrong answer of an arm."""
-    return [(fault, 1) for case in cases if (fault := case.fault_of(arm))]
+    own = [c for c in cases if c.split == split]
+    fixed, broken, wrong, right = (
+        [c for c in own if (c.right("base"), c.right(arm)) == pair]
+        for pair in ((False, True), (True, False), (False, False), (True, True))
+    )
+    first = [*fixed[:3], *broken[:2], *fixed[3:], *broken[2:], *wrong, *right][:most]
+    chosen = {id(c) for c in first}
+    return [c for c in (*fixed, *broken, *wrong, *right) if id(c) in chosen]
 
 
 def wrong_cases(cases: Sequence[Case], most: int) -> list[Case]:
@@ -146,27 +134,15 @@ def shares_by(
     cases: Sequence[Case], arms: Sequence[str], key: Callable[[Case], str]
 ) -> list[ShareLine]:
     """Exact match by a property of the case, over all splits: a line per value, most rows first."""
-    counts: dict[str, dict[str, list[int]]] = {}
-    sizes: Counter[str] = Counter()
+    groups: dict[str, list[Case]] = {}
     for case in cases:
-        name = key(case)
-        sizes[name] += 1
-        for arm in arms:
-            if (hit := case.right(arm)) is not None:
-                cell = counts.setdefault(name, {}).setdefault(arm, [0, 0])
-                cell[0] += hit
-                cell[1] += 1
-    return [
-        ShareLine(
-            name,
-            n,
-            {
-                arm: Estimate(hits / total, *wilson(hits, total), total)
-                for arm, (hits, total) in counts.get(name, {}).items()
-            },
-        )
-        for name, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))
-    ]
+        groups.setdefault(key(case), []).append(case)
+    lines = []
+    for name, part in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        rates = {arm: mean_of((c.right(arm) for c in part), DEFAULT) for arm in arms}
+        cells = {arm: rate for arm, rate in rates.items() if rate.n}
+        lines.append(ShareLine(name, len(part), cells))
+    return lines
 
 
 def tool_choices(cases: Sequence[Case], arm: str) -> Mapping[tuple[str, str], int]:

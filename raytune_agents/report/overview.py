@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raytune_agents.evaluate.scoreboard import main_metric
-from raytune_agents.evaluate.verdict import HEADLINE, VAL, ordered_splits
+from raytune_agents.evaluate.verdict import HEADLINE, VAL, change_of, ordered_splits
 from raytune_agents.report.boards import Figure, interval_row
 from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes
@@ -52,8 +52,7 @@ def _where(run: RunContents) -> Question:
     for split in ordered_splits(by):
         name = main_metric(by[split])
         if name and split != VAL:
-            low, high = by[split][name].low or 0.0, by[split][name].high or 0.0
-            words["better" if low > 0 else "worse" if high < 0 else ""].append(split)
+            words[change_of(run.metrics[name], by[split][name])].append(split)
     if not any(words.values()):
         return Question("Where?", "not known yet")
     total = sum(map(len, words.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -204,15 +205,14 @@ def detail_grid(title: str, lines: Sequence[answered.ShareLine], arms: Sequence[
 def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list[Figure]:
     """What each arm gets wrong: the same faults in the same order on the same scale; answers cut at
     the limit come first, because their limit and not their model may be at fault."""
-    counts = {arm: dict(findings.tally(answered.fault_tally(cases, arm), 99)) for arm in arms}
-    total = findings.tally((f, n) for c in counts.values() for f, n in c.items())
-    order = [name for name, _ in total if any(name in c for c in counts.values())]
-    order.sort(key=lambda name: name != "cut")
+    counts = {arm: Counter(c.fault_of(arm) for c in cases if c.fault_of(arm)) for arm in arms}
+    total = sum(counts.values(), Counter())
+    order = sorted(total, key=lambda name: (name != "cut", -total[name], name))
     top = max((n for c in counts.values() for n in c.values()), default=0)
     found = []
     for arm in arms if top else []:
-        rows = [(name, counts[arm].get(name, 0)) for name in order]
-        note = f"{format_number(sum(counts[arm].values()))} wrong answers, all splits"
+        rows = [(name, counts[arm][name]) for name in order]
+        note = f"{format_number(counts[arm].total())} wrong answers, all splits"
         found.append(Figure(arm, charts.bars(rows, f"faults of {arm}", css[arm], top), note))
     return found
 

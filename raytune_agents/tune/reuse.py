@@ -10,24 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.simplex import Simplex
-from raytune_agents.tune.trials import Trial
-
-NEAR = 5e-3  # shares that differ by less are one mix
-
-
-def natural_scores(trials: Sequence[Trial], natural: dict[str, float]) -> list[float]:
-    """Objectives of the whole trials of the natural mix."""
-    return [
-        t.objective
-        for t in trials
-        if t.status == "finished"
-        and t.objective is not None
-        and all(abs(t.mix.get(p, 0.0) - w) < NEAR for p, w in natural.items())
-    ]
+from raytune_agents.tune.trials import Trial, finished_scores
 
 
 def shifted_trials(
@@ -37,14 +25,14 @@ def shifted_trials(
     is between the means of the natural mix there (the mix that says so by name, or the noise stage)
     and here; 0 where one of them is missing."""
     simplex = space.simplex()
-    whole = [t for t in earlier if t.status == "finished" and t.objective is not None]
+    whole = finished_scores(earlier)
     if simplex is None or not whole:
         return []
     # A pool that is gone cannot be a point of this simplex; a new one has share 0 there.
-    fits = [t for t in whole if set(t.mix) <= set(simplex.pools)]
-    there = [t.objective for t in whole if t.stage == "noise" and t.objective is not None]
-    now = natural_scores(here, natural)
-    shift = sum(now) / len(now) - sum(there) / len(there) if now and there else 0.0
+    fits = [t for t, _ in whole if set(t.mix) <= set(simplex.pools)]
+    there = [score for t, score in whole if t.stage == "noise"]
+    now = [score for t, score in finished_scores(here) if t.has_mix(natural)]
+    shift = fmean(now) - fmean(there) if now and there else 0.0
     return [_moved(t, shift, simplex.pools) for t in fits]
 
 

@@ -70,21 +70,13 @@ def _error_text(result: Any, reported: bool) -> str:
 def _reports(result: Any) -> list[Report]:
     """Every report once, numbers only; a report made again after a kill counts as the later one."""
     frame = result.metrics_dataframe
-    found: dict[int, Report] = {}
-    for row in [] if frame is None else frame.to_dict("records"):
-        plain = {
-            k: float(v)
-            for k, v in row.items()
-            if isinstance(v, int | float)
-            and not isinstance(v, bool)
-            # Ray flattens the config and nested values under such names.
-            and "/" not in k
-            and k not in RAYS
-            # NaN: the column of a report that had no such metric.
-            and v == v
-        }
-        found[int(plain["report"])] = plain
-    return [found[n] for n in sorted(found)]
+    if frame is None:
+        return []
+    # Ray flattens the config and nested values under names with a slash.
+    names = [n for n in frame.select_dtypes("number") if "/" not in n and n not in RAYS]
+    last = frame[names].drop_duplicates("report", keep="last").sort_values("report")
+    # NaN: the column of a report that had no such metric.
+    return [row.dropna().to_dict() for _, row in last.astype(float).iterrows()]
 
 
 def _cause(text: str) -> str:

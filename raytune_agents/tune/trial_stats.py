@@ -11,7 +11,7 @@ import numpy as np
 from raytune_agents.records import canonical
 from raytune_agents.tune import surrogate
 from raytune_agents.tune.surrogate import Option
-from raytune_agents.tune.trials import BestRun, Level, Scored, Trial
+from raytune_agents.tune.trials import BestRun, Level, Scored, Trial, finished_scores
 
 NOT_OPTIONS = {"seed", "mix.weights"}  # of a config, when configurations are compared
 
@@ -64,8 +64,7 @@ def guideline_metric(objective: Mapping[str, float]) -> str:
 
 def leaders(trials: Sequence[Trial], count: int) -> list[Trial]:
     """The best `count` different configurations among the trials that went to the end."""
-    whole = [(t, t.objective) for t in trials if t.status == "finished"]
-    groups = _groups([(t, y) for t, y in whole if y is not None])
+    groups = _groups(finished_scores(trials))
     groups.sort(key=lambda g: -float(np.mean([y for _, y in g])))
     return [group[0][0] for group in groups[:count]]
 
@@ -112,11 +111,7 @@ def best(scored: Sequence[Scored]) -> BestRun | None:
 
 def mean_at(scored: Sequence[Scored], mix: Mapping[str, float]) -> float | None:
     """Mean score of the trials of this mix (to half a percent); None where it was not run."""
-    same = [
-        score
-        for trial, score in scored
-        if all(abs(trial.mix.get(p, 0.0) - w) < 5e-3 for p, w in mix.items())
-    ]
+    same = [score for trial, score in scored if trial.has_mix(mix)]
     return float(np.mean(same)) if same else None
 
 

@@ -48,6 +48,10 @@ class Trial:
         """Its mix by pool; {} where it does not say."""
         return dict(self.weights or self.config.get("mix.weights") or {})
 
+    def has_mix(self, mix: Mapping[str, float]) -> bool:
+        """Whether its shares are these, to half a percent."""
+        return all(abs(self.mix.get(p, 0.0) - w) < 5e-3 for p, w in mix.items())
+
     def hits(self) -> Hits:
         """What it answered right at its last report; {} without a checkpoint."""
         path = Path(self.checkpoint) / HITS
@@ -75,6 +79,11 @@ class BestRun:
     seeds: int
     weights: dict[str, float]
     config: Options
+
+
+def finished_scores(trials: Sequence[Trial]) -> list[Scored]:
+    """(trial, objective) of those that went to the end and have one."""
+    return [(t, t.objective) for t in trials if t.status == "finished" and t.objective is not None]
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:

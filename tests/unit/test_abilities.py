@@ -89,11 +89,11 @@ def test_rows_ask_for_one_or_two_instructions_and_are_scored():
 
 
 def test_lm_eval_samples_become_lines_and_pairs():
-    found = {"arc": {"acc": [[0, 1.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 9.5]]}}
+    found = {"arc/0": {"arc.acc": 1.0}, "arc/1": {"arc.acc": 0.0}, "wiki/0": {"wiki.ppl": 9.5}}
     base = general.ability_lines("base", found)
     assert [(x["id"], x["arc.acc"], x["wiki.ppl"]) for x in base] == [
         ("arc/0", 1.0, None), ("arc/1", 0.0, None), ("wiki/0", None, 9.5)]  # fmt: skip
-    found = {"arc": {"acc": [[0, 0.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 8.0]]}}
+    found = {"arc/0": {"arc.acc": 0.0}, "arc/1": {"arc.acc": 0.0}, "wiki/0": {"wiki.ppl": 8.0}}
     arm = general.ability_lines("nat", found)
     cells = KINDS["general"].scores(base + arm, HOW)
     assert cells["base"]["general"]["arc.acc"].value == 0.5
