@@ -78,7 +78,7 @@ def found(entries: list) -> Found:
         lost = likelihood.unmeasured(CLEAN[1], arm, "prompt_too_long")
         kept = likelihood.unmeasured(CLEAN[0], arm, "") | {"nll": nll, "tokens": 3.0}
         out.lines["likelihood"] += [kept, lost]
-        samples = {"arc": {"acc": [[0, nll - 1], [1, 1.0]]}}
+        samples = {"arc/0": {"arc.acc": nll - 1}, "arc/1": {"arc.acc": 1.0}}
         out.lines["general"] += general.ability_lines(arm, samples)
     config = CONFIG.evaluate.judge.model_copy(update={"rows": 2})
     out.lines["judged"] = verdicts(judge.judged_pairs(ROWS, out.answers, config), config.rubric)
