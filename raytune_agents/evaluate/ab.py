@@ -50,18 +50,13 @@ class Side:
         runs = [dict.fromkeys(a.arm for a in rows) for rows in self.seeds.values()]
         return [arm for arm in runs[0] if all(arm in run for run in runs)]
 
-    def values(self, arm: str, split: str, metric: str) -> SeedValues:
-        return {
-            seed: values_by_row((a for a in rows if (a.arm, a.split) == (arm, split)), metric)
-            for seed, rows in self.seeds.items()
-        }
-
-    def pooled(self, arm: str, metric: str) -> SeedValues:
-        """The values of all test suites together."""
-        return {
-            seed: pooled_values((a for a in rows if a.arm == arm), metric)
-            for seed, rows in self.seeds.items()
-        }
+    def values(self, arm: str, metric: str, split: str = "") -> SeedValues:
+        """The values on a split, or of all test suites together."""
+        found = {}
+        for seed, rows in self.seeds.items():
+            own = [a for a in rows if a.arm == arm and split in ("", a.split)]
+            found[seed] = values_by_row(own, metric) if split else pooled_values(own, metric)
+        return found
 
     def failures(self) -> Counter[str]:
         """Answers that failed, by reason."""
@@ -169,7 +164,7 @@ def compare_sides(
     found: dict[str, Comparison] = {}
     sources = {x.id: x.source for s in (a, b) for rows in s.seeds.values() for x in rows}
     for arm_a, arm_b in arms:
-        one, two = a.values(arm_a, split, metric), b.values(arm_b, split, metric)
+        one, two = a.values(arm_a, metric, split), b.values(arm_b, metric, split)
         every = [set(values) for side in (one, two) for values in side.values()]
         ids = set.intersection(*every)
         if not ids:
@@ -197,10 +192,10 @@ def gate_of_sides(
 ) -> GateResult:
     """The no-regression gate of B's arm against A's, over the test suites of both. A whose arm
     seldom calls is no reference, as in `gate`."""
-    relevance = [v for values in a.pooled(arm_a, "relevance").values() for v in values.values()]
+    relevance = [v for values in a.values(arm_a, "relevance").values() for v in values.values()]
     level = sum(relevance) / len(relevance) if relevance else None
     reference = f"{arm_a} of A" if reference_arm(level, "") else ""
-    found = {m: seeds_difference(a.pooled(arm_a, m), b.pooled(arm_b, m), how) for m in GUARDED}
+    found = {m: seeds_difference(a.values(arm_a, m), b.values(arm_b, m), how) for m in GUARDED}
     return no_regression(f"{arm_b} of B", reference, found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -39,11 +39,6 @@ class RankedTrial:
     reports: list[JsonObject]
     error: str
     rank: int = 0
-
-    @property
-    def known_score(self) -> float:
-        """`score` of a trial that is known to have one."""
-        return cast(float, self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +113,10 @@ def search_figures(
     scored: Sequence[RankedTrial], pools: Sequence[str], guidance: Mapping
 ) -> list[Figure]:
     """Reports, surfaces of the mix, score against weights, cost."""
-    scores = [t.known_score for t in scored]
+    scores = [t.score or 0.0 for t in scored]
     exact = partial(metric_value, METRICS[HEADLINE])
     points: list[dict[str, Any]] = []
-    for t in scored:
+    for t, score in zip(scored, scores):
         total = sum(t.weights.values())
         if total > 0:
             shares = {k: w / total for k, w in t.weights.items()}
@@ -129,8 +124,8 @@ def search_figures(
             points.append(
                 {
                     "name": str(t.rank),
-                    "y": t.known_score * 100,
-                    "css": shade(t.known_score, min(scores), max(scores)),
+                    "y": score * 100,
+                    "css": shade(score, min(scores), max(scores)),
                     "note": f"trial {t.name}: {exact(t.score)} with {note}",
                     "shares": shares,
                     "cost": t.cost,
@@ -208,16 +203,16 @@ def report_curves(scored: Sequence[RankedTrial]) -> Chart:
 
 def advice_figures(guidance: Mapping) -> list[Figure]:
     """The recommended share of each pool with its interval, and importance."""
-    parts = {k: guidance.get(k) for k in ("recommended", "interval", "importance")}
-    shares, ends, weights = (v if isinstance(v, dict) else {} for v in parts.values())
-    rows = []
-    for i, (pool, share) in enumerate(shares.items()):
-        low, high = [*map(finite, ends.get(pool) or ()), None, None][:2]
-        if finite(share) is not None:
-            row = {"name": pool, "value": finite(share), "low": low, "high": high}
-            rows.append(row | {"css": colour(i + 1)})
-    known = ((k, finite(v)) for k, v in weights.items())
-    ranked = sorted(((k, v) for k, v in known if v is not None and v >= 0), key=lambda kv: -kv[1])
+    parts = (guidance.get(k) for k in ("recommended", "interval", "importance"))
+    shares, ends, weights = (v if isinstance(v, dict) else {} for v in parts)
+    rows = [
+        {"name": pool, "value": value, "low": low, "high": high, "css": colour(i + 1)}
+        for i, (pool, share) in enumerate(shares.items())
+        for low, high in [[*map(finite, ends.get(pool) or ()), None, None][:2]]
+        if (value := finite(share)) is not None
+    ]
+    known = {k: v for k, w in weights.items() if (v := finite(w)) is not None and v >= 0}
+    ranked = sorted(known.items(), key=lambda kv: -kv[1])
     found = [
         Figure(
             "Recommended mix",

@@ -70,7 +70,7 @@ def _error_text(result: Any, reported: bool) -> str:
 def _reports(result: Any) -> list[Report]:
     """Every report once, numbers only; a report made again after a kill counts as the later one."""
     frame = result.metrics_dataframe
-    if frame is None:
+    if frame is None or "report" not in frame:  # it failed before its first
         return []
     # Ray flattens the config and nested values under names with a slash.
     names = [n for n in frame.select_dtypes("number") if "/" not in n and n not in RAYS]
