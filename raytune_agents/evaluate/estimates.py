@@ -18,7 +18,10 @@ CELLS = 4_000_000  # numbers drawn at a time in a bootstrap: 32 MB
 BINS = 10  # of confidence, for the calibration error
 
 
-adapter_of = cache(TypeAdapter)
+@cache
+def adapter_of(kind: Any) -> TypeAdapter:
+    """What reads a value of this type; made once, as that is slow."""
+    return TypeAdapter(kind)
 
 
 class JsonRecord:

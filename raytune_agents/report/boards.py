@@ -54,6 +54,9 @@ class BoardCell:
     word: str = ""
 
 
+GridLine = tuple[str, Sequence[str | float | BoardCell]]
+
+
 @dataclass
 class Grid:
     """A table of the page: lines of a name and its cells; `head` names the column of names too,
@@ -61,7 +64,7 @@ class Grid:
 
     title: str
     head: Sequence[str]
-    lines: Sequence[tuple[str, Sequence[str | float | BoardCell]]]
+    lines: Sequence[GridLine]
     lead: str = ""
     words: Sequence[str] = ()
 
@@ -189,7 +192,7 @@ def _figures(
 
 def latency_grid(run: RunContents) -> Grid:
     """What a user waits for, by arm and load."""
-    lines = []
+    lines: list[GridLine] = []
     for arm, by in run.latency.items():
         for load in sorted(by, key=int):
             cells = [by[load].get(m.name, Estimate()) for m in LATENCY_METRICS]
@@ -206,7 +209,7 @@ def latency_grid(run: RunContents) -> Grid:
 def quantized_grid(run: RunContents) -> Grid:
     """An arm by the kind of its weights: share right, time and memory."""
     right, taken = METRICS["exact_match"], METRICS["end_to_end_ms"]
-    lines = []
+    lines: list[GridLine] = []
     for arm, by in run.quantized.items():
         for kind, cells in by.items():
             score, time, size = (cells[n] for n in ("exact_match", "end_to_end_ms", "weights_mib"))

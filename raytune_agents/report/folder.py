@@ -272,8 +272,8 @@ def _groups(files: Sequence[Path]) -> list[RowGroup]:
     rows = pd.concat(parts)
     # "duplicate_of:ID" counts as duplicate_of
     rows["reject_reason"] = rows["reject_reason"].str.partition(":")[0]
-    found = rows.groupby(list(LABELS))["id"].agg(["size", "min", "max"])
-    return [RowGroup(*labels, int(n), first, last) for labels, n, first, last in found.itertuples()]
+    found = rows.groupby(list(LABELS))["id"].agg(n="size", first="min", last="max")
+    return [RowGroup(**row) for row in found.reset_index().to_dict("records")]
 
 
 def _rollouts(path: Path) -> list[FlatRow]:

@@ -97,7 +97,7 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
         "errors": _pick(wrong, *answer),
     }
     for grid in context["stages"]:
-        lines = [[name, *cells] for name, cells in grid.lines]
+        lines: list[Sequence[Any]] = [[name, *cells] for name, cells in grid.lines]
         found[f"stages_{grid.title.partition(',')[0]}"] = grid.head, lines
     return {name: table for name, table in found.items() if table[1]}
 
