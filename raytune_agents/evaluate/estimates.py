@@ -37,7 +37,7 @@ class JsonRecord:
     def read(cls, record: Mapping[str, Any]) -> Self:
         """The inverse; what a record lacks has its default, what we do not know is left out. Raises
         ValueError where it has another shape."""
-        return adapter_of(cls).validate_python(record)
+        return adapter_of(cls).validate_python(record)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
