@@ -18,7 +18,7 @@ from typing import Any
 
 from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra.placement import Resources
-from raytune_agents.records import JsonObject
+from raytune_agents.records import JsonObject, Options
 
 log = logging.getLogger(__name__)
 QUIET = {
@@ -63,11 +63,7 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     address = address_of(config)
     ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():
-        options: dict[str, Any] = {
-            "address": address,
-            "log_to_driver": False,
-            "logging_level": "error",
-        }
+        options: Options = {"address": address, "log_to_driver": False, "logging_level": "error"}
         # A local Ray's workers inherit the environment; those of other nodes do not.
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         if address != "local" and variables:

@@ -206,15 +206,8 @@ def funnel(
     lines = []
     for pool in sorted(tried | sampled.short, key=lambda p: -tried[p]):
         fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in validate_rows.STAGES}
-        lines.append(
-            {
-                "pool": pool,
-                "tried": tried[pool],
-                **fell,
-                "kept": left[pool],
-                "short": sampled.short[pool],
-            }
-        )
+        counted = {"tried": tried[pool], **fell, "kept": left[pool], "short": sampled.short[pool]}
+        lines.append({"pool": pool, **counted})
     return lines
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,11 +309,8 @@ def labelled(
     if config.difficulty:
         context.free_gpu(gpus)
         model = context.config.model
-        arguments["model"] = {
-            "path": str(context.model),
-            "dtype": model.dtype,
-            "chat": context.chat,
-        }
+        path, chat = str(context.model), context.chat
+        arguments["model"] = {"path": path, "dtype": model.dtype, "chat": chat}
         # Actors keep the model loaded; tasks would load it for every row group.
         pool = ray.data.ActorPoolStrategy(size=max(1, gpus))
         ds = ds.map_batches(
@@ -325,11 +323,8 @@ def labelled(
 
 def numbered(items: list[JsonObject]) -> list[JsonObject]:
     """Row groups with their number, and the number of their first row over all of them."""
-    out, first = [], 0
-    for number, item in enumerate(items):
-        out.append(item | {"number": number, "first": first})
-        first += item["rows"]
-    return out
+    firsts = accumulate((item["rows"] for item in items), initial=0)
+    return [x | {"number": k, "first": first} for k, (x, first) in enumerate(zip(items, firsts))]
 
 
 def leaks_in(table: pa.Table) -> Iterator[JsonObject]:
@@ -342,8 +337,6 @@ def leaks_in(table: pa.Table) -> Iterator[JsonObject]:
             "row": row.id,
             "source": row.source,
             "set": row.reject_reason.partition(":")[2],
-            "of": leak["of"],
-            "how": leak["how"],
-            "share": leak["share"],
+            **{name: leak[name] for name in ("of", "how", "share")},
             "request": row.query[:SHOWN],
         }

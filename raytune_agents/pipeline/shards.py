@@ -182,13 +182,7 @@ def make_shards(
 
     def one(part: Sequence[Trajectory]) -> tuple[pa.Table, ShardReport]:
         shard = work(part)
-        notes = {
-            "rows": len(shard.rows),
-            "rejected": dict(shard.rejected),
-            "failed": dict(shard.failed),
-            "notes": dict(shard.notes),
-            "right": dict(shard.right),
-        }
+        counted = {k: dict(getattr(shard, k)) for k in ("rejected", "failed", "notes", "right")}
         table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
         return table, ShardReport(
             asked=len(part),
@@ -197,7 +191,7 @@ def make_shards(
             outage=shard.outage,
             refused=shard.refused,
             lost=shard.lost,
-            notes=notes,
+            notes={"rows": len(shard.rows), **counted},
         )
 
     shards = Shards(step.folder / name)
