@@ -132,13 +132,8 @@ class Context:
 
     def shards_at_once(self, rows: int) -> int:
         """How many shards of so many rows keep the engines full."""
-        have = self.placement.have
-        return shards_under_way(self.placement.engines, self.slots, rows, have.cpus)
-
-    def outage(self, step: Step, name: str, shard: int, reason: str) -> None:
-        """Say and log that a shard's rows were lost to the engine."""
-        step.log(shard=shard, outage=reason)
-        self.display.say(f"{name}: engine down, {reason}", "red", shard=shard)
+        placed = self.placement
+        return shards_under_way(placed.engines, self.slots, rows, placed.have.cpus)
 
     def free_gpu(self, workers: int) -> None:
         """Before training with so many workers: the engines give their GPUs back where there are

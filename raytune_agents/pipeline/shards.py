@@ -158,7 +158,8 @@ def run_shards(
             raise ConfigError(report.refused)
         if report.outage:
             lost[job][k] = report
-            context.outage(step, jobs[job].name, k, report.outage)
+            step.log(shard=k, outage=report.outage)
+            context.display.say(f"{jobs[job].name}: engine down, {report.outage}", "red", shard=k)
         for row, why in report.lost.items():
             where = f"{jobs[job].name}, row {row}"
             line = {"where": where, "reason": f"{client.INFRA_FAILED}: {why}"}

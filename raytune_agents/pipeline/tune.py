@@ -255,10 +255,8 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
         how = method_named(method)
         made["pools"][key] = rows = tokenize(context, step, method, own)
         how.validate_data([kind for kind, n in zip(rows.kinds, rows.tokens) if n], own)
-        marker, scored_as = (
-            how.inference_marker(own),
-            method if how.inference_marker(own) else "sft",
-        )
+        marker = how.inference_marker(own)
+        scored_as = method if marker else "sft"
         for name, part, most in (("val", val, options.rows), ("test", test, None)):
             columns, _ = build_columns(scored_as, part, context.chat, own, None)
             calls = {r.id: bool(r.calls) for r in part}
