@@ -70,8 +70,8 @@ def say(text: Any, style: str | None = None) -> None:
 @contextmanager
 def printed_errors() -> Iterator[None]:
     """What the user can mend (a ConfigError, a file that is not there or cannot be written, a bad
-    loss, an engine or teacher that stays down) prints as it is and exits with 2; Ctrl-C with 130,
-    SIGTERM with 143, and what was finished stays."""
+    loss, an engine or teacher that stays down, a lost node) prints as it is and exits with 2;
+    Ctrl-C with 130, SIGTERM with 143, and what was finished stays."""
     from raytune_agents.config import ConfigError
     from raytune_agents.redact import redact
 
@@ -91,7 +91,9 @@ def printed_errors() -> Iterator[None]:
         fail(
             redact(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
         )
-    except RuntimeError as error:
+    except Exception as error:  # what is no fault of the code's shows no traceback
+        if lost_to_cluster(error):
+            fail(redact(f"Ray: {error}\nthe same command goes on from here"))
         if not isinstance(error, user_errors()):
             raise
         fail(redact(str(error)))
@@ -113,6 +115,12 @@ def fail(text: str) -> None:
     """Say what is wrong and end the command."""
     errors.print(text, style="red", highlight=False, markup=False)
     raise typer.Exit(WRONG) from None
+
+
+def lost_to_cluster(error: Exception) -> bool:
+    """Whether a process, a node or the cluster was lost; an error of code that ran there is not."""
+    ray: Any = sys.modules.get("ray.exceptions")
+    return bool(ray) and isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError)
 
 
 def user_errors() -> tuple[type[RuntimeError], ...]:

@@ -64,6 +64,20 @@ def test_a_path_that_the_system_refuses_is_named(tmp_path, work, capsys) -> None
     assert "write another path" in said
 
 
+def test_a_lost_node_is_one_line_and_an_error_of_code_is_not(capsys) -> None:
+    from ray import exceptions
+
+    with pytest.raises(typer.Exit) as ended, printed_errors():
+        raise exceptions.NodeDiedError("node 10.0.0.7 was preempted")
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert "node 10.0.0.7 was preempted" in said
+    assert "the same command goes on from here" in said
+    task = exceptions.RayTaskError("label", "Traceback ...", KeyError("x"))
+    with pytest.raises(exceptions.RayTaskError), printed_errors():
+        raise task
+
+
 def test_a_damaged_file_is_named(tmp_path, capsys) -> None:
     run = run_folder(tmp_path)
     written(run / "train" / "started.json", '{"star')
