@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from raytune_agents.config.base import ConfigError
@@ -18,6 +20,20 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "known are") 
     return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(names)}"
 
 
+_imported: dict[str, int] = {}  # module of a user -> time of its file, as it was imported
+
+
+def _import_current(module: str) -> ModuleType:
+    """The module; anew where its file was edited since: notebooks and Ray's workers live on."""
+    found = importlib.import_module(module)
+    file = Path(getattr(found, "__file__", None) or "")
+    changed_ns = file.stat().st_mtime_ns if file.is_file() else 0
+    if _imported.setdefault(module, changed_ns) != changed_ns:
+        _imported[module] = changed_ns
+        found = importlib.reload(found)
+    return found
+
+
 def user_object(
     path: str, option: str, write: str = "", error: type[ConfigError] = ConfigError
 ) -> Any:
@@ -28,7 +44,7 @@ def user_object(
     if not (module and colon and name):
         raise error(f"{option}={path!r} is unknown; write module:function{also}")
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(_import_current(module), name)
     except Exception as cause:  # the import of a user's module may raise anything
         raise error(
             f"{option}={path!r} cannot be loaded ({cause}); write module:function of an installed "

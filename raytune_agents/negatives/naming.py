@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 
 from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
@@ -54,11 +55,7 @@ def _keys(row: Trajectory) -> list[str]:
 
 def _runs(keys: list[str]) -> int:
     """The longest run of equal neighbours."""
-    best = run = 0
-    for i, key in enumerate(keys):
-        run = run + 1 if i and key == keys[i - 1] else 1
-        best = max(best, run)
-    return best
+    return max((len([*run]) for _, run in groupby(keys)), default=0)
 
 
 def _real(row: Trajectory) -> bool:

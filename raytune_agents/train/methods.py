@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from raytune_agents.chat import Chat
@@ -55,26 +55,28 @@ class Method:
     explores: bool = False
 
 
+_marked = partial(
+    Method, trainer=nat.trainer, validate_data=nat.validate_data, options=("sft", "nat")
+)
+_sampled = partial(
+    Method,
+    takes=nat.good,
+    # Only what columns reads is named: rewards and beta change no row, so arms share them.
+    options=("grpo.turns", "grpo.max_tokens"),
+    samples_answers=True,
+    rate=PREFERENCE,
+    steps=False,
+)
 METHODS: dict[str, Method] = {
     "sft": Method(sft.columns, sft.trainer, validate_data=sft.validate_data, options=("sft",)),
     # The control arms of NAT share its rows: see train/nat.py.
     "vanilla": Method(sft.columns, sft.trainer, takes=nat.good, options=("sft",)),
     "nut": Method(sft.columns, sft.trainer, validate_data=nat.validate_data, options=("sft",)),
-    "nat": Method(
-        nat.columns,
-        nat.trainer,
-        marker=nat.marker,
-        inference_marker=nat.inference_marker,
-        validate_data=nat.validate_data,
-        options=("sft", "nat"),
-    ),
-    "inverse": Method(
+    "nat": _marked(nat.columns, marker=nat.marker, inference_marker=nat.inference_marker),
+    "inverse": _marked(
         nat.swapped_columns,
-        nat.trainer,
         marker=nat.swapped_marker,
         inference_marker=nat.swapped_inference_marker,
-        validate_data=nat.validate_data,
-        options=("sft", "nat"),
     ),
     "dpo": Method(
         dpo.columns,
@@ -94,27 +96,8 @@ METHODS: dict[str, Method] = {
         rate=PREFERENCE,
         steps=False,
     ),
-    # Only what columns reads is named: rewards and beta change no row, so arms share them.
-    "grpo": Method(
-        grpo.columns,
-        grpo.trainer,
-        takes=nat.good,
-        validate_data=grpo.validate_data,
-        options=("grpo.turns", "grpo.max_tokens"),
-        samples_answers=True,
-        rate=PREFERENCE,
-        steps=False,
-    ),
-    "rloo": Method(
-        rloo.columns,
-        rloo.trainer,
-        takes=nat.good,
-        validate_data=rloo.validate_data,
-        options=("grpo.turns", "grpo.max_tokens"),
-        samples_answers=True,
-        rate=PREFERENCE,
-        steps=False,
-    ),
+    "grpo": _sampled(grpo.columns, grpo.trainer, validate_data=grpo.validate_data),
+    "rloo": _sampled(rloo.columns, rloo.trainer, validate_data=rloo.validate_data),
     # Its rows are tasks to answer; a round trains by a method of its own.
     "rounds": Method(
         sft.columns,

@@ -31,13 +31,12 @@ def validate_start(model: Path, name: str, config: TrainConfig) -> None:
 
 def validate_packages(config: TrainConfig) -> None:
     """Optional packages that an option needs must be there."""
-    needs: list[tuple[str, str, str, str, str]] = []
-    if config.quantization != "none":
-        needs.append(
-            ("quantization", config.quantization, "bitsandbytes", "quantize", "quantization: none")
-        )
-    if config.sharding.startswith("zero"):
-        needs.append(("sharding", config.sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
+    needs: list[tuple[str, ...]] = []
+    bits, sharding = config.quantization, config.sharding
+    if bits != "none":
+        needs.append(("quantization", bits, "bitsandbytes", "quantize", "quantization: none"))
+    if sharding.startswith("zero"):
+        needs.append(("sharding", sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
     for tracker in config.report_to:
         module = "tensorboardX" if tracker == "tensorboard" else tracker
         needs.append(("report_to", tracker, module, "track", "report_to: []"))

@@ -10,6 +10,7 @@ from method_rows import small_chat
 
 from raytune_agents import filters, negatives, readers
 from raytune_agents.config import Config, ConfigError, load_config
+from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.own_metrics import load_metrics
 from raytune_agents.exports import writer_named
 from raytune_agents.generate.rewrite import ChatClient
@@ -124,3 +125,11 @@ def test_an_unknown_name_says_what_to_write() -> None:
             load_config(None, [option])
 
 
+
+
+def test_an_edited_function_of_the_user_is_loaded_anew(tmp_path, monkeypatch):
+    """Within one process too: the step that is run again must not get the old one."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for text in ("def rule(row): return 'old'\n", "def rule(row): return 'newer'\n"):
+        (tmp_path / "edited_rules.py").write_text(text)
+        assert f"return {user_object('edited_rules:rule', 'label.rules')(None)!r}" in text
