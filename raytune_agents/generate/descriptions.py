@@ -12,6 +12,12 @@ from typing import Any
 
 from raytune_agents.records import JsonSchema
 
+
+def _pairs(text: str) -> dict[str, str]:
+    """ "a:b c:d" -> {a: b, c: d}."""
+    return dict(pair.split(":") for pair in text.split())
+
+
 UNITS = re.compile(
     r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
     r"pounds|lbs|oz|lit(?:er|re)s?|ml|celsius|fahrenheit|kelvin|minutes?|hours?|seconds?|days?|"
@@ -23,28 +29,20 @@ UNITS = re.compile(
 _PER = re.compile(
     r"\b(?!times\b)(\w+s|km) per (second|minute|hour|day|hectare|square met\w+)\b", re.I
 )
-SUFFIXES = dict(  # the last word of a number's name that is its unit: altitude_m
-    pair.split(":")
-    for pair in re.split(
-        r"\s+",
-        "m:m km:km cm:cm mm:mm kg:kg g:g mg:mg ml:ml l:litres s:seconds ms:ms h:hours c:degrees "
-        "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes kn:kN gpa:GPa "
-        "mpa:MPa kpa:kPa um:µm lb:lb ft:ft",
-    )
+SUFFIXES = _pairs(  # the last word of a number's name that is its unit: altitude_m
+    "m:m km:km cm:cm mm:mm kg:kg g:g mg:mg ml:ml l:litres s:seconds ms:ms h:hours c:degrees "
+    "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes kn:kN gpa:GPa "
+    "mpa:MPa kpa:kPa um:µm lb:lb ft:ft"
 )
 DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
 
 
-ABBREVIATED = dict(
-    pair.split(":")
-    for pair in re.split(
-        r"\s+",
-        "ext:extension "
-        "loc:location dest:destination dst:destination src:source addr:address tel:phone dt:date "
-        "qty:quantity amt:amount curr:currency lang:language desc:description msg:message txt:text "
-        "img:image emp:employee acct:account dept:department cust:customer usr:user prio:priority "
-        "freq:frequency dur:duration temp:temperature pwd:password prod:product appt:appointment",
-    )
+ABBREVIATED = _pairs(
+    "ext:extension loc:location dest:destination dst:destination src:source addr:address "
+    "tel:phone dt:date qty:quantity amt:amount curr:currency lang:language desc:description "
+    "msg:message txt:text img:image emp:employee acct:account dept:department cust:customer "
+    "usr:user prio:priority freq:frequency dur:duration temp:temperature pwd:password "
+    "prod:product appt:appointment"
 )
 
 

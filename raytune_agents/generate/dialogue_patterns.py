@@ -117,26 +117,13 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shown_tools(spec, rng, {tool.name})
     source = "wording" if tool.incomplete.get(arg) else "template"
+    meta, gold = {"style": style, "wording": source, "anchors": answers}, ""
     if index % 2 == 0:
-        return make_row(
-            spec,
-            "followup",
-            index,
-            seed,
-            messages,
-            tools,
-            gold="[]",
-            style=style,
-            ask=arg,
-            near=tool.name,
-            anchors=wish.anchors,
-            wording=source,
-        )
-    messages.append(Message("user", answer_of(answers[arg], rng)))
-    messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
-    return make_row(
-        spec, "followup", index, seed, messages, tools, style=style, anchors=answers, wording=source
-    )
+        gold, meta = "[]", meta | {"ask": arg, "near": tool.name, "anchors": wish.anchors}
+    else:
+        messages.append(Message("user", answer_of(answers[arg], rng)))
+        messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
+    return make_row(spec, "followup", index, seed, messages, tools, gold, **meta)
 
 
 def answer_of(text: str, rng: random.Random) -> str:

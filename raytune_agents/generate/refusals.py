@@ -171,20 +171,11 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
         text, answer = rng.choice(small_talk())
     elif cell == "tool_tools":
         made = sample_call(pick_tool(spec, rng), rng, spec.habits)
-        request = Message("user", styled(made.wish, rng, wanted=spec.habits.styles)[1])
-        messages = [request, Message("assistant", tool_calls=(made.call,))]
+        text = styled(made.wish, rng, wanted=spec.habits.styles)[1]
+        right = Message("assistant", tool_calls=(made.call,))
         tools = shown_tools(spec, rng, {made.call.name})
-        return make_row(
-            spec,
-            "notool",
-            index,
-            seed,
-            messages,
-            tools,
-            anchors=made.wish.anchors,
-            wording=made.source,
-            **meta,
-        )
+        meta |= {"anchors": made.wish.anchors, "wording": made.source}
+        return make_row(spec, "notool", index, seed, [Message("user", text), right], tools, **meta)
     elif cell == "about_tools":
         text, answer = _about(spec, rng)
     elif cell == "tool_none":
