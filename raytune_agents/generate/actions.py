@@ -153,6 +153,8 @@ def _is_verb(words: Sequence[str]) -> bool:
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
         return bool(verb)
+    if re.fullmatch(r"opening|pricing|building|parking|shipping|meeting", words[0].lower()):
+        return DETERMINERS.match(words[1]) is not None  # "Opening hours"
     if verb not in phrases()["nouns_too"]:
         return True
     second = words[1].lower().strip(",")

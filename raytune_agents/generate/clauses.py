@@ -116,7 +116,7 @@ def clause_of(
     sized = sense.range and (sense.kind not in MEASURES or verb == "set")
     moved = sized or sense.kind in DATES or verb == "move"
     sets = spoken_of or verb == "rename" or new or (moved and sense.clauses("to") != sense.say)
-    if verb in SETTERS and (not general or new) and p.role in ("", "from", "to") and sets:
+    if verb in SETTERS and (new or (not general and p.role in ("", "from", "to"))) and sets:
         if sense.kind in DATES:
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
@@ -130,6 +130,8 @@ def clause_of(
         options = ('with the {noun} "{x}"',)
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
+    if sense.kind == "count" and "{noun}" in text and not is_plural(noun) and not p.role:
+        return ""  # "tail: 5"
     if "{unit}" in text and not p.unit and "{noun}" not in text:
         return ""  # five of what?
     if p.items is not None and isinstance(value, list) and len(value) > 1 and sense.kind == "id":
@@ -333,6 +335,7 @@ def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: ran
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
     slots |= {p.name: in_quotes(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
     article = rng.choice(("the ", "")) if len(params) < 3 else ""
+    brackets |= any(_sense(p).range and is_plural(field_noun(p)) for p in params)  # "hours: 3"
     if verb in GENERAL_SETTERS:
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
     if brackets or rng.random() < 0.5:

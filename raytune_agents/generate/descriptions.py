@@ -124,7 +124,12 @@ def thing_of(words: str, about: str) -> str:
     subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
     subject = re.sub(rf"^(unique|new) |(?<=\w) {_GENERAL}$", "", subject)
     clause = re.match(r"(who|what|when|where|which|why|how|whether|if)\b", subject)
-    if clause or words in SHORT or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject):
+    if (
+        clause
+        or UNITS.fullmatch(subject)
+        or words in SHORT
+        or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject)
+    ):
         return ""
     opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3

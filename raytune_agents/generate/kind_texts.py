@@ -54,7 +54,8 @@ def text_of(scene: Scene, p: Parameter) -> Any:
             return f"{scene.place('').city} {found[1].capitalize()}"
         if not kind:
             raise NoValue(f"{p.name}: nothing says whose name it is")
-    codes = [v for v in p.values if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
+    shown = [v for v in p.values if not re.search(r"[a-z]{3,} ", str(v))]  # no words
+    codes = [v for v in shown if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
     if codes and kind in CODES:
         return shaped(str(scene.rng.choice(codes)), scene.rng)
     if kind in GENERATORS:

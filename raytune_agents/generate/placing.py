@@ -68,7 +68,7 @@ class Placing(Complements):
             elif p.role != "to" and noun not in (["list"], ["collection"]):
                 self.left.remove(p)
                 self.head += " " + clause_of(p, "", rng)
-        text = " ".join([self.head, *kept]).strip()
+        text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
 
     def narrow(self) -> None:
@@ -203,7 +203,8 @@ class Placing(Complements):
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
         ids = [p for p in self.left if is_numbered(p) and not p.items]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
-        bare = [p for p in ids if p.noun == "ID"]
+        spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
+        bare = [p for p in ids if p.noun == "ID" and p.words.split()[0] not in spoken]
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list |collection )", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
         alone = len(ids) == 1 and not self.act.parts and not self.makes
