@@ -27,7 +27,7 @@ def read(row: Event) -> list[Trajectory]:
     about: Event = {}
     system: Any = None
     for event in row[EVENTS]:
-        kind, body = event["type"], event["payload"]
+        kind, body = event["type"], object_of(event["payload"])
         if kind == "response_item" and body.get("type") not in UNSEEN:
             parts[-1].append(_with_object(body))
         elif kind == "compacted":

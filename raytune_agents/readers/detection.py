@@ -14,16 +14,22 @@ from typing import Any
 from raytune_agents.readers import aliases, pairs, responses
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.exchanges import has_turns, is_exchange
-from raytune_agents.readers.fields import Fields, short, split_names
+from raytune_agents.readers.fields import Fields, Names, short, split_names
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
-from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
+from raytune_agents.readers.sessions import (
+    Look,
+    Sign,
+    inside,
+    is_autogen,
+    is_pydantic_ai,
+    log_format,
+)
 from raytune_agents.readers.strict import value_of
 from raytune_agents.readers.turn_columns import turns_in, with_messages
 from raytune_agents.records import RecordError
 
 Row = dict[str, Any]
-Look = Callable[[Row], bool]
 
 
 # --- looks at values --------------------------------------------------------------------------
@@ -57,18 +63,17 @@ def _list_of_objects(value: Any) -> bool:
     return all(isinstance(v, dict) or (isinstance(v, str) and v.lstrip()[:1] == "{") for v in found)
 
 
-def inside(key: str, *names: str) -> Look:
-    """Whether an object under `key` has one of `names`."""
-    return lambda row: isinstance(row.get(key), dict) and any(n in row[key] for n in names)
-
-
 def _parts(row: Row) -> bool:
     found = row["contents"]
     return isinstance(found, list) and all(isinstance(c, dict) and "parts" in c for c in found)
 
 
-def _chat(row: Row) -> bool:
-    return has_turns(Fields(row).pair(aliases.TURNS)[1])
+def _listed(*names: Names | str) -> Look:
+    """Whether turns stand under the first of `names` that the row has."""
+    return lambda row: has_turns(Fields(row).pair(*names)[1])
+
+
+_chat = _listed(aliases.TURNS)
 
 
 def _steps(row: Row) -> bool:
@@ -97,10 +102,6 @@ def _requested(row: Row) -> bool:
     return is_text and bool(turns_in(asked, every=True))
 
 
-def _rated(row: Row) -> bool:
-    return not isinstance(row["rating"], list | dict)
-
-
 def _system_tools(row: Row) -> bool:
     return isinstance(row["system"], str) and "[{" in row["system"] and _chat(row)
 
@@ -115,69 +116,30 @@ def _gathered(name: str) -> Look:
     return lambda row: row["format"] == name and isinstance(row["events"], list)
 
 
-def _authored(row: Row) -> bool:
-    """Whether events are ADK's, each with its author and its content."""
-    events = row["events"]
-    return (
-        isinstance(events, list)
-        and bool(events)
-        and all(
-            isinstance(e, dict) and "author" in e and isinstance(e.get("content"), dict)
-            for e in events
-        )
-    )
+def _authored(event: Row) -> bool:
+    """Whether an event is ADK's, with its author and its content."""
+    return "author" in event and isinstance(event.get("content"), dict)
 
 
 def _steps_of_smolagents(row: Row) -> bool:
     steps = row["steps"] if isinstance(row["steps"], list) else ()
-    return any(isinstance(s, dict) and any(smolagents(s)) for s in steps)
+    return any(isinstance(s, dict) and log_format(s) == "smolagents" for s in steps)
 
 
-def _messages(is_own: Look) -> Look:
-    """Whether every message is one of a framework's own."""
+def _all_of(key: str, is_own: Look) -> Look:
+    """Whether every message or event under `key` is one of a framework's own."""
 
     def look(row: Row) -> bool:
-        found = row["messages"]
+        found = row[key]
         if isinstance(found, str) and ("part_kind" in found or "models_usage" in found):
             found = turns_in(found)
-        return (
-            isinstance(found, list)
-            and bool(found)
-            and all(isinstance(m, dict) and is_own(m) for m in found)
-        )
+        items = found if isinstance(found, list) else []
+        return bool(items) and all(isinstance(i, dict) and is_own(i) for i in items)
 
     return look
 
 
-def _has_history(row: Row) -> bool:
-    return has_turns(row["chat_history"])
-
-
-def _completed(row: Row) -> bool:
-    return isinstance(row["prompt"], str | list)
-
-
 # --- the table --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """What a row of a format shows: the keys that it must have, and a look at their values."""
-
-    format: str
-    keys: frozenset[str]
-    look: Look | None = None
-    weight: int = 1  # of the look: 3 where the text itself names the format
-
-    def evidence(self, row: Row) -> int:
-        """How much speaks for the format; 0 where it does not fit."""
-        if not self.keys <= row.keys() or (self.look is not None and not self.look(row)):
-            return 0
-        return len(self.keys) + (self.weight if self.look else 0)
-
-
-def _sign(format: str, keys: str, look: Look | None = None, weight: int = 1) -> Sign:
-    return Sign(format, frozenset(keys.split()), look, weight)
 
 
 KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
@@ -196,77 +158,75 @@ REQUEST_AND_ANSWER = (
     ),
 )
 SIGNS: tuple[Sign, ...] = (
-    _sign("glaive_chat", "system chat", says_roles),
-    _sign("bfcl", "id question function", _bfcl),
-    _sign("xlam", "query tools answers", lists("tools", "answers")),
-    _sign(
-        "when2call", "question correct_answer answers tools", inside("answers", *KINDS_OF_ANSWER)
-    ),
-    _sign(
+    Sign("glaive_chat", "system chat", says_roles),
+    Sign("bfcl", "id question function", _bfcl),
+    Sign("xlam", "query tools answers", lists("tools", "answers")),
+    Sign("when2call", "question correct_answer answers tools", inside("answers", *KINDS_OF_ANSWER)),
+    Sign(
         "when2call_pref",
         "messages chosen_response rejected_response chosen_type rejected_type",
         pairs.is_pair,
         3,
     ),
-    _sign("pairs", "", pairs.is_pair, 6),
-    _sign("model_failures", "user_query expected_response actual_response"),
-    _sign("responses", "responses_create_params response", inside("response", "output")),
-    _sign("responses", "input output", responses.is_log),
-    _sign("toolbench", "win tree answer_generation", inside("tree", "tree")),
-    _sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
-    _sign("toolalpaca", "Function_Description Instructions"),
-    _sign("toolalpaca", "Function_Description Instances"),
-    _sign("mind2web", "confirmed_task actions", lists("actions")),
-    _sign("tau_bench", "task_id reward traj", lists("traj")),
-    _sign("fireact", "reward em traj"),
-    _sign("tau2", "simulations", lists("simulations")),
-    _sign("tau2", "task_id messages termination_reason", _chat),
-    _sign("swe_gym", "instance_id resolved messages", _chat),
-    _sign("nebius", "instance_id target trajectory", lists("trajectory")),
-    _sign("swe_agent", "history trajectory info", lists("history")),
-    _sign("mini_swe", "messages info trajectory_format", lists("messages")),
-    _sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
-    _sign("langfuse", "trace observations", lists("observations")),
-    _sign("langfuse", "observations scores", lists("observations")),
-    *(_sign(name, "events format session", _gathered(name)) for name in OF_EVENTS),
-    _sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
-    _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
-    _sign("autogen", "messages", _messages(is_autogen), 3),
-    _sign("autogen", "type llm_context", inside("llm_context", "messages")),
-    _sign("autogen", "type agent_states"),
-    _sign("adk", "events app_name", lists("events")),
-    _sign("adk", "events appName", lists("events")),
-    _sign("adk", "events", _authored),
-    _sign("llamaindex", "store", is_chat_store, 3),
-    _sign("llamaindex", "chat_store", is_chat_store, 3),
-    _sign("atif", "schema_version steps", is_atif, 3),
-    _sign("smolagents", "steps", _steps_of_smolagents, 3),
-    _sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
-    _sign("cohere", "chat_history message", _has_history),
-    _sign("cohere", "chat_history text", _has_history),
-    _sign("mint", "state task", inside("state", "history")),
-    _sign("api_bank", "file turns", lists("turns")),
-    _sign("api_bank", "instruction input expected_output"),
-    _sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
-    _sign("ratings", "input output rating", _rated),
-    _sign("fireact", "instruction input output", says("Thought:", "Action:"), 3),
-    _sign("nestful", "input output", _steps),
-    _sign("gemini", "contents", _parts),
-    _sign("trl", "prompt completion", _completed),
-    _sign("trl", "input output", _requested),
-    _sign("trl", "instruction output"),
-    *(_sign("exchange", keys, is_exchange) for keys in REQUEST_AND_ANSWER),
-    _sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
-    _sign("agent_flan", "conversation", _chat),
-    _sign("agenttraj", "item_id conversations", _chat),
-    _sign("nat", "conversations info", inside("info", "reward", "gt", "pred")),
-    _sign("seal_tools", "conversations", says("api_list = ["), 3),
-    _sign("sharegpt", "conversations tools", _chat),
-    _sign("toolace", "system conversations", _system_tools),
-    _sign("agenttuning", "id conversations", _chat),
-    _sign("sharegpt", "conversations", _chat),
-    _sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
-    _sign("openai", "messages", _chat),
+    Sign("pairs", "", pairs.is_pair, 6),
+    Sign("model_failures", "user_query expected_response actual_response"),
+    Sign("responses", "responses_create_params response", inside("response", "output")),
+    Sign("responses", "input output", responses.is_log),
+    Sign("toolbench", "win tree answer_generation", inside("tree", "tree")),
+    Sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
+    Sign("toolalpaca", "Function_Description Instructions"),
+    Sign("toolalpaca", "Function_Description Instances"),
+    Sign("mind2web", "confirmed_task actions", lists("actions")),
+    Sign("tau_bench", "task_id reward traj", lists("traj")),
+    Sign("fireact", "reward em traj"),
+    Sign("tau2", "simulations", lists("simulations")),
+    Sign("tau2", "task_id messages termination_reason", _chat),
+    Sign("swe_gym", "instance_id resolved messages", _chat),
+    Sign("nebius", "instance_id target trajectory", lists("trajectory")),
+    Sign("swe_agent", "history trajectory info", lists("history")),
+    Sign("mini_swe", "messages info trajectory_format", lists("messages")),
+    Sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
+    Sign("langfuse", "trace observations", lists("observations")),
+    Sign("langfuse", "observations scores", lists("observations")),
+    *(Sign(name, "events format session", _gathered(name)) for name in OF_EVENTS),
+    Sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
+    Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3),
+    Sign("autogen", "messages", _all_of("messages", is_autogen), 3),
+    Sign("autogen", "type llm_context", inside("llm_context", "messages")),
+    Sign("autogen", "type agent_states"),
+    Sign("adk", "events app_name", lists("events")),
+    Sign("adk", "events appName", lists("events")),
+    Sign("adk", "events", _all_of("events", _authored)),
+    Sign("llamaindex", "store", is_chat_store, 3),
+    Sign("llamaindex", "chat_store", is_chat_store, 3),
+    Sign("atif", "schema_version steps", is_atif, 3),
+    Sign("smolagents", "steps", _steps_of_smolagents, 3),
+    Sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
+    Sign("cohere", "chat_history message", _listed("chat_history")),
+    Sign("cohere", "chat_history text", _listed("chat_history")),
+    Sign("mint", "state task", inside("state", "history")),
+    Sign("api_bank", "file turns", lists("turns")),
+    Sign("api_bank", "instruction input expected_output"),
+    Sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
+    Sign("ratings", "input output rating", lambda row: not isinstance(row["rating"], list | dict)),
+    Sign("fireact", "instruction input output", says("Thought:", "Action:"), 3),
+    Sign("nestful", "input output", _steps),
+    Sign("gemini", "contents", _parts),
+    Sign("trl", "prompt completion", lambda row: isinstance(row["prompt"], str | list)),
+    Sign("trl", "input output", _requested),
+    Sign("trl", "instruction output"),
+    *(Sign("exchange", keys, is_exchange) for keys in REQUEST_AND_ANSWER),
+    Sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
+    Sign("agent_flan", "conversation", _chat),
+    Sign("agenttraj", "item_id conversations", _chat),
+    Sign("nat", "conversations info", inside("info", "reward", "gt", "pred")),
+    Sign("seal_tools", "conversations", says("api_list = ["), 3),
+    Sign("sharegpt", "conversations tools", _chat),
+    Sign("toolace", "system conversations", _system_tools),
+    Sign("agenttuning", "id conversations", _chat),
+    Sign("sharegpt", "conversations", _chat),
+    Sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
+    Sign("openai", "messages", _chat),
 )
 
 
@@ -302,10 +262,10 @@ def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detect
     """
     there = {k: v for k, v in row.items() if v is not None}  # a table has the keys of all its rows
     found: dict[Any, tuple[int, str]] = {}
-    for sign in _possible(there):
-        weight, reader = sign.evidence(there), same(sign.format)
+    for each in _possible(there):
+        weight, reader = each.evidence(there), same(each.format)
         if weight > found.get(reader, (0, ""))[0]:
-            found[reader] = (weight, sign.format)
+            found[reader] = (weight, each.format)
     if not found:
         raise UnknownFormat(_unknown(row))
     (weight, name), *others = sorted(found.values(), key=lambda pair: -pair[0])

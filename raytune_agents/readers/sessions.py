@@ -11,12 +11,145 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from raytune_agents.readers.decode import Found
+from raytune_agents.readers.fields import split_names
 from raytune_agents.readers.responses import is_item
 from raytune_agents.records import RecordError
 
 Event = dict[str, Any]
+Look = Callable[[Event], bool]
 EVENTS = "events"  # a gathered row: {EVENTS: [...], "format": ..., "session": ...}
 MAX_EVENTS = 2_000_000  # held of one file
+
+
+class Sign:
+    """What a row or an event of a format shows: keys that it must have (with blanks between them),
+    and a look at their values."""
+
+    def __init__(
+        self, format: str, keys: str, look: Look | None = None, weight: int = 1, session: str = ""
+    ) -> None:
+        self.format, self.keys, self.look = format, frozenset(keys.split()), look
+        self.weight = weight  # of the look: 3 where the text itself names the format
+        self.session = session  # where an event names its conversation, with dots
+
+    def evidence(self, row: Event) -> int:
+        """How much speaks for the format; 0 where it does not fit."""
+        if not self.keys <= row.keys() or (self.look is not None and not self.look(row)):
+            return 0
+        return len(self.keys) + (self.weight if self.look else 0)
+
+
+# --- what events show -------------------------------------------------------------------------
+
+
+def inside(key: str, *names: str) -> Look:
+    """Whether an object under `key` has one of `names`."""
+    return lambda row: isinstance(row.get(key), dict) and any(n in row[key] for n in names)
+
+
+def is_pydantic_ai(message: Event) -> bool:
+    return message.get("kind") in ("request", "response") and isinstance(message.get("parts"), list)
+
+
+def is_autogen(message: Event) -> bool:
+    """Whether a row is a message of AgentChat or of a model's context."""
+    kind = message.get("type")
+    known = isinstance(kind, str) and kind.startswith(AUTOGEN_TYPES) and "role" not in message
+    return known and "content" in message and ("source" in message or kind == AUTOGEN_TYPES[0])
+
+
+def _typed(types: str) -> Look:
+    """Whether an event has one of the types, which have blanks between them."""
+    known = types.split()
+    return lambda event: event.get("type") in known
+
+
+def _without(key: str) -> Look:
+    return lambda event: key not in event
+
+
+def _one_of(keys: str) -> Look:
+    known = keys.split()
+    return lambda event: not event.keys().isdisjoint(known)
+
+
+def _of_claude_code(line: Event) -> bool:
+    """Claude Code's events but those of another program that sends whole messages."""
+    return CLAUDE_TYPE(line) and ("uuid" in line or "message" not in line)
+
+
+def _of_openhands(event: Event) -> bool:
+    return isinstance(event["kind"], str) and event["kind"].endswith(OPENHANDS_KINDS)
+
+
+def _of_adk(event: Event) -> bool:
+    content = event["content"]
+    return isinstance(content, dict) and isinstance(content.get("parts"), list)
+
+
+def _of_gemini_cli(record: Event) -> bool:
+    return GEMINI_TYPE(record) and record.keys() <= GEMINI_KEYS
+
+
+CLAUDE_TYPE = _typed(
+    "user assistant system summary file-history-snapshot progress queue-operation attachment "
+    "custom-title last-prompt ai-title"
+)
+CODEX_TYPE = _typed("response_item event_msg turn_context compacted session_meta")
+OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
+AUTOGEN_TYPES = split_names(
+    "FunctionExecutionResultMessage TextMessage ToolCall ThoughtEvent MultiModalMessage "
+    "StopMessage HandoffMessage StructuredMessage UserMessage AssistantMessage SystemMessage "
+    "MemoryQueryEvent UserInputRequestedEvent ModelClientStreamingChunkEvent Select Code"
+)
+GEMINI_TYPE = _typed("user gemini info error warning")
+GEMINI_KEYS = set(
+    split_names("id timestamp type content thoughts tokens model toolCalls displayContent")
+)
+TURN_KEYS = set(
+    split_names("role content tool_calls tool_call_id name extra timestamp reasoning_content")
+)
+LOGS = (
+    Sign("claude_code", "type sessionId", _of_claude_code, session="sessionId"),
+    Sign("claude_code", "type leafUuid", CLAUDE_TYPE),
+    Sign("claude_code", "type messageId", CLAUDE_TYPE),
+    Sign("codex", "type payload timestamp", _typed("session_meta"), session="payload.id"),
+    Sign("codex", "type payload timestamp", CODEX_TYPE),
+    Sign("openhands", "kind source timestamp id", _of_openhands),
+    # a span as OpenTelemetry's Python SDK prints it
+    Sign("otel", "context attributes", inside("context", "trace_id"), session="context.trace_id"),
+    Sign("langfuse", "traceId parentObservationId type", None, session="traceId"),
+    Sign("langsmith", "run_type inputs id", _one_of("trace_id dotted_order child_runs")),
+    Sign("exchanges", "type session", _typed("exchange outcome"), session="session"),
+    # OpenAI's and Anthropic's batch files
+    Sign("exchanges", "custom_id", _one_of("body response params result"), session="custom_id"),
+    Sign("pydantic_ai", "kind parts", is_pydantic_ai, session="conversation_id"),
+    Sign("autogen", "type content", is_autogen),
+    Sign("adk", "author content invocation_id", _of_adk),
+    Sign("adk", "author content invocationId", _of_adk),
+    Sign("smolagents", "task task_images", _without("steps")),
+    Sign("smolagents", "step_number model_output observations", _without("steps")),
+    Sign("smolagents", "plan model_output_message", _without("steps")),
+    Sign("gemini_cli", "sessionId projectHash", _without("messages"), session="sessionId"),
+    Sign("gemini_cli", "$set"),
+    Sign("gemini_cli", "$rewindTo"),
+    Sign("gemini_cli", "type", _typed("message_update")),
+    Sign("gemini_cli", "type id timestamp content", _of_gemini_cli),
+    # a turn, or an item, as a row of its own: the file is one conversation
+    Sign("openai", "role content", lambda e: isinstance(e["role"], str) and e.keys() <= TURN_KEYS),
+    Sign("responses", "type", is_item),
+)
+CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
+
+
+def log_format(event: Event) -> str:
+    """The format of the log that an event is of, "" for what is none."""
+    found = _sign_of(event)
+    return found.format if found else ""
+
+
+def _sign_of(event: Event) -> Sign | None:
+    return next((log for log in LOGS if log.evidence(event)), None)
 
 
 class Part(NamedTuple):
@@ -28,228 +161,33 @@ class Part(NamedTuple):
     event: Event
 
 
-Parts = Callable[[Event], Iterator[Part]]
-CLAUDE_TYPES = (
-    "user",
-    "assistant",
-    "system",
-    "summary",
-    "file-history-snapshot",
-    "progress",
-    "queue-operation",
-    "attachment",
-    "custom-title",
-    "last-prompt",
-    "ai-title",
-)
-CODEX_TYPES = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
-OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
+def _parts(line: Event) -> list[Part]:
+    """The events that a line holds: one, the spans of an OTLP export, or a run of LangSmith's with
+    those inside it."""
+    if spans := _otlp_spans(line):
+        return [Part("otel", str(s.get("traceId", s.get("trace_id", ""))), s) for s in spans]
+    found = _sign_of(line)
+    if found is None:
+        return []
+    if found.format == "langsmith":
+        trace = str(line.get("trace_id") or line["id"])
+        return [Part("langsmith", trace, run) for run in _runs(line)]
+    session: Any = line if found.session else None
+    for key in found.session.split("."):
+        session = session.get(key) if isinstance(session, dict) else None
+    return [Part(found.format, session if isinstance(session, str) else None, line)]
 
 
-def claude_code(line: Event) -> Iterator[Part]:
-    """A line of ~/.claude/projects/PROJECT/SESSION.jsonl."""
-    known = isinstance(line.get("type"), str) and line["type"] in CLAUDE_TYPES
-    session = line.get("sessionId")
-    if known and isinstance(session, str) and ("uuid" in line or "message" not in line):
-        yield Part("claude_code", session, line)
-    elif known and ("leafUuid" in line or "messageId" in line):
-        yield Part("claude_code", None, line)
+def _otlp_spans(line: Event) -> list[Event]:
+    resources = _objects(line.get("resourceSpans", line.get("resource_spans")))
+    scopes = [s for r in resources for s in _objects(r.get("scopeSpans", r.get("scope_spans")))]
+    return [span for scope in scopes for span in _objects(scope.get("spans"))]
 
 
-def codex(line: Event) -> Iterator[Part]:
-    """A line of ~/.codex/sessions/.../rollout-*.jsonl."""
-    payload = line.get("payload")
-    known = isinstance(line.get("type"), str) and line["type"] in CODEX_TYPES
-    if known and isinstance(payload, dict) and "timestamp" in line:
-        own = payload.get("id") if line["type"] == "session_meta" else None
-        yield Part("codex", own if isinstance(own, str) else None, line)
-
-
-def openhands(event: Event) -> Iterator[Part]:
-    """An event of OpenHands' agent SDK: one file an event, a list, or lines."""
-    kind = event.get("kind")
-    known = isinstance(kind, str) and kind.endswith(OPENHANDS_KINDS) and "source" in event
-    if known and "timestamp" in event and "id" in event:
-        yield Part("openhands", None, event)
-
-
-def otlp(line: Event) -> Iterator[Part]:
-    """Spans of an OTLP export, each with what its resource and scope say; by trace."""
-    for resource in _objects(line.get("resourceSpans", line.get("resource_spans"))):
-        for scope in _objects(resource.get("scopeSpans", resource.get("scope_spans"))):
-            for span in _objects(scope.get("spans")):
-                yield Part("otel", str(span.get("traceId", span.get("trace_id", ""))), span)
-
-
-def sdk_span(line: Event) -> Iterator[Part]:
-    """A span as OpenTelemetry's Python SDK prints it (`to_json`)."""
-    context = line.get("context")
-    if isinstance(context, dict) and "attributes" in line and "trace_id" in context:
-        yield Part("otel", str(context["trace_id"]), line)
-
-
-def observation(line: Event) -> Iterator[Part]:
-    """An observation of Langfuse's export, one a line."""
-    if isinstance(line.get("traceId"), str) and "parentObservationId" in line and "type" in line:
-        yield Part("langfuse", line["traceId"], line)
-
-
-def langsmith(line: Event) -> Iterator[Part]:
-    """A run of LangSmith's export, with the runs that stand inside it; by trace."""
-    known = isinstance(line.get("run_type"), str) and "inputs" in line and "id" in line
-    if known and not line.keys().isdisjoint(("trace_id", "dotted_order", "child_runs")):
-        yield from _runs(line, str(line.get("trace_id") or line["id"]))
-
-
-def _runs(run: Event, trace: str) -> Iterator[Part]:
-    yield Part("langsmith", trace, run)
+def _runs(run: Event) -> Iterator[Event]:
+    yield run
     for child in _objects(run.get("child_runs")):
-        yield from _runs(child, trace)
-
-
-def exchange(line: Event) -> Iterator[Part]:
-    """A line that `raytune-agents capture` wrote: a request with its answer, or an outcome."""
-    if line.get("type") in ("exchange", "outcome") and isinstance(line.get("session"), str):
-        yield Part("exchanges", line["session"], line)
-
-
-def batch(line: Event) -> Iterator[Part]:
-    """A line of OpenAI's or Anthropic's batch files; request and answer share `custom_id`."""
-    if isinstance(line.get("custom_id"), str) and not line.keys().isdisjoint(BATCH_KEYS):
-        yield Part("exchanges", line["custom_id"], line)
-
-
-def pydantic_ai(line: Event) -> Iterator[Part]:
-    """A message of Pydantic AI's history, one a row; newer ones name their conversation."""
-    if is_pydantic_ai(line):
-        own = line.get("conversation_id")
-        yield Part("pydantic_ai", own if isinstance(own, str) else None, line)
-
-
-def is_pydantic_ai(message: Event) -> bool:
-    return message.get("kind") in ("request", "response") and isinstance(message.get("parts"), list)
-
-
-def autogen(line: Event) -> Iterator[Part]:
-    """A message of AutoGen's, one a row: the file is one conversation."""
-    if is_autogen(line):
-        yield Part("autogen", None, line)
-
-
-def is_autogen(message: Event) -> bool:
-    """Whether a row is a message of AgentChat or of a model's context."""
-    kind = message.get("type")
-    known = isinstance(kind, str) and kind.startswith(AUTOGEN_TYPES) and "role" not in message
-    return known and "content" in message and ("source" in message or kind == AUTOGEN_TYPES[0])
-
-
-def adk(line: Event) -> Iterator[Part]:
-    """An event of Google ADK's, one a row."""
-    content = line.get("content")
-    known = isinstance(content, dict) and isinstance(content.get("parts"), list)
-    if known and "author" in line and not line.keys().isdisjoint(("invocation_id", "invocationId")):
-        yield Part("adk", None, line)
-
-
-def smolagents(line: Event) -> Iterator[Part]:
-    """A step of smolagents' memory, one a row."""
-    if any(keys <= line.keys() for keys in SMOLAGENTS_KEYS) and "steps" not in line:
-        yield Part("smolagents", None, line)
-
-
-def gemini_cli(line: Event) -> Iterator[Part]:
-    """A record of Gemini CLI's session: its head, a message, or a change of one."""
-    if {"sessionId", "projectHash"} <= line.keys() and "messages" not in line:
-        yield Part("gemini_cli", str(line["sessionId"]), line)
-    elif (
-        "$set" in line
-        or "$rewindTo" in line
-        or line.get("type") == "message_update"
-        or (
-            line.get("type") in GEMINI_TYPES
-            and {"id", "timestamp", "content"} <= line.keys() <= (GEMINI_KEYS)
-        )
-    ):
-        yield Part("gemini_cli", None, line)
-
-
-def turn(line: Event) -> Iterator[Part]:
-    """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
-    if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
-        yield Part("openai", None, line)
-
-
-def item(line: Event) -> Iterator[Part]:
-    """An OpenAI Responses item as a row of its own."""
-    if is_item(line):
-        yield Part("responses", None, line)
-
-
-TURN_KEYS = {
-    "role",
-    "content",
-    "tool_calls",
-    "tool_call_id",
-    "name",
-    "extra",
-    "timestamp",
-    "reasoning_content",
-}
-BATCH_KEYS = {"body", "response", "params", "result"}
-AUTOGEN_TYPES = (
-    "FunctionExecutionResultMessage",
-    "TextMessage",
-    "ToolCall",
-    "ThoughtEvent",
-    "MultiModalMessage",
-    "StopMessage",
-    "HandoffMessage",
-    "StructuredMessage",
-    "UserMessage",
-    "AssistantMessage",
-    "SystemMessage",
-    "MemoryQueryEvent",
-    "UserInputRequestedEvent",
-    "ModelClientStreamingChunkEvent",
-    "Select",
-    "Code",
-)
-SMOLAGENTS_KEYS = (
-    {"task", "task_images"},
-    {"step_number", "model_output", "observations"},
-    {"plan", "model_output_message"},
-)
-GEMINI_TYPES = ("user", "gemini", "info", "error", "warning")
-GEMINI_KEYS = {
-    "id",
-    "timestamp",
-    "type",
-    "content",
-    "thoughts",
-    "tokens",
-    "model",
-    "toolCalls",
-    "displayContent",
-}
-CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
-LOGS: tuple[Parts, ...] = (
-    claude_code,
-    codex,
-    openhands,
-    otlp,
-    sdk_span,
-    observation,
-    langsmith,
-    exchange,
-    batch,
-    pydantic_ai,
-    autogen,
-    adk,
-    smolagents,
-    gemini_cli,
-    turn,
-    item,
-)
+        yield from _runs(child)
 
 
 def _objects(value: Any) -> list[Event]:
@@ -279,13 +217,6 @@ def gathered(rows: Iterable[Found]) -> Iterator[Found]:
             elif count == MAX_EVENTS + 1:
                 yield where, RecordError(f"more than {MAX_EVENTS} events in one file; split it")
     yield from _rows(held)
-
-
-def _parts(row: Event) -> list[Part]:
-    for parts in LOGS:
-        if found := list(parts(row)):
-            return found
-    return []
 
 
 def _rows(held: Held) -> Iterator[Found]:
