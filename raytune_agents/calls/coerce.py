@@ -12,7 +12,7 @@ from typing import Any
 
 from raytune_agents.calls.json_text import dumps, strict_json, unique
 from raytune_agents.calls.pythonic import MAX_PYTHONIC
-from raytune_agents.calls.schema import find, json_schema, local_ref, schema_of
+from raytune_agents.calls.schema import find, json_schema, local_ref, says_nullable, schema_of
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
@@ -40,7 +40,7 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[s
     }
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
     types |= {_PYTHON[type(v)] for v in options if type(v) in _PYTHON}
-    if types and schema.get("nullable") is True:
+    if says_nullable(schema):
         types.add("null")
     for word in ("anyOf", "oneOf", "allOf"):
         for part in schema[word] if isinstance(schema.get(word), list) else ():
@@ -101,7 +101,7 @@ def call_of(
 
     `trim`: one line break at each end is markup. Raises ValueError where one is given twice."""
     tool = find(name, tools)
-    root = schema_of(tool) if tool else {}
+    root = schema_of(tool)
     properties = root.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     values: Arguments = {}

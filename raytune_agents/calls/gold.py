@@ -110,7 +110,7 @@ def same_value(one: Any, other: Any) -> bool:
 
 def without_defaults(call: ToolCall, tool: ToolSpec | None) -> Arguments:
     """A call's arguments but those that equal their default, at any depth. Raises ValueError."""
-    schema = schema_of(tool) if tool else {}
+    schema = schema_of(tool)
     return _stripped(call.args, schema, schema)
 
 
@@ -183,7 +183,7 @@ def gold_of(row: Trajectory) -> list[dict[str, Allowed]]:
     for call, arguments in zip(calls, arguments_of(calls)):
         tool = find(call.name, row.tools)
         kinds = shape(tool.parameters).kinds if tool else {}
-        details = schema_of(tool).get("properties", {}) if tool else {}
+        details = schema_of(tool).get("properties", {})
         allowed = {
             k: _allowed(v, kinds.get(k, ANY), details.get(k) if k in kinds else None)
             for k, v in arguments.items()

@@ -51,6 +51,7 @@ _SINGLE = (
 )
 SINGLE = tuple(_SINGLE.split())
 SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
+NULLABLE = ("nullable", "x-nullable")
 PythonType = type[Any]  # inside the class `type` is a field
 
 
@@ -104,8 +105,15 @@ def json_schema(schema: Any) -> Any:
         elif value is not None or key in SAYS_NULL:
             out[key] = value
     _from_older_drafts(out)
-    flags = [out.pop(word, None) for word in ("nullable", "x-nullable")]
-    return _nullable(out) if any(flag in (True, "true", "True") for flag in flags) else out
+    nullable = says_nullable(out)
+    for word in NULLABLE:
+        out.pop(word, None)
+    return _nullable(out) if nullable else out
+
+
+def says_nullable(schema: JsonSchema) -> bool:
+    """Whether a schema says null in the words of OpenAPI 3.0 and of Swagger."""
+    return any(schema.get(word) in (True, "true", "True") for word in NULLABLE)
 
 
 def _from_older_drafts(out: JsonSchema) -> None:
@@ -237,9 +245,10 @@ def _schema(parameters: str) -> JsonSchema:
         return {}
 
 
-def schema_of(tool: ToolSpec) -> JsonSchema:
-    """The tool's schema, parsed once for each text; {} where it is none. Do not change it."""
-    return _schema(tool.parameters)
+def schema_of(tool: ToolSpec | None) -> JsonSchema:
+    """The tool's schema, parsed once for each text; {} where it is none, and for no tool. Do not
+    change it."""
+    return _schema(tool.parameters) if tool else {}
 
 
 @lru_cache(maxsize=8192)

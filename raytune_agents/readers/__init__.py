@@ -61,27 +61,15 @@ from raytune_agents.records import JsonObject, Message, RecordError, Trajectory,
 
 Reader = Callable[[JsonObject], "Trajectory | list[Trajectory]"]
 
-READERS: dict[str, Reader] = {
+CHATS = split_names(
+    "openai orca_agentinstruct swe_gym axolotl templated sharegpt glaive apigen_mt agenttuning "
+    "agent_flan agenttraj agentbank agentgen eto nat toolace"
+)  # sets and tools whose rows are chat turns
+READERS: dict[str, Reader] = dict.fromkeys(CHATS, conversations.read) | {
     "bfcl": bfcl.read,
     "xlam": xlam.read,
     "hammer": xlam.read,
-    "openai": conversations.read,
-    "orca_agentinstruct": conversations.read,
-    "swe_gym": conversations.read,
-    "axolotl": conversations.read,
-    "templated": conversations.read,
-    "sharegpt": conversations.read,
-    "glaive": conversations.read,
     "glaive_chat": glaive_chat.read,
-    "apigen_mt": conversations.read,
-    "agenttuning": conversations.read,
-    "agent_flan": conversations.read,
-    "agenttraj": conversations.read,
-    "agentbank": conversations.read,
-    "agentgen": conversations.read,
-    "eto": conversations.read,
-    "nat": conversations.read,
-    "toolace": conversations.read,
     "fireact": fireact.read,
     "nebius": swe.nebius,
     "swe_agent": swe.swe_agent,

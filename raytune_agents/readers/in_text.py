@@ -53,7 +53,6 @@ CODE = re.compile(
     r"(?:```(?:py|python|tool_code)\n|<code>\s*)(?P<code>.*?)(?:```|</code>)(?:<end_code>)?",
     re.DOTALL,
 )
-_BETWEEN = re.compile(r"[\s,;]*")
 _WRAP = r"</?[\w:|-]{1,40}>|`{1,3}\w{0,20}|\*{2,}"  # what stands around calls
 _LABEL = (
     r"\b(?:(?:function|tool|api)[ _-]?(?:calls?|use|requests?)|calling tools?)\s?:?"
@@ -275,36 +274,10 @@ def _literal(node: Any) -> bool:
         return False
 
 
-def calls_in(text: str, names: Collection[str] = ()) -> Sequence[ToolCall]:
+def calls_in(text: str, tools: Sequence[ToolSpec]) -> Sequence[ToolCall]:
     """The calls of a text that is known to hold nothing else, () where it cannot be read."""
-    return parse(_GLAIVE.sub(r"<\1function_call>", text)).calls or named_calls(text, names)
-
-
-def named_calls(text: str, names: Collection[str] = ()) -> list[ToolCall]:
-    """Calls of `[Some Tool(a="b"), other(c=1)]`, also one a line; a name may hold spaces.
-
-    Where `names` are known no other is read. [] where the text is anything else.
-    """
-    body = text.strip()
-    if body.startswith("[") and body.endswith("]"):
-        body = body[1:-1]
-    known = sorted(names, key=len, reverse=True)
-    calls: list[ToolCall] = []
-    at = 0
-    while (at := _BETWEEN.match(body, at).end()) < len(body):  # type: ignore[union-attr]
-        opened = body.find("(", at)
-        until = body[at : max(opened, at)].strip()
-        name = next((n for n in known if body.startswith(n, at)), until)
-        opened = body.find("(", at + len(name)) if opened >= 0 else -1
-        end = _closing(body, opened)
-        if end < 0 or body[at:opened].strip() != name or (known and name not in names):
-            return []
-        found = parse(f"f{body[opened : end + 1]}").calls
-        if len(found) != 1 or "\n" in name:
-            return []
-        calls.append(replace(found[0], name=name))
-        at = end + 1
-    return calls
+    found = parse(_GLAIVE.sub(r"<\1function_call>", text)).calls
+    return found or (_spelt_calls(text, tools) or ((), ""))[0]
 
 
 def _closing(text: str, at: int) -> int:

@@ -6,15 +6,17 @@ Responses items, or whole bodies. Tools are listed there, or in the attributes t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of, split_names
-from raytune_agents.readers.otel import seconds_of, unflattened
+from raytune_agents.readers.otel import flat_tools
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.spans import (
     Span,
+    base_span,
     exported_value,
     outcome_of_scores,
     token_counts,
@@ -46,28 +48,22 @@ def read(row: Event) -> list[Trajectory]:
 
 
 def _span(seen: Event) -> Span:
-    base: Event = {
-        "id": as_text(seen.get("id")),
-        "parent": as_text(seen.get("parentObservationId")),
-        "start": seconds_of(seen.get("startTime")),
-        "end": seconds_of(seen.get("endTime")),
-    }
-    if seen.get("level") == "ERROR":
-        base["error"] = as_text(seen.get("statusMessage")) or "error"
+    failed = seen.get("level") == "ERROR"
+    base = base_span(seen, as_text(seen.get("statusMessage")) or "error" if failed else "")
     request, answer = exported_value(seen.get("input")), exported_value(seen.get("output"))
     if seen.get("type") == "GENERATION":
         call_fields = model_call_of(request, answer)
         tools = call_fields.get("tools") or _recorded_tools(seen)
         counts = token_counts(seen.get("usageDetails"))
         call_fields |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
-        return Span("model", **(base | {k: v for k, v in call_fields.items() if v}))
+        return replace(base, kind="model", **{k: v for k, v in call_fields.items() if v})
     message = object_of(answer)
     if seen.get("type") == "TOOL" or message.get("type") == "tool":
         key, name = as_text(message.get("tool_call_id")), as_text(seen.get("name"))
         result = message["content"] if message.get("type") == "tool" else answer
         call = ToolCall(as_text(message.get("name")) or name, as_text(request) or "{}", key)
-        return Span("tool", **base, call=call, result=as_text(result))
-    return Span(**base)
+        return replace(base, kind="tool", call=call, result=as_text(result))
+    return base
 
 
 def _recorded_tools(seen: Event) -> Any:
@@ -79,9 +75,8 @@ def _recorded_tools(seen: Event) -> Any:
     if isinstance(parameters, dict):
         parts = (parameters.get(name) for name in ("function_tools", "output_tools"))
         listed = listed or [t for part in parts if isinstance(part, list) for t in part]
-    flat = [t["json_schema"] for t in unflattened(about, "llm.tools") if isinstance(t, dict)]
     try:
-        return read_tools([value_of(t) for t in flat] or _bare_tools(value_of(listed)))
+        return read_tools(flat_tools(about) or _bare_tools(value_of(listed)))
     except RecordError:
         return ()
 

@@ -8,14 +8,15 @@ langchain-ai/langsmith-sdk `js/src/tests/test_data/langsmith_js_wrap_openai_defa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of
-from raytune_agents.readers.otel import seconds_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
     Span,
+    base_span,
     exported_value,
     outcome_of_scores,
     token_counts,
@@ -38,17 +39,11 @@ def read(row: Event) -> list[Trajectory]:
 
 
 def _span(run: Event) -> Span:
-    base: Event = {
-        "id": as_text(run.get("id")),
-        "parent": as_text(run.get("parent_run_id")),
-        "start": seconds_of(run.get("start_time")),
-        "end": seconds_of(run.get("end_time")),
-        "error": as_text(run.get("error")),
-    }
+    base = base_span(run, as_text(run.get("error")))
     inputs, outputs = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
     extra = object_of(exported_value(run.get("extra")))
     if run.get("run_type") == "llm":
-        return Span("model", **(base | _model_call(run, inputs, outputs, extra)))
+        return replace(base, kind="model", **_model_call(run, inputs, outputs, extra))
     if run.get("run_type") == "tool":
         output = outputs.get("output", outputs) if isinstance(outputs, dict) else outputs
         message = object_of(output) if object_of(output).get("type") == "tool" else {}
@@ -56,8 +51,9 @@ def _span(run: Event) -> Span:
         # LangChain's older tracers write the arguments as one text
         named = inputs["input"] if object_of(inputs).keys() == {"input"} else inputs
         call = ToolCall(as_text(run.get("name")), as_text(named) or "{}", key)
-        return Span("tool", **base, call=call, result=as_text(message.get("content", output)))
-    return Span(**base)
+        result = as_text(message.get("content", output))
+        return replace(base, kind="tool", call=call, result=result)
+    return base
 
 
 def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:

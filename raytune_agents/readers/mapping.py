@@ -7,8 +7,10 @@ where none is found the row is read again without the field and the differences 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from rich.console import Group
@@ -22,50 +24,23 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 PREVIEW = 70
 SHOWN_FIELDS = 40
-SAMPLE = 200_000  # leaves looked at in one field
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """The texts inside a field, also inside JSON text; iterative."""
-    stack = [value]
-    for _ in range(SAMPLE):
-        if not stack:
-            return
-        item = stack.pop()
-        if isinstance(item, str):
-            try:
-                inner = json.loads(item) if item[:1] in "[{" and item else None
-            except (ValueError, RecursionError):
-                inner = None
-            if inner is None:
-                yield item
-            else:
-                stack.append(inner)
-        elif isinstance(item, dict):
-            stack += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            stack += item
-        elif item is not None:
-            yield str(item)
+SAMPLE = 10_000  # texts of one field that are searched for
+WORDS = re.compile(r"[\w ]{13,60}")  # of a text, also within JSON: long enough to be no chance
+PLAIN = ("source_id", "gold", "outcome", "outcome_word", "pool", "meta")
 
 
 def _text_by_field(rows: list[Trajectory]) -> dict[str, str]:
     """Our field -> all its text in the trajectories of one raw row."""
-    out: dict[str, list[str]] = {}
+    out: dict[str, str] = {}
     for row in rows:
-        for m in row.messages:
-            out.setdefault(f"messages ({m.role})", []).append(m.content)
-            out.setdefault("thought", []).append(m.thought)
-            for c in m.tool_calls:
-                out.setdefault("tool_calls", []).append(" ".join([c.name, *_leaves(c.arguments)]))
-        for t in row.tools:
-            text = " ".join([t.name, t.description, *_leaves(t.parameters)])
-            out.setdefault("tools", []).append(text)
-        for name in ("source_id", "gold", "outcome", "outcome_word", "pool"):
-            out.setdefault(name, []).append(str(getattr(row, name)))
-        meta = json.dumps(row.meta, sort_keys=True, default=str)
-        out.setdefault("meta", []).append(meta)
-    return {k: "\n".join(filter(None, v)) for k, v in out.items() if any(v)}
+        parts = [(f"messages ({m.role})", m.content) for m in row.messages]
+        parts += [("thought", m.thought) for m in row.messages]
+        parts += [("tool_calls", f"{c.name} {c.arguments}") for c in row.calls]
+        parts += [("tools", f"{t.name} {t.description} {t.parameters}") for t in row.tools]
+        parts += [(name, str(getattr(row, name))) for name in PLAIN]
+        for name, text in parts:
+            out[name] = f"{out[name]}\n{text}" if name in out else text
+    return {name: text for name, text in out.items() if text.strip()}
 
 
 def goes_to(raw: JsonObject, key: str, rows: list[Trajectory], format: str, where: str) -> str:
@@ -78,7 +53,8 @@ def goes_to(raw: JsonObject, key: str, rows: list[Trajectory], format: str, wher
             continue
         found = [p for p in before | after if before.get(p) != after.get(p)]
         return ", ".join(found) or "not kept"
-    texts = [t[:60] for t in _leaves(raw[key]) if len(t) > 12]
+    value = raw[key] if isinstance(raw[key], str) else json.dumps(raw[key], default=str)
+    texts = [found[0] for found in islice(WORDS.finditer(value), SAMPLE)]
     return ", ".join(p for p, text in before.items() if any(t in text for t in texts)) or "needed"
 
 

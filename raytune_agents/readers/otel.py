@@ -8,14 +8,20 @@ unless they are told to record them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import object_of
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import Span, outcome_of_scores, read_model_call, trajectories_of
+from raytune_agents.readers.spans import (
+    Span,
+    base_span,
+    outcome_of_scores,
+    read_model_call,
+    trajectories_of,
+)
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import JsonObject, ToolCall, Trajectory
+from raytune_agents.records import ToolCall, Trajectory
 
 MODEL_CALLS = ("chat", "text_completion", "generate_content")
 WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
@@ -93,21 +99,14 @@ def _listed_tree(tree: Any) -> Any:
 
 
 def _span(event: Event, about: Event) -> Span:
-    context = object_of(event.get("context"))
-    base: JsonObject = {
-        "id": as_text(event.get("spanId", context.get("span_id"))),
-        "parent": as_text(event.get("parentSpanId", event.get("parent_id"))),
-        "start": seconds_of(event.get("startTimeUnixNano", event.get("start_time"))),
-        "end": seconds_of(event.get("endTimeUnixNano", event.get("end_time"))),
-        "error": _error(event, about),
-    }
+    base = base_span(event | object_of(event.get("context")), _error(event, about))
     operation, kind = about.get("gen_ai.operation.name"), about.get("openinference.span.kind")
     if operation == "execute_tool" or kind == "TOOL":
-        return Span(kind="tool", **base, **_tool(about))
+        return replace(base, kind="tool", **_tool(about))
     if operation in MODEL_CALLS or kind == "LLM":
         call_fields = _gen_ai(about) if operation in MODEL_CALLS else _openinference(about)
-        return Span(kind="model", **(base | {k: v for k, v in call_fields.items() if v}))
-    return Span(**base)
+        return replace(base, kind="model", **{k: v for k, v in call_fields.items() if v})
+    return base
 
 
 def _gen_ai(about: Event) -> Event:
@@ -127,15 +126,17 @@ def _gen_ai(about: Event) -> Event:
 def _openinference(about: Event) -> Event:
     prompt = unflattened(about, "llm.input_messages")
     answer = unflattened(about, "llm.output_messages")
-    tools = [
-        value_of(t["json_schema"])
-        for t in unflattened(about, "llm.tools")
-        if isinstance(t, dict) and "json_schema" in t
-    ]
-    return read_model_call([_turn(t) for t in prompt], [_turn(t) for t in answer], tools) | {
+    turns = [[_turn(t) for t in column] for column in (prompt, answer)]
+    return read_model_call(*turns, flat_tools(about)) | {
         "model": as_text(about.get("llm.model_name")),
         "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
     }
+
+
+def flat_tools(about: Event) -> list[Any]:
+    """The schemas of tools that OpenInference flattened."""
+    tools = (t for t in unflattened(about, "llm.tools") if isinstance(t, dict))
+    return [value_of(t["json_schema"]) for t in tools if "json_schema" in t]
 
 
 def _turn(turn: Any) -> Any:
@@ -158,16 +159,6 @@ def _tool(about: Event) -> Event:
 
 def _counts(about: Event, *names: str) -> tuple[int, ...]:
     return tuple(v if isinstance(v := about.get(n), int) else 0 for n in names)
-
-
-def seconds_of(value: Any) -> float:
-    """Nanoseconds since 1970 (a number, or its text), or an ISO time; 0 for anything else."""
-    try:
-        if isinstance(value, str) and not value.isdecimal():
-            return datetime.fromisoformat(value).timestamp()
-        return int(value) / 1e9
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def _error(event: Event, about: Event) -> str:

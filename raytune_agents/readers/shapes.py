@@ -11,19 +11,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.calls.coerce import types_of
 from raytune_agents.calls.json_text import slice_of
+from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
     Fields,
     Names,
     blank,
     fold,
+    is_null,
     note,
     note_again,
+    object_of,
     split_names,
     unread_fields,
 )
-from raytune_agents.readers.nulls import argument_schema, without_nulls
 from raytune_agents.readers.parameters import OBJECT_WORDS, object_schema, parameter_names
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
 from raytune_agents.records import (
@@ -241,7 +244,7 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
     """One call of any shape: OpenAI's {id, function: {name, arguments}}, {name, arguments} under
     any usual names, {name: arguments}. Arguments that are text are kept as they are.
 
-    An object that was no text loses the nulls that a table put in: see `without_nulls`.
+    An object that was no text loses the nulls that a table put in: see `_without_nulls`.
     """
     if not isinstance(item, dict):
         raise RecordError(f"a call is {type(item).__name__}, not an object")
@@ -296,8 +299,28 @@ def _arguments_text(value: Any, raw: str, name: str, tools: Sequence[ToolSpec]) 
     if value in (None, "", {}):
         return "{}"
     if isinstance(value, dict) and not raw:  # JSON text has no nulls of a table
-        return dump(without_nulls(value, argument_schema(name, tools)))
+        schema = schema_of(find(name, tools))
+        return dump(_without_nulls(value, schema, schema))
     return raw or dump(value)
+
+
+def _without_nulls(value: Any, schema: JsonSchema, root: JsonSchema) -> Any:
+    """A value without the null members that its schema does not ask for: a table gives every row
+    the members of all rows. A null stays where the schema, of which `root` is the whole, says that
+    it may be null or that it must be there."""
+    if isinstance(value, list):
+        items = object_of(schema.get("items"))
+        return [_without_nulls(v, items, root) for v in value]
+    if not isinstance(value, dict):
+        return value
+    properties, needed = object_of(schema.get("properties")), schema.get("required")
+    out: Arguments = {}
+    for key, inner in value.items():
+        own = object_of(properties.get(key))
+        required = isinstance(needed, list) and key in needed
+        if not is_null(inner) or required or "null" in types_of(own, root):
+            out[key] = _without_nulls(inner, own, root)
+    return out
 
 
 def _recoded(text: str) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ rows in = rows out + rows quarantined holds from the first byte on.
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,23 +51,15 @@ def _all(source: SourceConfig) -> Iterator[Found]:
         yield from hub_rows(source.path)
         return
     paths = files(source.path)
-    root = _shared_root(paths)
+    # up to a slash it is a folder, also of URLs
+    shared = os.path.commonprefix(paths).rfind("/") + 1  # noqa: RUF071
     for path in paths:
-        yield from gathered(file_rows(path, redact(path[len(root) :])))
+        yield from gathered(file_rows(path, redact(path[shared:])))
 
 
 def is_packaged(path: str) -> bool:
     """Whether a path names a set of nestful-wrapper, and no file."""
     return path in SETS and not Path(path).exists()
-
-
-def _shared_root(paths: list[str]) -> str:
-    """The folder part that all paths share, up to and with its last slash."""
-    folders = [p.rsplit("/", 1)[0] + "/" if "/" in p else "" for p in paths]
-    root = folders[0]
-    while any(not f.startswith(root) for f in folders):
-        root = root[:-1].rsplit("/", 1)[0] + "/" if "/" in root[:-1] else ""
-    return root
 
 
 def files(path: str) -> list[str]:

@@ -13,6 +13,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,7 @@ from raytune_agents.readers.fields import Fields, Names, blank, fold, note, obje
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import dump, value_of
+from raytune_agents.readers.strict import as_text, dump, value_of
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import (
     JsonObject,
@@ -63,6 +64,28 @@ class Span:
     error: str = ""
     model: str = ""
     tokens: tuple[int, int] = (0, 0)
+
+
+PARENT = Names("parent_span_id parent_id parent_observation_id parent_run_id")
+
+
+def base_span(step: JsonObject, error: str = "") -> Span:
+    """A step as any exporter describes it: its ids and times."""
+    fields = Fields(step)
+    key, parent = as_text(fields("span_id", "id")), as_text(fields(PARENT))
+    start = seconds_of(fields("start_time_unix_nano", "start_time"))
+    end = seconds_of(fields("end_time_unix_nano", "end_time"))
+    return Span("", key, parent, start, end, error=error)
+
+
+def seconds_of(value: Any) -> float:
+    """Nanoseconds since 1970 (a number, or its text), or an ISO time; 0 for anything else."""
+    try:
+        if isinstance(value, str) and not value.isdecimal():
+            return datetime.fromisoformat(value).timestamp()
+        return int(value) / 1e9
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def exported_value(value: Any) -> Any:

@@ -159,7 +159,7 @@ def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
     try:
         return read_calls(value, tools)
     except RecordError:
-        found = calls_in(value, [t.name for t in tools]) if isinstance(value, str) else ()
+        found = calls_in(value, tools) if isinstance(value, str) else ()
         if not found:
             raise
         return tuple(found)
