@@ -160,9 +160,8 @@ def model_call_of(request_body: Any, answered: Any) -> Event:
         prompt = request_body
     call_fields = read_model_call(prompt, answer_turns(answered), tools, system)
     model = body.get("model") or (request("model") if request else "")
-    if (answer := call_fields.get("answer")) and answer[
-        -1
-    ].loss is False:  # as its turn says of itself
+    answer = call_fields.get("answer")
+    if answer and answer[-1].loss is False:  # as its turn says of itself
         call_fields |= {"error": "the answer was cut at its limit, or is marked bad"}
     return call_fields | {"model": as_text(model), "tokens": token_counts(body.get("usage"))}
 

@@ -23,6 +23,7 @@ from raytune_agents.readers.spans import (
     trajectories_of,
 )
 from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.records import ToolCall, Trajectory
 
 
@@ -63,8 +64,7 @@ def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
         turns = inputs.get("messages", inputs.get("prompts"))
         if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
             turns = turns[0]
-        if isinstance(turns, list):
-            inputs = inputs | {"messages": [_message(t) for t in turns]}
+        inputs = inputs | ({"messages": turns} if isinstance(turns, list) else {})
     call_fields = model_call_of(
         {"tools": params.get("tools")} | inputs if isinstance(inputs, dict) else inputs,
         _answer(outputs),
@@ -84,15 +84,7 @@ def _answer(answered: Any) -> Any:
     while isinstance(first, list) and first:
         first = first[0]
     if isinstance(first, dict):
-        return _message(first["message"]) if first.get("message") else as_text(first.get("text"))
+        said = first.get("message")
+        return unwrapped_turn(said) if isinstance(said, dict) else as_text(first.get("text"))
     only = answered.get("output")
     return only if isinstance(only, str) and len(answered) == 1 else answered
-
-
-def _message(turn: Any) -> Any:
-    """A message as LangChain's serializer wraps it, without the wrapping."""
-    inside = turn.get("kwargs") if isinstance(turn, dict) else None
-    if not isinstance(inside, dict):
-        return turn
-    kind = turn.get("id")
-    return {"type": kind[-1] if isinstance(kind, list) and kind else None} | inside

@@ -61,19 +61,17 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
         return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
     if blank(better):
         prompt, better = _last_answer(prompt)
-    kinds = [as_text(fields(n)) for n in ("chosen_type", "rejected_type")]  # When2Call's
+    kinds = [(word, as_text(fields(f"{word}_type"))) for word in ("chosen", "rejected")]
+    chosen, rejected = (", ".join(filter(None, kind)) for kind in kinds)  # When2Call has types
     meta = fields.rest()
     made = _answered(prompt, better, tools, system)
-    good = made.trajectory(
-        meta, source_id=key, outcome=1.0, outcome_word=", ".join(filter(None, ("chosen", kinds[0])))
-    )
-    word = ", ".join(filter(None, ("rejected", kinds[1])))
+    good = made.trajectory(meta, source_id=key, outcome=1.0, outcome_word=chosen)
     bad = [
         _answered(prompt, answer, tools, system).trajectory(
             meta,
             source_id=key,
             outcome=0.0,
-            outcome_word=word,
+            outcome_word=rejected,
             pool="negative.rejected",
             parents=("@0",),
         )

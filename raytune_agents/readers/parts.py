@@ -22,15 +22,15 @@ _KINDS = {
     "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
-    "customtoolcall mcpcall mcptoolcall dynamictool action",
+    "customtoolcall mcpcall mcptoolcall dynamictool action builtintoolcall",
     "result": "toolresult toolresponse toolcallresponse toolcallresult functionresponse "
     "functionresult functioncalloutput tooloutput customtoolcalloutput observation toolreturn "
-    "codeexecutionresult",
+    "codeexecutionresult builtintoolreturn",
     "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
     "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
     "documenturl uploadedfile binary media blob uri",
     "code": "executablecode",
-    "nothing": "stepstart stepfinish cachepoint containerupload",
+    "nothing": "stepstart stepfinish cachepoint containerupload compaction",
 }
 KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 # parts without `type` are told by the one key that they have

@@ -15,9 +15,9 @@ from raytune_agents.readers.conversations import read_as_chat
 from raytune_agents.readers.fields import Names, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import JsonObject, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
-CALLS = ("tool-call", "builtin-tool-call")
+OF_CALL = ("tool_name", "args", "tool_call_id")
 RETURNS = ("tool-return", "builtin-tool-return")
 RETRIES = ("retry-prompt", "retry-feedback")
 ASIDE = Names(
@@ -46,7 +46,7 @@ def _turns(message: JsonObject) -> Iterator[JsonObject]:
     if message["kind"] == "request":
         yield from (turn for part in parts for turn in _request_turns(part))
         return
-    content = [part for p in parts for part in _response_parts(p)]
+    content = [_bare_part(part) for part in parts]
     ended = "incomplete" if message.get("state") in CUT else message.get("finish_reason")
     yield {"role": "assistant", "content": content, "finish_reason": ended}
 
@@ -89,27 +89,7 @@ def _typed(content: Any) -> Any:
     ]
 
 
-def _response_parts(part: JsonObject) -> Iterator[JsonObject]:
-    """The chat part of a response's part."""
-    kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
+def _bare_part(part: JsonObject) -> JsonObject:
+    """A response's part without what its provider says about it."""
     note_rest(part, "part", OF_PART + Names("args"))
-    if kind in ("text", "thinking"):
-        yield {"type": kind, "text": content}
-    elif kind in CALLS:
-        yield {
-            "type": "tool_call",
-            "name": name,
-            "arguments": part.get("args"),
-            "id": part.get("tool_call_id"),
-        }
-    elif kind in RETURNS:
-        yield {
-            "type": "tool_result",
-            "name": name,
-            "tool_call_id": part.get("tool_call_id"),
-            "content": content,
-        }
-    elif kind == "compaction":
-        note("part.compaction", content)
-    else:
-        raise RecordError(f"a part of a response that is no text: {str(kind)[:40]}")
+    return {k: part[k] for k in ("part_kind", "content", *OF_CALL) if k in part}

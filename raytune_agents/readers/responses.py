@@ -43,6 +43,13 @@ def is_item(row: JsonObject) -> bool:
     return "call_id" in row if kind in CALLS + RESULTS else kind == "reasoning" and "summary" in row
 
 
+def has_items(turns: list[Any]) -> bool:
+    """Whether items that are no messages stand among turns."""
+    items = (t for t in turns if isinstance(t, dict) and "role" not in t)
+    kinds = (*CALLS, *RESULTS, *HOSTED, *KEPT_BY_PROVIDER)
+    return any(is_item(i) or _kind(i) in kinds for i in items)
+
+
 def is_log(row: JsonObject) -> bool:
     """Whether `output` is a list of Responses items."""
     output = Fields(row).peek("output")

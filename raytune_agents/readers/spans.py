@@ -19,9 +19,10 @@ from typing import Any
 
 from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, split_names
 from raytune_agents.readers.outcomes import OUTCOMES
-from raytune_agents.readers.responses import is_item, item_messages
+from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import as_text, dump, value_of
+from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import (
     JsonObject,
@@ -136,7 +137,7 @@ def _turns_read(
 ) -> tuple[tuple[Message, ...], tuple[ToolSpec, ...]]:
     """Messages, and the tools with those that stand among the turns."""
     items = turns if isinstance(turns, list) else [] if blank(turns) else [turns]
-    if any(isinstance(i, dict) and is_item(i) and "role" not in i for i in items):
+    if has_items(items):
         return tuple(with_system(system, item_messages(items, tools))), tools
     bare = [_bare(i, role) for i in items]
     listed = [t for turn in bare if _lists_tool(turn) for t in read_tools(turn["content"])]
@@ -152,7 +153,7 @@ def _bare(turn: Any, role: str) -> Any:
         return {"role": role, "content": turn}
     if not isinstance(turn, dict):
         return turn
-    kept = {k: v for k, v in turn.items() if k not in ABOUT_A_TURN}
+    kept = {k: v for k, v in unwrapped_turn(turn).items() if k not in ABOUT_A_TURN}
     return kept if kept.keys() & {"role", "type"} else {"role": role} | kept
 
 

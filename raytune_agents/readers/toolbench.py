@@ -28,42 +28,29 @@ def read(row: JsonObject) -> list[Trajectory]:
     prompt = shown or [Message("user", as_text(about.get("query")))]
     tools = read_tools(about.get("function"))
     name = as_text(row.get("file"))
-    best, dead = None, []
-    for i, path in enumerate(_paths(row["tree"]["tree"], [])):
-        answered = path[-1].get("observation_code") == 3
-        if win and answered and best is None:
-            best = path
-        else:
-            dead.append((i, path))
+    paths = list(_paths(row["tree"]["tree"], []))
+    answers = [i for i, path in enumerate(paths) if path[-1].get("observation_code") == 3]
+    best = answers[0] if win and answers else None
+    if win and best is None:
+        raise RecordError("win, but no branch of the tree gives an answer")
     rows = []
     if best is not None:
-        word = f"win, {finish}"
-        rows.append(
-            episode(
-                [*prompt, *_turns(best)],
-                tools,
-                source_id=name,
-                outcome=1.0,
-                outcome_word=word,
-                meta=rest_of(row, "tree", "compare_candidates", "answer_generation"),
-            )
-        )
-    elif win:
-        raise RecordError("win, but no branch of the tree gives an answer")
+        meta = rest_of(row, "tree", "compare_candidates", "answer_generation")
+        word, run = f"win, {finish}", [*prompt, *_turns(paths[best])]
+        rows = [episode(run, tools, source_id=name, outcome=1.0, outcome_word=word, meta=meta)]
     parents = ("@0",) if rows else ()
-    for i, path in dead:
-        word = "pruned" if path[-1].get("pruned") else "not the answer"
-        rows.append(
-            episode(
+    for i, path in enumerate(paths):
+        if i != best:
+            dead = episode(
                 [*prompt, *_turns(path)],
                 tools,
                 source_id=f"{name}#{i}",
                 outcome=0.0,
-                outcome_word=word,
+                outcome_word="pruned" if path[-1].get("pruned") else "not the answer",
                 pool="negative.dead_branch",
                 parents=parents,
             )
-        )
+            rows.append(dead)
     return rows
 
 

@@ -42,11 +42,10 @@ def _held(value: Any) -> list[tuple[JsonObject, list[Any]]]:
         for k, v in value.items()
         if fold(str(k)) in aliases.TURNS.every and (turns := turns_in(v))
     ]
-    return (
-        [({k: v for k, v in value.items() if k != found[0][0]}, found[0][1])]
-        if (len(found) == 1)
-        else []
-    )
+    return [
+        ({k: v for k, v in value.items() if k != key}, turns)
+        for key, turns in (found if len(found) == 1 else ())
+    ]
 
 
 def turns_in(value: Any, every: bool = False) -> list[Any]:

@@ -7,6 +7,8 @@ its parent.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
 from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.readers.turns import message_of, messages_of
@@ -42,16 +44,14 @@ def pref(row: JsonObject) -> list[Trajectory]:
         meta=meta,
     )
     gold = gold or dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
-    bad = Trajectory(
-        (*prompt, rejected),
-        tools,
-        source_id=f"{key}.{worse}",
+    bad = replace(
+        good,
+        messages=(*prompt, rejected),
         gold=gold,
         outcome=0.0,
         outcome_word=f"rejected, {worse}",
         pool="negative.rejected",
         parents=("@0",),
-        meta=meta,
     )
     return [good, bad]
 
