@@ -19,6 +19,7 @@ from raytune_agents.calls.match import (
     argument_error,
     call_error,
     forms_of,
+    greedy_hits,
     judge_parsed,
 )
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
@@ -92,17 +93,12 @@ def pair_calls(
     """For each gold call the index of its call, and whether that is right: exact ones first
     (greedily, in gold's order), then of the same name the one with most right arguments."""
     forms = forms_of(gold, row.tools)
-    out: list[tuple[int | None, bool]] = [(None, False)] * len(gold)
-    free = list(range(len(calls)))
-    for i, (name, allowed) in enumerate(gold):
-        fits = (
-            c
-            for c in free
-            if not call_error(calls[c].name, arguments[c], name, allowed, forms[i])[0]
-        )
-        if (hit := next(fits, None)) is not None:
-            out[i] = (hit, True)
-            free.remove(hit)
+
+    def fits(row: int, c: int) -> bool:
+        return not call_error(calls[c].name, arguments[c], *gold[row], forms[row])[0]
+
+    out = [(hit, hit is not None) for hit in greedy_hits(len(gold), len(calls), fits)]
+    free = [c for c in range(len(calls)) if (c, True) not in out]
     for i, (name, allowed) in enumerate(gold):
         same = [c for c in free if calls[c].name == name]
         if out[i][0] is None and same:

@@ -15,7 +15,7 @@ values, `array` without `items`), this one gives a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -225,15 +225,14 @@ def _optimal(fits: list[list[bool]]) -> int | None:
     return next((row for row in range(len(fits)) if not _augment(row, fits, owner, set())), None)
 
 
-def _greedy(pairs: list, check: Any, n: int) -> int | None:
-    """BFCL's way: each gold call in order takes the first free call that fits it."""
-    used: set[int] = set()
-    for row in range(len(pairs)):
-        hit = next((c for c in range(n) if c not in used and not check(row, c)[0]), None)
-        if hit is None:
-            return row
-        used.add(hit)
-    return None
+def greedy_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> list[int | None]:
+    """BFCL's way: each gold call in order takes the first free call that fits it; None without."""
+    free = list(range(columns))
+    hits: list[int | None] = []
+    for row in range(rows):
+        hits.append(next((c for c in free if fits(row, c)), None))
+        free = [c for c in free if c != hits[-1]]
+    return hits
 
 
 def _compare_pairs(
@@ -260,12 +259,16 @@ def _compare_pairs(
     if len(pairs) == 1:
         label, detail = check(0, 0)
         return Verdict(False, label, detail) if label else RIGHT
+
+    def fits(row: int, column: int) -> bool:
+        return not check(row, column)[0]
+
+    several = range(len(pairs))  # there are as many calls
     if matching == "greedy":
-        lost = _greedy(pairs, check, len(calls))
+        hits = greedy_hits(len(pairs), len(calls), fits)
+        lost = hits.index(None) if None in hits else None
     else:
-        lost = _optimal(
-            [[not check(r, c)[0] for c in range(len(calls))] for r in range(len(pairs))]
-        )
+        lost = _optimal([[fits(row, column) for column in several] for row in several])
     if lost is None:
         return RIGHT
     near = [check(lost, c) for c in range(len(calls)) if calls[c].name == pairs[lost][0]]

@@ -132,23 +132,26 @@ def _pasted_value(body: str, at: int, error: ValueError) -> tuple[Any, int]:
             return decode(body, at)
         except ValueError:
             pass
-    end = _end_of_expression(body, at, error)
+    end = expression_end(body, at)
+    if end < 0:
+        raise error
     return _value(_expression(body[at:end].strip())), end
 
 
-def _end_of_expression(body: str, at: int, error: ValueError) -> int:
-    """Where the expression at `at` ends: at a comma or bracket outside of its own."""
+def expression_end(text: str, at: int, stops: str = "),]") -> int:
+    """Where the expression at `at` ends: at one of `stops` outside of its own brackets and quotes;
+    -1 where it does not."""
     depth, quote = 0, ""
-    for i in range(at, len(body)):
-        char = body[i]
+    while at < len(text):
+        char = text[at]
         if quote:
-            quote = "" if char == quote and body[i - 1] != "\\" else quote
+            at += char == "\\"
+            quote = "" if char == quote else quote
         elif char in _QUOTES:
             quote = char
-        elif char in "([{":
-            depth += 1
-        elif char in ")]}" and depth:
-            depth -= 1
-        elif char in "),]" and not depth:
-            return i
-    raise error
+        elif char in stops and not depth:
+            return at
+        else:
+            depth += (char in "([{") - (char in ")]}")
+        at += 1
+    return -1

@@ -210,9 +210,3 @@ def note_rest(item: JsonObject, path: str, used: Names) -> None:
     for key, value in item.items():
         if fold(str(key)) not in used.every:
             note(f"{path}.{key}", value)
-
-
-def note_again(found: dict[str, str]) -> None:
-    """Note what was collected of something that is parsed once and then kept."""
-    for field, example in found.items():
-        note(field, example)

@@ -17,6 +17,7 @@ from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import parse, without_ends
+from raytune_agents.calls.pythonic import expression_end
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
@@ -211,11 +212,11 @@ def _arguments_at(
     at, known = name.end(), parameter_names(tool.parameters)
     before = text[: name.start()].rstrip(" \t")[-1:] or "\n"
     if text.startswith("(", at) and before in ("\n[:>,;" if goes_on else "\n[:>"):
-        end = _closing(text[at : at + MOST_CHARS], 0) + 1
-        code = f"f{text[at : at + end]}"
+        end = expression_end(text[: at + MOST_CHARS], at + 1, ")") + 1
+        code = f"f{text[at:end]}"
         found = parse(code).calls if end and _written_out(code) else ()
         if len(found) == 1 and found[0].args.keys() <= known:
-            return replace(found[0], name=tool.name), at + end
+            return replace(found[0], name=tool.name), end
     gap = _GAP.match(text, at).end()
     if text.startswith("{", gap):
         try:
@@ -278,24 +279,6 @@ def calls_in(text: str, tools: Sequence[ToolSpec]) -> Sequence[ToolCall]:
     """The calls of a text that is known to hold nothing else, () where it cannot be read."""
     found = parse(_GLAIVE.sub(r"<\1function_call>", text)).calls
     return found or (_spelt_calls(text, tools) or ((), ""))[0]
-
-
-def _closing(text: str, at: int) -> int:
-    """Where the bracket that opens at `at` closes, outside quotes; -1 where it does not."""
-    depth, quote, i = 0, "", max(at, 0)
-    while 0 <= at <= i < len(text):
-        c = text[i]
-        if quote:
-            i += c == "\\"
-            quote = "" if c == quote else quote
-        elif c in "\"'":
-            quote = c
-        else:
-            depth += (c in "([{") - (c in ")]}")
-            if depth == 0:
-                return i
-        i += 1
-    return -1
 
 
 # --- a dialogue in one text ---

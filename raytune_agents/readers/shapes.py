@@ -22,7 +22,6 @@ from raytune_agents.readers.fields import (
     fold,
     is_null,
     note,
-    note_again,
     object_of,
     split_names,
     unread_fields,
@@ -227,7 +226,8 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
         value = value.get("tools", value)
     if isinstance(value, str) and len(value) < 1 << 16:
         tools, unread = _tools_of_text(value)
-        note_again(unread)
+        for name, example in unread.items():
+            note(name, example)
         return tools
     return tuple(read_tool(item, raw) for item, raw in _listed(value))
 
