@@ -12,7 +12,7 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, blank, object_of, split_names
-from raytune_agents.readers.outcomes import outcome_of, outcome_score
+from raytune_agents.readers.outcomes import metadata_fields, outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
     Span,
@@ -78,7 +78,7 @@ def _batched(events: list[Event]) -> Span:
 
 # --- one request a row ------------------------------------------------------------------------
 
-REQUEST = Names("request request_body inputs kwargs input")
+REQUEST = Names("responses_create_params request request_body inputs kwargs input")
 ANSWER = Names("response response_body outputs output ideal expected_output expected")
 WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
 BODY = Names("body input_body_json output_body_json request_body response_body")
@@ -90,14 +90,18 @@ def one(row: JsonObject) -> Trajectory:
     request, answer = (body_of(fields(names)) for names in (REQUEST, ANSWER))
     if isinstance(answer, list) and answer and isinstance(answer[0], str):  # alternatives
         answer = answer[0]
-    call_fields = model_call_of(request, answer)
+    asked = Fields(request, "request") if isinstance(request, dict) else request
+    tools = fields(aliases.TOOLS) or metadata_fields(fields).peek(aliases.TOOLS)
+    call_fields = model_call_of(asked, answer, tools, fields(aliases.SYSTEM))
+    if isinstance(asked, Fields):
+        asked.rest()
     error = as_text(call_fields.get("error"))
     if not call_fields.get("answer"):
         raise RecordError(error.removeprefix("unread: ") or "a request without an answer")
     outcome, word = outcome_of(fields)
     if error and outcome is None:
         outcome, word = 0.0, error
-    key = as_text(fields(aliases.ROW_ID))
+    key = as_text(fields(aliases.ROW_ID) or object_of(answer).get("id"))
     about = model_calls([(call_fields.get("model"), None)])
     return episode(
         (*call_fields["prompt"], *call_fields["answer"]),
@@ -148,18 +152,22 @@ def _are_choices(value: Any) -> bool:
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def model_call_of(request_body: Any, answered: Any) -> Event:
+def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = None) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
-    from the turns alone. What cannot be read is its `error`."""
-    request = Fields(request_body) if isinstance(request_body, dict) else None
-    body = object_of(answered)
-    tools = (request(aliases.TOOLS) if request else None) or body.get("tools")
-    system = (request("system", "instructions") if request else None) or body.get("instructions")
-    prompt = request("messages", "input", "contents", "prompt") if request else request_body
-    if request and prompt is None and request.peek("role") is not None:  # one turn
-        prompt = request_body
+    from the turns alone; `tools` and `system` where the bodies have none. What cannot be read is
+    its `error`."""
+    request = Fields(asked) if isinstance(asked, dict) else asked
+    body, prompt, model = object_of(answered), asked, ""
+    if isinstance(request, Fields):
+        tools = request(aliases.TOOLS) or tools
+        system = request("system", "instructions") or system
+        prompt = request("messages", "input", "contents", "prompt")
+        if prompt is None and request.peek("role") is not None:  # one turn
+            prompt = request.item
+        model = request("model")
+    tools, system = tools or body.get("tools"), system or body.get("instructions")
     call_fields = read_model_call(prompt, answer_turns(answered), tools, system)
-    model = body.get("model") or (request("model") if request else "")
+    model = body.get("model") or model
     answer = call_fields.get("answer")
     if answer and answer[-1].loss is False:  # as its turn says of itself
         call_fields |= {"error": "the answer was cut at its limit, or is marked bad"}

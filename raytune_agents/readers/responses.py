@@ -1,6 +1,7 @@
-"""OpenAI Responses items: logs of requests and answers, and NeMo Gym's roll-outs with a reward.
+"""OpenAI Responses items: what stands in requests and answers of that API. (Logs of both, and NeMo
+Gym's roll-outs: `exchanges`.)
 
-Input and output are lists of items there. Reasoning goes to the thought of the next turn, calls
+Reasoning goes to the thought of the next turn, calls
 that stand together are one turn. A call that its provider ran itself (mcp_call, web_search_call) is
 a call with its result; an item that is neither said, called nor seen makes the row bad.
 """
@@ -11,15 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, fold, note, split_names
 from raytune_agents.readers.in_text import with_calls
-from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
-from raytune_agents.readers.shapes import read_call, read_tools
+from raytune_agents.readers.shapes import read_call
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.readers.turns import episode, turns_of, with_system
-from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
+from raytune_agents.readers.turns import turns_of
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
 
 KEPT_BY_PROVIDER = split_names(
     "itemreference mcplisttools compaction mcpapprovalrequest mcpapprovalresponse"
@@ -61,46 +60,6 @@ def is_log(row: JsonObject) -> bool:
     if isinstance(output, list) and output and all(isinstance(i, dict) for i in output):
         return all(_kind(i) != "message" or "role" in i for i in output)
     return False
-
-
-def read(row: JsonObject) -> Trajectory:
-    """One row: {responses_create_params, response, reward}, or a log {input, output, ...}."""
-    fields = Fields(row)
-    request = fields("responses_create_params", "request", "body")
-    request_fields = Fields(request, "request") if isinstance(request, dict) else fields
-    answered = fields("response")
-    answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
-    items = [*_items(request_fields("input"), "user")]
-    system = request_fields("instructions")
-    tools = read_tools(request_fields(aliases.TOOLS))
-    items += _items(answered_fields("output"), "assistant")
-    messages = with_system(system, item_messages(items, tools))
-    outcome, word = outcome_of(fields)
-    key = as_text(answered_fields(aliases.ROW_ID))
-    model = answered_fields("model")
-    for inner in (request_fields, answered_fields):
-        if inner is not fields:
-            inner.skip("object", "created_at", "status", "instructions")
-            inner.rest()
-    return episode(
-        messages,
-        tools,
-        source_id=key,
-        outcome=outcome,
-        outcome_word=word,
-        meta=fields.rest() | ({"model": model} if model is not None else {}),
-    )
-
-
-def _items(value: Any, role: str) -> list[JsonObject]:
-    if isinstance(value, str) and value.lstrip()[:1] == "[":
-        value = value_of(value)
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
-    items = [i for i in value if i is not None] if isinstance(value, list) else None
-    if items is None or not all(isinstance(i, dict) for i in items):
-        raise RecordError("input or output is no list of items")
-    return items
 
 
 def _kind(item: JsonObject) -> str:

@@ -136,7 +136,7 @@ def _turns_read(
     turns: Any, tools: tuple[ToolSpec, ...], system: Any, role: str = "user"
 ) -> tuple[tuple[Message, ...], tuple[ToolSpec, ...]]:
     """Messages, and the tools with those that stand among the turns."""
-    items = turns if isinstance(turns, list) else [] if blank(turns) else [turns]
+    items = [t for t in (turns if isinstance(turns, list) else [turns]) if not blank(t)]
     if has_items(items):
         return tuple(with_system(system, item_messages(items, tools))), tools
     bare = [_bare(i, role) for i in items]
