@@ -16,7 +16,7 @@ from raytune_agents.calls.schema import find, json_schema, local_ref, says_nulla
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
-_PYTHON = {
+JSON_TYPES = {
     bool: "boolean",
     int: "integer",
     float: "number",
@@ -39,7 +39,7 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[s
         t for t in (declared if isinstance(declared, list) else [declared]) if isinstance(t, str)
     }
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    types |= {_PYTHON[type(v)] for v in options if type(v) in _PYTHON}
+    types |= {JSON_TYPES[type(v)] for v in options if type(v) in JSON_TYPES}
     if says_nullable(schema):
         types.add("null")
     for word in ("anyOf", "oneOf", "allOf"):
@@ -64,8 +64,8 @@ def typed(text: str, types: set[str]) -> Any:
             value = _json(word)
             if value is _BROKEN and kind in ("object", "array"):
                 value = _python(word)
-            if type(value) in _PYTHON and (
-                _PYTHON[type(value)] == kind or (kind == "number" and type(value) is int)
+            if type(value) in JSON_TYPES and (
+                JSON_TYPES[type(value)] == kind or (kind == "number" and type(value) is int)
             ):
                 return value
     if "string" in types:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from raytune_agents.calls.coerce import call_of
@@ -82,25 +83,12 @@ _NAMED_END: Any = re.compile(
 )
 
 
-def function_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
-    return _tags(text, at, tools, (_FUNCTION, _PARAMETER, _PARAMETER_END, _FUNCTION_END), True)
-
-
-def invoke_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
-    marks = (_INVOKE, _NAMED_PARAMETER, _NAMED_PARAMETER_END, _INVOKE_END)
-    return _tags(text, at, tools, marks, False)
-
-
-def channel_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
-    return _tags(text, at, tools, (_CALL, _ARGUMENT, _ARGUMENT_END, _CALL_END), False)
-
-
 def _tags(
     text: str,
     at: int,
     tools: Sequence[ToolSpec],
     marks: tuple[re.Pattern[str], ...],
-    trim: bool,
+    trim: bool = False,
 ) -> Calls:
     """Calls of one tag each with a tag for every parameter."""
     opened, parameter, parameter_end, closed = marks
@@ -232,12 +220,15 @@ def _gemma_word(word: str) -> Any:
 
 
 Reader = Callable[[str, int, Sequence[ToolSpec]], Calls]
+_FUNCTION_MARKS = (_FUNCTION, _PARAMETER, _PARAMETER_END, _FUNCTION_END)
+_INVOKE_MARKS = (_INVOKE, _NAMED_PARAMETER, _NAMED_PARAMETER_END, _INVOKE_END)
+_CHANNEL_MARKS = (_CALL, _ARGUMENT, _ARGUMENT_END, _CALL_END)
 # how a body starts -> its dialect and its reader; the first that fits
 SHAPES: tuple[tuple[re.Pattern[str], str, Reader], ...] = (
     (_FUNCTION_BODY, "function", function_bodies),
-    (_FUNCTION, "function", function_tags),
-    (_INVOKE, "invoke", invoke_tags),
-    (_CALL, "invoke", channel_tags),
+    (_FUNCTION, "function", partial(_tags, marks=_FUNCTION_MARKS, trim=True)),
+    (_INVOKE, "invoke", partial(_tags, marks=_INVOKE_MARKS)),
+    (_CALL, "invoke", partial(_tags, marks=_CHANNEL_MARKS)),
     (_GEMMA, "gemma", gemma_call),
     (_NAMED, "named", named_json),
     (_ARG_NAME, "arg_key", arg_keys),

@@ -31,24 +31,10 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 CALL_TAG = re.compile(r"<(/?)(?:tool_?calls?|function_?calls?|multi_?tool_?calls?)>", re.IGNORECASE)
 _GLAIVE = re.compile(r"<(/?)functioncall>", re.IGNORECASE)
 # text behind one of these is a call whatever the tools are
-MARKED = re.compile(
-    "|".join(
-        map(
-            re.escape,
-            (
-                *TAGS,
-                "<tool_call:",
-                "<tool_calls:",
-                "<functioncall>",
-                "<|python_tag|>",
-                "<function=",
-                "<invoke name=",
-                "<|tool_call_begin|>",
-            ),
-        )
-    ),
-    re.IGNORECASE,
+_MARKS = (
+    "<tool_call: <tool_calls: <functioncall> <|python_tag|> <function= <invoke <|tool_call_begin|>"
 )
+MARKED = re.compile("|".join(map(re.escape, (*TAGS, *_MARKS.split()))), re.IGNORECASE)
 # a block of code in which models act: smolagents, Gemini
 CODE = re.compile(
     r"(?:```(?:py|python|tool_code)\n|<code>\s*)(?P<code>.*?)(?:```|</code>)(?:<end_code>)?",

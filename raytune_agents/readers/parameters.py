@@ -167,17 +167,13 @@ def is_schema(parameters: JsonSchema) -> bool:
         return True
     if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
         return True
-    shapes = {
-        "required": list,
-        "anyOf": list,
-        "oneOf": list,
-        "allOf": list,
-        "$ref": str,
-        "$schema": str,
-        "$defs": dict,
-        "additionalProperties": bool,
-    }
-    return any(isinstance(parameters.get(k), shape) for k, shape in shapes.items())
+    shapes = {list: "required anyOf oneOf allOf", str: "$ref $schema", dict: "$defs"}
+    shapes |= {bool: "additionalProperties"}
+    return any(
+        isinstance(parameters.get(key), kind)
+        for kind, keys in shapes.items()
+        for key in keys.split()
+    )
 
 
 def _is_parameter(value: Any) -> bool:

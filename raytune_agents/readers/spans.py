@@ -17,6 +17,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from raytune_agents.calls.coerce import JSON_TYPES
 from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, split_names
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
@@ -306,15 +307,6 @@ def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, 
 
 # --- tools that nothing lists ---
 
-JSON_TYPES = (
-    (bool, "boolean"),
-    (int, "integer"),
-    (float, "number"),
-    (str, "string"),
-    (list, "array"),
-    (dict, "object"),
-)
-
 
 def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
     """The tools that a conversation calls, as far as its calls show them: names, the types of
@@ -333,8 +325,7 @@ def _seen_schema(arguments: list[JsonObject]) -> str:
     kinds: dict[str, dict[str, None]] = {}
     for args in arguments:
         for key, value in args.items():
-            kind = next((word for type_, word in JSON_TYPES if isinstance(value, type_)), "null")
-            kinds.setdefault(key, {})[kind] = None
+            kinds.setdefault(key, {})[JSON_TYPES[type(value)]] = None
     needed = [key for key in kinds if all(key in args for args in arguments)]
     types = {k: next(iter(v)) if len(v) == 1 else list(v) for k, v in kinds.items()}
     properties = {key: {"type": kind} for key, kind in types.items()}
