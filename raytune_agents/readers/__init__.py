@@ -15,100 +15,14 @@ from functools import partial
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.readers import (
-    adk,
-    atif,
-    autogen,
-    bfcl,
-    claude_code,
-    codex,
-    cohere,
-    conversations,
-    dialogues,
-    exchanges,
-    failures,
-    fireact,
-    gemini,
-    gemini_cli,
-    glaive_chat,
-    langfuse,
-    langsmith,
-    llamaindex,
-    mind2web,
-    mint,
-    nested,
-    openhands,
-    otel,
-    pairs,
-    pydantic_ai,
-    ratings,
-    smolagents,
-    swe,
-    tau2,
-    tau_bench,
-    toolalpaca,
-    toolbench,
-    when2call,
-    xlam,
-)
-from raytune_agents.readers.detection import SIGNS, Detected, detected, recognised
+from raytune_agents.readers import ratings
+from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
 from raytune_agents.readers.fields import AccessedRow, split_names, unread_fields
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
 
-Reader = Callable[[JsonObject], "Trajectory | list[Trajectory]"]
-
-CHATS = split_names(
-    "openai orca_agentinstruct swe_gym axolotl templated sharegpt glaive apigen_mt agenttuning "
-    "agent_flan agenttraj agentbank agentgen eto nat toolace"
-)  # sets and tools whose rows are chat turns
-READERS: dict[str, Reader] = dict.fromkeys(CHATS, conversations.read) | {
-    "bfcl": bfcl.read,
-    "xlam": xlam.read,
-    "hammer": xlam.read,
-    "glaive_chat": glaive_chat.read,
-    "fireact": fireact.read,
-    "nebius": swe.nebius,
-    "swe_agent": swe.swe_agent,
-    "mind2web": mind2web.read,
-    "toolbench": toolbench.read,
-    "toolbench_runs": toolbench.runs,
-    "toolalpaca": toolalpaca.read,
-    "when2call": when2call.test,
-    "when2call_pref": when2call.pref,
-    "tau_bench": tau_bench.read,
-    "tau2": tau2.read,
-    "mint": mint.read,
-    "api_bank": dialogues.api_bank,
-    "tooltalk": dialogues.tooltalk,
-    "seal_tools": nested.seal_tools,
-    "nestful": nested.nestful,
-    "responses": exchanges.one,
-    "pairs": pairs.read,
-    "trl": pairs.read,
-    "gemini": gemini.read,
-    "ratings": ratings.read,
-    "model_failures": failures.read,
-    "mini_swe": swe.mini_swe,
-    "openhands": openhands.read,
-    "claude_code": claude_code.read,
-    "codex": codex.read,
-    "otel": otel.read,
-    "langfuse": langfuse.read,
-    "exchanges": exchanges.read,
-    "exchange": exchanges.one,
-    "pydantic_ai": pydantic_ai.read,
-    "autogen": autogen.read,
-    "adk": adk.read,
-    "smolagents": smolagents.read,
-    "gemini_cli": gemini_cli.read,
-    "llamaindex": llamaindex.read,
-    "atif": atif.read,
-    "langsmith": langsmith.read,
-    "cohere": cohere.read,
-}
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
 RECORDED = split_names(
@@ -119,7 +33,7 @@ RECORDED = split_names(
 
 def detect(row: JsonObject) -> str:
     """The format of a row. Raises RecordError where no known format fits, or two fit equally."""
-    return recognised(row, READERS.get)[0].format
+    return recognised(row)[0].format
 
 
 def reader_named(name: str) -> Reader:
@@ -150,7 +64,7 @@ def read_row(
         raise RecordError(f"the row is a {type(raw).__name__}, not an object")
     name = format
     if format == "auto":
-        found_format, raw = recognised(raw, READERS.get)
+        found_format, raw = recognised(raw)
         name = found_format.format
     reader = reader_named(name)
     if reader is ratings.read:
@@ -203,7 +117,7 @@ def read_raw(raw: JsonObject | RecordError, where: str, source: SourceConfig) ->
     found = Detected(source.format, 1.0)
     try:
         if source.format == "auto":
-            found, raw = recognised(raw, READERS.get)
+            found, raw = recognised(raw)
         with unread_fields() as unread:
             rows = read_row(
                 raw, where, found.format, source.min_rating, source.rating_max, source.redact

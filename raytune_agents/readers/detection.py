@@ -11,7 +11,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_agents.readers import aliases, pairs, responses
+from raytune_agents.readers import (
+    adk,
+    aliases,
+    atif,
+    autogen,
+    bfcl,
+    claude_code,
+    codex,
+    cohere,
+    conversations,
+    dialogues,
+    exchanges,
+    failures,
+    fireact,
+    gemini,
+    gemini_cli,
+    glaive_chat,
+    langfuse,
+    langsmith,
+    llamaindex,
+    mind2web,
+    mint,
+    nested,
+    openhands,
+    otel,
+    pairs,
+    pydantic_ai,
+    ratings,
+    responses,
+    smolagents,
+    swe,
+    tau2,
+    tau_bench,
+    toolalpaca,
+    toolbench,
+    when2call,
+    xlam,
+)
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.exchanges import has_turns, is_exchange
 from raytune_agents.readers.fields import Fields, Names, short, split_names
@@ -27,9 +64,10 @@ from raytune_agents.readers.sessions import (
 )
 from raytune_agents.readers.strict import value_of
 from raytune_agents.readers.turn_columns import turns_in, with_messages
-from raytune_agents.records import RecordError
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-Row = dict[str, Any]
+Row = JsonObject
+Reader = Callable[[JsonObject], "Trajectory | list[Trajectory]"]
 
 
 # --- looks at values --------------------------------------------------------------------------
@@ -111,9 +149,17 @@ def _bfcl(row: Row) -> bool:
     return isinstance(asked, list) and all(isinstance(turn, list) for turn in asked)
 
 
-def _gathered(name: str) -> Look:
-    """Whether `sessions` gathered the row from events of this format."""
-    return lambda row: row["format"] == name and isinstance(row["events"], list)
+def _rated(row: Row) -> bool:
+    return not isinstance(row["rating"], list | dict)
+
+
+def _gathered(name: str) -> Sign:
+    """What a row shows that `sessions` gathered from events of this format."""
+
+    def look(row: Row) -> bool:
+        return bool(row["format"] == name) and isinstance(row["events"], list)
+
+    return Sign(name, "events format session", look)
 
 
 def _authored(event: Row) -> bool:
@@ -143,9 +189,6 @@ def _all_of(key: str, is_own: Look) -> Look:
 
 
 KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
-OF_EVENTS = split_names(
-    "claude_code codex openhands otel langfuse langsmith exchanges adk smolagents gemini_cli"
-)
 REQUEST_AND_ANSWER = (
     "request response",
     "request_body response_body",
@@ -157,76 +200,117 @@ REQUEST_AND_ANSWER = (
         for answer in ("output", "ideal", "expected_output", "expectedOutput", "expected")
     ),
 )
-SIGNS: tuple[Sign, ...] = (
-    Sign("glaive_chat", "system chat", says_roles),
-    Sign("bfcl", "id question function", _bfcl),
-    Sign("xlam", "query tools answers", lists("tools", "answers")),
-    Sign("when2call", "question correct_answer answers tools", inside("answers", *KINDS_OF_ANSWER)),
-    Sign(
-        "when2call_pref",
-        "messages chosen_response rejected_response chosen_type rejected_type",
-        pairs.is_pair,
-        3,
+FORMATS: tuple[tuple[Reader, Sign], ...] = (
+    (glaive_chat.read, Sign("glaive_chat", "system chat", says_roles)),
+    (bfcl.read, Sign("bfcl", "id question function", _bfcl)),
+    (xlam.read, Sign("xlam", "query tools answers", lists("tools", "answers"))),
+    (
+        when2call.test,
+        Sign(
+            "when2call",
+            "question correct_answer answers tools",
+            inside("answers", *KINDS_OF_ANSWER),
+        ),
     ),
-    Sign("pairs", "", pairs.is_pair, 6),
-    Sign("model_failures", "user_query expected_response actual_response"),
-    Sign("responses", "responses_create_params response", inside("response", "output")),
-    Sign("responses", "input output", responses.is_log),
-    Sign("toolbench", "win tree answer_generation", inside("tree", "tree")),
-    Sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
-    Sign("toolalpaca", "Function_Description Instructions"),
-    Sign("toolalpaca", "Function_Description Instances"),
-    Sign("mind2web", "confirmed_task actions", lists("actions")),
-    Sign("tau_bench", "task_id reward traj", lists("traj")),
-    Sign("fireact", "reward em traj"),
-    Sign("tau2", "simulations", lists("simulations")),
-    Sign("tau2", "task_id messages termination_reason", _chat),
-    Sign("swe_gym", "instance_id resolved messages", _chat),
-    Sign("nebius", "instance_id target trajectory", lists("trajectory")),
-    Sign("swe_agent", "history trajectory info", lists("history")),
-    Sign("mini_swe", "messages info trajectory_format", lists("messages")),
-    Sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
-    Sign("langfuse", "trace observations", lists("observations")),
-    Sign("langfuse", "observations scores", lists("observations")),
-    *(Sign(name, "events format session", _gathered(name)) for name in OF_EVENTS),
-    Sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
-    Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3),
-    Sign("autogen", "messages", _all_of("messages", is_autogen), 3),
-    Sign("autogen", "type llm_context", inside("llm_context", "messages")),
-    Sign("autogen", "type agent_states"),
-    Sign("adk", "events app_name", lists("events")),
-    Sign("adk", "events appName", lists("events")),
-    Sign("adk", "events", _all_of("events", _authored)),
-    Sign("llamaindex", "store", is_chat_store, 3),
-    Sign("llamaindex", "chat_store", is_chat_store, 3),
-    Sign("atif", "schema_version steps", is_atif, 3),
-    Sign("smolagents", "steps", _steps_of_smolagents, 3),
-    Sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
-    Sign("cohere", "chat_history message", _listed("chat_history")),
-    Sign("cohere", "chat_history text", _listed("chat_history")),
-    Sign("mint", "state task", inside("state", "history")),
-    Sign("api_bank", "file turns", lists("turns")),
-    Sign("api_bank", "instruction input expected_output"),
-    Sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
-    Sign("ratings", "input output rating", lambda row: not isinstance(row["rating"], list | dict)),
-    Sign("fireact", "instruction input output", says("Thought:", "Action:"), 3),
-    Sign("nestful", "input output", _steps),
-    Sign("gemini", "contents", _parts),
-    Sign("trl", "prompt completion", lambda row: isinstance(row["prompt"], str | list)),
-    Sign("trl", "input output", _requested),
-    Sign("trl", "instruction output"),
-    *(Sign("exchange", keys, is_exchange) for keys in REQUEST_AND_ANSWER),
-    Sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
-    Sign("agent_flan", "conversation", _chat),
-    Sign("agenttraj", "item_id conversations", _chat),
-    Sign("nat", "conversations info", inside("info", "reward", "gt", "pred")),
-    Sign("seal_tools", "conversations", says("api_list = ["), 3),
-    Sign("sharegpt", "conversations tools", _chat),
-    Sign("toolace", "system conversations", _system_tools),
-    Sign("agenttuning", "id conversations", _chat),
-    Sign("sharegpt", "conversations", _chat),
-    Sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
-    Sign("openai", "messages", _chat),
+    (
+        when2call.pref,
+        Sign(
+            "when2call_pref",
+            "messages chosen_response rejected_response chosen_type rejected_type",
+            pairs.is_pair,
+            3,
+        ),
+    ),
+    (pairs.read, Sign("pairs", "", pairs.is_pair, 6)),
+    (
+        pairs.read,
+        Sign("trl", "prompt completion", lambda row: isinstance(row["prompt"], str | list)),
+    ),
+    (pairs.read, Sign("trl", "input output", _requested)),
+    (pairs.read, Sign("trl", "instruction output")),
+    (failures.read, Sign("model_failures", "user_query expected_response actual_response")),
+    (
+        exchanges.one,
+        Sign("responses", "responses_create_params response", inside("response", "output")),
+    ),
+    (exchanges.one, Sign("responses", "input output", responses.is_log)),
+    *((exchanges.one, Sign("exchange", keys, is_exchange)) for keys in REQUEST_AND_ANSWER),
+    (toolbench.read, Sign("toolbench", "win tree answer_generation", inside("tree", "tree"))),
+    (
+        toolbench.runs,
+        Sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
+    ),
+    (toolalpaca.read, Sign("toolalpaca", "Function_Description Instructions")),
+    (toolalpaca.read, Sign("toolalpaca", "Function_Description Instances")),
+    (mind2web.read, Sign("mind2web", "confirmed_task actions", lists("actions"))),
+    (tau_bench.read, Sign("tau_bench", "task_id reward traj", lists("traj"))),
+    (fireact.read, Sign("fireact", "reward em traj")),
+    (fireact.read, Sign("fireact", "instruction input output", says("Thought:", "Action:"), 3)),
+    (
+        fireact.read,
+        Sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
+    ),
+    (tau2.read, Sign("tau2", "simulations", lists("simulations"))),
+    (tau2.read, Sign("tau2", "task_id messages termination_reason", _chat)),
+    (conversations.read, Sign("swe_gym", "instance_id resolved messages", _chat)),
+    (conversations.read, Sign("templated", "text", lambda row: bool(template_turns(row["text"])))),
+    (conversations.read, Sign("agent_flan", "conversation", _chat)),
+    (conversations.read, Sign("agenttraj", "item_id conversations", _chat)),
+    (conversations.read, Sign("nat", "conversations info", inside("info", "reward", "gt", "pred"))),
+    (conversations.read, Sign("sharegpt", "conversations tools", _chat)),
+    (conversations.read, Sign("toolace", "system conversations", _system_tools)),
+    (conversations.read, Sign("agenttuning", "id conversations", _chat)),
+    (conversations.read, Sign("sharegpt", "conversations", _chat)),
+    (conversations.read, Sign("openai", "messages", _chat)),
+    (swe.nebius, Sign("nebius", "instance_id target trajectory", lists("trajectory"))),
+    (swe.swe_agent, Sign("swe_agent", "history trajectory info", lists("history"))),
+    (swe.mini_swe, Sign("mini_swe", "messages info trajectory_format", lists("messages"))),
+    (swe.mini_swe, Sign("mini_swe", "messages", says("```mswea_bash_command"), 3)),
+    (langfuse.read, Sign("langfuse", "trace observations", lists("observations"))),
+    (langfuse.read, Sign("langfuse", "observations scores", lists("observations"))),
+    (langfuse.read, _gathered("langfuse")),
+    (claude_code.read, _gathered("claude_code")),
+    (codex.read, _gathered("codex")),
+    (openhands.read, _gathered("openhands")),
+    (otel.read, _gathered("otel")),
+    (langsmith.read, _gathered("langsmith")),
+    (exchanges.read, _gathered("exchanges")),
+    (adk.read, _gathered("adk")),
+    (adk.read, Sign("adk", "events app_name", lists("events"))),
+    (adk.read, Sign("adk", "events appName", lists("events"))),
+    (adk.read, Sign("adk", "events", _all_of("events", _authored))),
+    (adk.read, Sign("adk", "eval_cases eval_set_id", lists("eval_cases"))),
+    (smolagents.read, _gathered("smolagents")),
+    (smolagents.read, Sign("smolagents", "steps", _steps_of_smolagents, 3)),
+    (gemini_cli.read, _gathered("gemini_cli")),
+    (gemini_cli.read, Sign("gemini_cli", "sessionId projectHash messages", lists("messages"))),
+    (pydantic_ai.read, Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3)),
+    (autogen.read, Sign("autogen", "messages", _all_of("messages", is_autogen), 3)),
+    (autogen.read, Sign("autogen", "type llm_context", inside("llm_context", "messages"))),
+    (autogen.read, Sign("autogen", "type agent_states")),
+    (llamaindex.read, Sign("llamaindex", "store", is_chat_store, 3)),
+    (llamaindex.read, Sign("llamaindex", "chat_store", is_chat_store, 3)),
+    (atif.read, Sign("atif", "schema_version steps", is_atif, 3)),
+    (cohere.read, Sign("cohere", "chat_history message", _listed("chat_history"))),
+    (cohere.read, Sign("cohere", "chat_history text", _listed("chat_history"))),
+    (mint.read, Sign("mint", "state task", inside("state", "history"))),
+    (dialogues.api_bank, Sign("api_bank", "file turns", lists("turns"))),
+    (dialogues.api_bank, Sign("api_bank", "instruction input expected_output")),
+    (
+        dialogues.tooltalk,
+        Sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
+    ),
+    (ratings.read, Sign("ratings", "input output rating", _rated)),
+    (nested.nestful, Sign("nestful", "input output", _steps)),
+    (gemini.read, Sign("gemini", "contents", _parts)),
+    (nested.seal_tools, Sign("seal_tools", "conversations", says("api_list = ["), 3)),
+)
+# sets and tools whose rows show no more than chat turns
+CHATS = split_names("orca_agentinstruct axolotl glaive apigen_mt agentbank agentgen eto")
+READERS = (
+    {sign.format: reader for reader, sign in FORMATS}
+    | dict.fromkeys(CHATS, conversations.read)
+    | {"hammer": xlam.read}
 )
 
 
@@ -243,29 +327,27 @@ class UnknownFormat(RecordError):
     """No known format fits a row."""
 
 
-def recognised(row: Row, same: Callable[[str], Any] = lambda name: name) -> tuple[Detected, Row]:
+def recognised(row: Row) -> tuple[Detected, Row]:
     """The format of a row, and the row as the format's reader takes it: with its turns under
     `messages` where no format fits it as it is. Raises RecordError."""
     try:
-        return detected(row, same), row
+        return detected(row), row
     except UnknownFormat:
         plain = with_messages(row)
         if plain is row:
             raise
-        return detected(plain, same), plain
+        return detected(plain), plain
 
 
-def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detected:
-    """The format of a row. `same(format)` is equal for formats that one reader reads.
-
-    Raises RecordError where no known format fits, or where two fit equally well.
-    """
+def detected(row: Row) -> Detected:
+    """The format of a row. Raises RecordError where no known format fits, or where those of two
+    readers fit equally well."""
     there = {k: v for k, v in row.items() if v is not None}  # a table has the keys of all its rows
-    found: dict[Any, tuple[int, str]] = {}
-    for each in _possible(there):
-        weight, reader = each.evidence(there), same(each.format)
+    found: dict[Reader, tuple[int, str]] = {}
+    for reader, sign in _possible(there):
+        weight = sign.evidence(there)
         if weight > found.get(reader, (0, ""))[0]:
-            found[reader] = (weight, each.format)
+            found[reader] = (weight, sign.format)
     if not found:
         raise UnknownFormat(_unknown(row))
     (weight, name), *others = sorted(found.values(), key=lambda pair: -pair[0])
@@ -277,14 +359,14 @@ def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detect
     return Detected(name, weight / (weight + sum(w for w, _ in others)))
 
 
-def _possible(row: Row) -> list[Sign]:
-    """The signs of which the row has a key, in their order."""
+def _possible(row: Row) -> list[tuple[Reader, Sign]]:
+    """The signs of which the row has a key, in their order, with their readers."""
     at = {i for key in row for i in _BY_KEY.get(key, ())}
-    return [SIGNS[i] for i in sorted(at | _BY_KEY[""])]
+    return [FORMATS[i] for i in sorted(at | _BY_KEY[""])]
 
 
 _BY_KEY: dict[str, set[int]] = {"": set()}
-for _i, _each in enumerate(SIGNS):
+for _i, (_, _each) in enumerate(FORMATS):
     _BY_KEY.setdefault(min(_each.keys, default=""), set()).add(_i)
 
 

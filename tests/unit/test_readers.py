@@ -337,10 +337,6 @@ def test_an_unknown_format_names_the_known(name: str) -> None:
         read({"messages": []}, name)
 
 
-def test_every_format_that_is_detected_has_a_reader() -> None:
-    assert {sign.format for sign in readers.SIGNS} <= readers.READERS.keys()
-
-
 def test_api_bank_training_rows() -> None:
     said = "API-Request: [AddAlarm(time='2023-09-12 13:50:00', n=2)]"
     raw = {"file": "a.json", "id": 1, "instruction": "i", "input": "q", "expected_output": said}

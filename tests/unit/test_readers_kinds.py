@@ -556,9 +556,9 @@ def test_two_formats_that_fit_alike_are_named() -> None:
     with pytest.raises(RecordError, match=r"could be bfcl or xlam; write read\.sources"):
         readers.detect(raw)
     pair = {"messages": [ASK, GOOD], "rejected_response": "x"}
-    found = readers.detected(pair, readers.READERS.get)
+    found = readers.detected(pair)
     assert (found.format, 0.5 < found.sure < 1) == ("pairs", True)
-    found = readers.detected({"messages": [ASK, GOOD]}, readers.READERS.get)
+    found = readers.detected({"messages": [ASK, GOOD]})
     assert (found.format, found.sure) == ("openai", 1.0)
 
 
