@@ -77,15 +77,13 @@ def parse_line(line: bytes) -> Any:
 
 def json_lines(handle: IO[bytes], name: str) -> Iterator[Found]:
     for where, line in byte_lines(handle, name):
-        if isinstance(line, RecordError):
-            yield where, line
-            continue
         try:
-            value = parse_line(line)
+            found = (
+                (where, line) if isinstance(line, RecordError) else _row(where, parse_line(line))
+            )
         except RecordError as error:
-            yield where, error
-        else:
-            yield _row(where, value)
+            found = where, error
+        yield found
 
 
 # --- .json: lines under another name, a list, a dict of rows by id, or one object -------------

@@ -188,39 +188,23 @@ def _all_of(key: str, is_own: Look) -> Look:
 # --- the table --------------------------------------------------------------------------------
 
 
-KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
-REQUEST_AND_ANSWER = (
-    "request response",
-    "request_body response_body",
-    "inputs outputs",
-    "inputs output",
-    "kwargs response",
-    *(
-        f"input {answer}"
-        for answer in ("output", "ideal", "expected_output", "expectedOutput", "expected")
-    ),
-)
+# When2Call's kinds of an answer, and what a preference row has beside its messages
+_by_kind = inside("answers", "direct", "tool_call", "cannot_answer", "request_for_info")
+OF_PREFERENCE = "chosen_response rejected_response chosen_type rejected_type"
+ANSWERS = {
+    "request": "response",
+    "request_body": "response_body",
+    "inputs": "outputs output",
+    "kwargs": "response",
+    "input": "output ideal expected_output expectedOutput expected",
+}
+EXCHANGES = [f"{asked} {answer}" for asked in ANSWERS for answer in ANSWERS[asked].split()]
 FORMATS: tuple[tuple[Reader, Sign], ...] = (
     (glaive_chat.read, Sign("glaive_chat", "system chat", says_roles)),
     (bfcl.read, Sign("bfcl", "id question function", _bfcl)),
     (xlam.read, Sign("xlam", "query tools answers", lists("tools", "answers"))),
-    (
-        when2call.test,
-        Sign(
-            "when2call",
-            "question correct_answer answers tools",
-            inside("answers", *KINDS_OF_ANSWER),
-        ),
-    ),
-    (
-        when2call.pref,
-        Sign(
-            "when2call_pref",
-            "messages chosen_response rejected_response chosen_type rejected_type",
-            pairs.is_pair,
-            3,
-        ),
-    ),
+    (when2call.test, Sign("when2call", "question correct_answer answers tools", _by_kind)),
+    (when2call.pref, Sign("when2call_pref", f"messages {OF_PREFERENCE}", pairs.is_pair, 3)),
     (pairs.read, Sign("pairs", "", pairs.is_pair, 6)),
     (
         pairs.read,
@@ -234,7 +218,7 @@ FORMATS: tuple[tuple[Reader, Sign], ...] = (
         Sign("responses", "responses_create_params response", inside("response", "output")),
     ),
     (exchanges.one, Sign("responses", "input output", responses.is_log)),
-    *((exchanges.one, Sign("exchange", keys, is_exchange)) for keys in REQUEST_AND_ANSWER),
+    *((exchanges.one, Sign("exchange", keys, is_exchange)) for keys in EXCHANGES),
     (toolbench.read, Sign("toolbench", "win tree answer_generation", inside("tree", "tree"))),
     (
         toolbench.runs,

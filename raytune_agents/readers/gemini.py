@@ -16,16 +16,13 @@ from raytune_agents.records import JsonObject, Trajectory
 
 def read(row: JsonObject) -> Trajectory:
     fields = Fields(row)
-    config = fields.peek("config")  # the Python SDK's
-    inner = Fields(object_of(config), "config")
-    system = fields("system_instruction") or inner("system_instruction")
+    config = Fields(object_of(fields("config")), "config")  # the Python SDK's
+    system = fields("system_instruction") or config("system_instruction")
     if isinstance(system, dict):
         system = flat_text(Fields(system)("parts"))
     contents = [{"role": "user", **c} if isinstance(c, dict) else c for c in fields("contents")]
-    made = transcript(contents, fields(aliases.TOOLS) or inner(aliases.TOOLS), system)
-    if isinstance(config, dict):
-        fields.skip("config")
-        inner.rest()
+    made = transcript(contents, fields(aliases.TOOLS) or config(aliases.TOOLS), system)
+    config.rest()
     outcome, word = outcome_of(fields)
     key = as_text(fields(aliases.ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

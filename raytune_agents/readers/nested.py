@@ -25,7 +25,7 @@ def seal_tools(row: JsonObject) -> Trajectory:
     query, ends, _ = rest.rpartition("\nOutput:")
     if not (listed and instruction and ends):
         raise RecordError("no api_list and task_instruction in the prompt")
-    tools = [_tool(t) for t in value_of("[" + tools_text.rstrip())]
+    tools = value_of("[" + tools_text.rstrip())
     calls = tuple(_call(c) for c in value_of(answer))
     query = query.rstrip()
     query = query[1:-1] if query[:1] in ("'", '"') else query
@@ -35,15 +35,6 @@ def seal_tools(row: JsonObject) -> Trajectory:
         source_id=as_text(row.get("id")),
         meta=rest_of(row, "id", "conversations"),
     )
-
-
-def _tool(item: JsonObject) -> JsonObject:
-    return {
-        "name": item["api_name"],
-        "description": item.get("api_description", ""),
-        "parameters": item.get("parameters", {}),
-        "required": item.get("required", []),
-    }
 
 
 def _call(item: JsonObject) -> ToolCall:

@@ -16,7 +16,8 @@ from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, blank
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.spans import exported_value
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
@@ -111,22 +112,17 @@ def _part(value: Any, role: str) -> list[JsonObject]:
     """A prompt or an answer as turns of its source."""
     if turns := template_turns(value):
         return turns
+    listed, marks = value, {"role", "from", "type"}
     if isinstance(value, str) and value.lstrip()[:1] == "[":
-        try:
-            found = value_of(value)
-        except RecordError:
-            found = None
-        items = found if isinstance(found, list) else []
-        if items and all(isinstance(t, dict) and {"role", "from"} & t.keys() for t in items):
-            return items
-    if isinstance(value, dict):
-        return [value if {"role", "from"} & value.keys() else {"role": role, "content": value}]
-    if isinstance(value, list):
-        known = [t for t in value if isinstance(t, dict) and {"role", "from", "type"} & t.keys()]
-        return value if len(known) == len(value) else [{"role": role, "content": value}]
-    if blank(value):
-        return []
-    return [{"role": role, "content": as_text(value)}]
+        listed, marks = exported_value(value), {"role", "from"}
+    turns = isinstance(listed, list) and all(
+        isinstance(t, dict) and marks & t.keys() for t in listed
+    )
+    if turns and (listed or listed is value):
+        return listed
+    if isinstance(value, dict) and {"role", "from"} & value.keys():
+        return [value]
+    return [] if blank(value) else [{"role": role, "content": value}]
 
 
 def _last_answer(prompt: Any) -> tuple[Any, Any]:

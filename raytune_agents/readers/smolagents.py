@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, note_rest
+from raytune_agents.readers.fields import Names, note_rest, split_names
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
@@ -29,6 +29,7 @@ ASIDE = Names(
     "step_number timing model_input_messages model_output_message token_usage "
     "is_final_answer action_output task_images observations_images"
 )
+OF_RUN = (EVENTS, *split_names("steps format session output state token_usage timing"))
 READ = Names("task plan model_output tool_calls code_action observations error system_prompt")
 
 
@@ -37,12 +38,7 @@ def read(row: JsonObject) -> Trajectory:
     steps = row[EVENTS] if EVENTS in row else row["steps"]
     turns = [turn for step in steps for turn in _turns(step)]
     about = model_calls((None, s.get("token_usage")) for s in steps)
-    kept = {
-        k: v
-        for k, v in row.items()
-        if k
-        not in (EVENTS, "steps", "format", "session", "output", "state", "token_usage", "timing")
-    }
+    kept = {k: v for k, v in row.items() if k not in OF_RUN}
     found = read_as_chat(kept | {"tools": _tools(steps)}, turns, about)
     if row.get("state") == "max_steps_error":
         return replace(found, outcome=0.0, outcome_word="state=max_steps_error")
