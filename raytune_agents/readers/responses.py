@@ -44,9 +44,10 @@ def is_item(row: JsonObject) -> bool:
 
 def has_items(turns: list[Any]) -> bool:
     """Whether items that are no messages stand among turns."""
-    items = (t for t in turns if isinstance(t, dict) and "role" not in t)
-    kinds = (*CALLS, *RESULTS, *HOSTED, *KEPT_BY_PROVIDER)
-    return any(is_item(i) or _kind(i) in kinds for i in items)
+    items = [t for t in turns if isinstance(t, dict) and "role" not in t]
+    kinds = {_kind(i) for i in items} - {"toolcall"}  # the AI SDK's parts are called so too
+    own = any(kind.endswith("call") or kind in KEPT_BY_PROVIDER for kind in kinds)
+    return own or any(map(is_item, items))
 
 
 def is_log(row: JsonObject) -> bool:
