@@ -58,17 +58,17 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     key = as_text(fields(aliases.ROW_ID))
     if worse is None and better is None:
         answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
-        made = _answered(prompt, answer, tools, system)
+        made = with_answer(prompt, answer, tools, system)
         return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
     if blank(better):
         prompt, better = _last_answer(prompt)
     kinds = [(word, as_text(fields(f"{word}_type"))) for word in ("chosen", "rejected")]
     chosen, rejected = (", ".join(filter(None, kind)) for kind in kinds)  # When2Call has types
     meta = fields.rest()
-    made = _answered(prompt, better, tools, system)
+    made = with_answer(prompt, better, tools, system)
     good = made.trajectory(meta, source_id=key, outcome=1.0, outcome_word=chosen)
     bad = [
-        _answered(prompt, answer, tools, system).trajectory(
+        with_answer(prompt, answer, tools, system).trajectory(
             meta,
             source_id=key,
             outcome=0.0,
@@ -138,7 +138,7 @@ def _user(turn: Any) -> bool:
     return isinstance(turn, dict) and str(turn.get("role", turn.get("from"))) in ("user", "human")
 
 
-def _answered(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
+def with_answer(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
     """The conversation with one of its answers; an answer may repeat the prompt in front."""
     request, reply = _part(prompt, "user"), _part(answer, "assistant")
     if not request and isinstance(answer, str):
