@@ -5,7 +5,7 @@ Types may be JSON Schema words (object, number) or BFCL's and Python's (dict, fl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -111,7 +111,7 @@ def json_schema(schema: Any) -> Any:
     return _nullable(out) if nullable else out
 
 
-def says_nullable(schema: JsonSchema) -> bool:
+def says_nullable(schema: Mapping[str, Any]) -> bool:
     """Whether a schema says null in the words of OpenAPI 3.0 and of Swagger."""
     return any(schema.get(word) in (True, "true", "True") for word in NULLABLE)
 

@@ -167,8 +167,12 @@ def is_schema(parameters: JsonSchema) -> bool:
         return True
     if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
         return True
-    shapes = {list: "required anyOf oneOf allOf", str: "$ref $schema", dict: "$defs"}
-    shapes |= {bool: "additionalProperties"}
+    shapes: dict[type, str] = {
+        list: "required anyOf oneOf allOf",
+        str: "$ref $schema",
+        dict: "$defs",
+        bool: "additionalProperties",
+    }
     return any(
         isinstance(parameters.get(key), kind)
         for kind, keys in shapes.items()
