@@ -723,3 +723,36 @@ def test_glaive_as_published() -> None:
     assert [m.role for m in row.messages] == ["user", "assistant", "tool", "assistant"]
     assert json.loads(row.messages[1].tool_calls[0].arguments) == {"city": "Paris"}
     assert row.messages[-1].content == "3 degrees."
+
+
+def test_tools_and_a_system_text_stand_beside_a_data_sets_request() -> None:
+    called = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {
+        "name": CALL[0], "arguments": ARGS}}]}
+    row = read({"input": [ASK], "expected": called, "tools": [WEATHER], "system": "Be brief."})[0]
+    assert (roles(row), calls(row), [t.name for t in row.tools]) == ("sua", [CALL], [CALL[0]])
+    rated = {"input": json.dumps([ASK]), "output": json.dumps([GOOD]), "rating": 1,
+             "tools": json.dumps([WEATHER])}  # as a CSV file has them
+    assert roles(read(rated)[0]) == "ua"
+    xlam = {"query": "q", "tools": json.dumps([WEATHER]), "system": "Be brief.",
+            "answers": json.dumps([{"name": CALL[0], "arguments": CALL[1]}])}
+    assert (roles(read(xlam)[0]), calls(read(xlam)[0])) == ("sua", [CALL])
+
+
+def test_a_hosted_call_is_no_turn_without_a_role() -> None:
+    raw = {"request": {"messages": [ASK]}, "response": {"output": [
+        {"type": "web_search_call", "id": "w", "status": "completed",
+         "action": {"type": "search", "query": "Paris"}},
+        {"type": "message", "role": "assistant", "content": [
+            {"type": "output_text", "text": "20 C"}]}]}}
+    row = read(raw)[0]
+    assert (row.calls[0].name, row.target.content) == ("web_search", "20 C")
+
+
+def test_a_null_that_a_reference_allows_stays() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}, "b": {"type": "string"}},
+              "$defs": {"n": {"type": ["string", "null"]}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "f", "arguments": {
+            "a": None, "b": None}}}]}
+    assert calls(read({"messages": [ASK, turn], "tools": [tool]})[0]) == [["f", {"a": None}]]
