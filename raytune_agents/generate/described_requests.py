@@ -264,9 +264,9 @@ def _arranged(
     for p, clause in said.items():
         if p in records or p in texts or p.kind == "flag":
             continue
-        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}( \w+)?", clause)
+        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}", clause)
         again = bare and first in begun and first != "with"
-        if again and spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
+        if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
         elif not clause or len(spoken) >= MOST_CLAUSES or again:
             noted.append(p)
