@@ -299,7 +299,7 @@ def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory
     style, text = styled(made.wish, rng, anchors.values(), spec.habits.styles)
     answer = Message("assistant", tool_calls=(made.call,))
     tools = shown_tools(spec, rng, {made.call.name})
-    meta = {"wording": made.source, "style": style, "anchors": anchors}
+    meta: dict[str, Any] = {"wording": made.source, "style": style, "anchors": anchors}
     return make_row(spec, "tflan", index, seed, [Message("user", text), answer], tools, **meta)
 
 

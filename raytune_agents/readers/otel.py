@@ -126,8 +126,8 @@ def _gen_ai(about: Event) -> Event:
 def _openinference(about: Event) -> Event:
     prompt = unflattened(about, "llm.input_messages")
     answer = unflattened(about, "llm.output_messages")
-    turns = [[_turn(t) for t in column] for column in (prompt, answer)]
-    return read_model_call(*turns, flat_tools(about)) | {
+    asked, answered = ([_turn(t) for t in column] for column in (prompt, answer))
+    return read_model_call(asked, answered, flat_tools(about)) | {
         "model": as_text(about.get("llm.model_name")),
         "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
     }

@@ -21,9 +21,9 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
     """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
     provider's API gave stands in `additional_kwargs`, often once more."""
     kwargs, data, kind = item.get("kwargs"), item.get("data"), item.get("id")
-    named = isinstance(kind, list) and bool(kind)
-    if isinstance(kwargs, dict) and (named or "lc" in item):
-        role = str(kind[-1]) if named else kwargs.get("type")
+    name = str(kind[-1]) if isinstance(kind, list) and kind else ""
+    if isinstance(kwargs, dict) and (name or "lc" in item):
+        role = name or kwargs.get("type")
         item = {"role": role} | {k: v for k, v in kwargs.items() if k != "type"}
     elif isinstance(data, dict) and "content" in data and "content" not in item:
         item = {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
