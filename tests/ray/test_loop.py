@@ -14,8 +14,7 @@ from raytune_agents import negatives
 from raytune_agents.calls import judge
 from raytune_agents.models import embedded
 from raytune_agents.split import gold_tools
-from raytune_agents.storage import read_json, read_rows
-from raytune_agents.train.callbacks import lines
+from raytune_agents.storage import read_json, read_jsonl, read_rows
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 ARMS = ("base", "sft", "nat", "dpo")
@@ -115,7 +114,7 @@ def test_every_step_of_training_is_in_the_metrics(tiny) -> None:
     fields = {"loss", "learning_rate", "grad_norm", "tokens_per_s", "peak_memory_mib", "entropy"}
     pools = set()
     for arm in ARMS[1:]:
-        found = lines(folder / "train" / arm / "metrics.jsonl")
+        found = read_jsonl(folder / "train" / arm / "metrics.jsonl")
         assert [x["step"] for x in found] == list(range(1, found[-1]["of"] + 1))
         assert all(fields <= set(x) for x in found)
         assert list((folder / "train" / arm / "tensorboard").glob("events*"))

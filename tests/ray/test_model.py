@@ -16,9 +16,9 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError
 from raytune_agents.models import embedded
 from raytune_agents.runs import BadLoss
+from raytune_agents.storage import read_jsonl
 from raytune_agents.train import worker
 from raytune_agents.train.base_model import load_model, save
-from raytune_agents.train.callbacks import lines
 from raytune_agents.train.job import BEST
 
 ROWS = {"global_batch_size": 2, "max_steps": 2}
@@ -29,7 +29,7 @@ def train(columns: Path, out: Path, **options) -> tuple[list[float], Path]:  # n
     made = job(columns, out, **ROWS | options)
     trainer = worker.fit(made)
     save(trainer, Chat(**made.chat), out / "adapter")
-    return losses(lines(out / "metrics.jsonl")), out / "adapter"
+    return losses(read_jsonl(out / "metrics.jsonl")), out / "adapter"
 
 
 def loaded(adapter: Path):
@@ -137,12 +137,12 @@ def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None: 
     worker.fit(whole, [Copy()])
     again = job(columns, tmp_path / "again", **options)
     worker.fit(again, resume=str(tmp_path / "checkpoint-2"))
-    one, two = (lines(Path(j.out) / "metrics.jsonl") for j in (whole, again))
+    one, two = (read_jsonl(Path(j.out) / "metrics.jsonl") for j in (whole, again))
     assert [x["step"] for x in two] == [3, 4, 5]
     assert losses(two) == pytest.approx(losses(one)[2:], abs=1e-6)
     done = worker.fit(again, resume=str(tmp_path / "checkpoint-5"))
     assert done.state.global_step == 0  # a finished run trains no further step
-    assert len(lines(Path(again.out) / "metrics.jsonl")) == 3
+    assert len(read_jsonl(Path(again.out) / "metrics.jsonl")) == 3
 
 
 def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
@@ -160,7 +160,7 @@ def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> N
     TrainingRows.mapped(columns).data.to_parquet(val)
     made = replace(job(columns, tmp_path, **ROWS | options), val=val)
     trainer = worker.fit(made)
-    assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
+    assert [x["val_loss"] > 0 for x in read_jsonl(tmp_path / "metrics.jsonl")] == [True, True]
     worker.save_result(trainer, made, first=True)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / BEST).exists()
@@ -196,7 +196,7 @@ def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
     val = [c | {"row": json.dumps(to_row(row))} for c in found]
     pq.write_table(pa.Table.from_pylist(val), made.val)
     worker.fit(made)
-    told = {x["step"]: x for x in lines(tmp_path / "metrics.jsonl")}
+    told = {x["step"]: x for x in read_jsonl(tmp_path / "metrics.jsonl")}
     assert [k for k, x in told.items() if "val_exact_match" in x] == [4, 8, 12, 16]
     assert [k for k, x in told.items() if "val_answered" in x] == [8, 16]
     assert told[16]["val_exact_match"] == told[16]["val_answered"] == 1.0

@@ -17,8 +17,7 @@ from conftest import ROOT, TINY, command
 from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra import nodes as nodes_of_run
-from raytune_agents.storage import read_json, read_rows
-from raytune_agents.train.callbacks import lines
+from raytune_agents.storage import read_json, read_jsonl, read_rows
 
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 
@@ -169,7 +168,7 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
     }[step]  # fmt: skip
     began = {
         "generate": lambda: list(run.glob("generate/*/rows-*.parquet")),
-        "train": lambda: lines(run / "train" / "sft" / "metrics.jsonl"),
+        "train": lambda: read_jsonl(run / "train" / "sft" / "metrics.jsonl"),
         "tune": lambda: (run / "tune" / "metrics.jsonl").is_file(),
     }[step]
     driver = start(made.address, step, tmp_path, *words)
@@ -188,6 +187,6 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
         )
         assert found == wanted
     if step == "train":
-        steps = [x["step"] for x in lines(run / "train" / "sft" / "metrics.jsonl")]
+        steps = [x["step"] for x in read_jsonl(run / "train" / "sft" / "metrics.jsonl")]
         assert steps == list(range(1, steps[-1] + 1))
         assert (run / "train" / "sft" / "adapter" / "adapter_model.safetensors").is_file()

@@ -16,8 +16,7 @@ from raytune_agents.config import load_config
 from raytune_agents.pipeline.round_tasks import NEW
 from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
-from raytune_agents.storage import read_json, read_rows
-from raytune_agents.train.callbacks import lines
+from raytune_agents.storage import read_json, read_jsonl, read_rows
 from raytune_agents.train.column_files import TrainingRows
 
 ARMS = """{
@@ -63,7 +62,7 @@ def test_two_rounds_of_learning_from_failure(tmp_path) -> None:
         assert trained
         assert not trained & held
         # the reference is the policy at the round's start: no reward at the first step
-        first = lines(folder / "metrics.jsonl")[0]
+        first = read_jsonl(folder / "metrics.jsonl")[0]
         assert first["rewards/chosen"] == pytest.approx(0, abs=1e-2)
         start, end = (load_file(f / "adapter_model.safetensors")
                       for f in (adapters[-1], folder / "adapter"))  # fmt: skip

@@ -13,8 +13,8 @@ from test_train_sharding import columns, job, losses  # noqa: F401  a fixture an
 
 from raytune_agents.config import ResourcesConfig
 from raytune_agents.infra import cluster
+from raytune_agents.storage import read_jsonl
 from raytune_agents.train import worker
-from raytune_agents.train.callbacks import lines
 
 STEPS = 40
 pytestmark = pytest.mark.slow  # three starts of workers: minutes
@@ -35,7 +35,7 @@ def nodes(monkeypatch):
 def wait_for(path: Path, workers: int, count: int) -> None:
     """Until `count` steps were done by so many workers."""
     stop = time.monotonic() + 240
-    while sum(line["workers"] == workers for line in lines(path)) < count:
+    while sum(line["workers"] == workers for line in read_jsonl(path)) < count:
         assert time.monotonic() < stop, f"no {count} steps of {workers} workers"
         time.sleep(0.2)
 
@@ -58,11 +58,11 @@ def test_workers_come_and_go_and_the_losses_stay(columns, nodes, tmp_path, monke
     wait_for(path, workers=2, count=4)
     nodes.remove_node(second, allow_graceful=False)
     training.join(timeout=240)
-    found = lines(path)
+    found = read_jsonl(path)
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     crew = [line["workers"] for line in found]
     assert crew[0] == crew[-1] == 1
     assert 2 in crew
-    whole = lines(tmp_path / "alone" / "metrics.jsonl")
+    whole = read_jsonl(tmp_path / "alone" / "metrics.jsonl")
     assert losses(found) == pytest.approx(losses(whole), abs=2e-3)
     assert (tmp_path / "arm" / "adapter" / "adapter_model.safetensors").is_file()

@@ -11,8 +11,8 @@ import torch
 from raytune_agents.config import ResourcesConfig, TrainConfig
 from raytune_agents.infra import cluster
 from raytune_agents.models import embedded
+from raytune_agents.storage import read_jsonl
 from raytune_agents.train import column_files, worker
-from raytune_agents.train.callbacks import lines
 from raytune_agents.train.job import Job
 
 STEPS = 3
@@ -62,7 +62,7 @@ def alone(columns, tmp_path_factory) -> list[dict]:
     """The losses of one process."""
     made = job(columns, tmp_path_factory.mktemp("alone"))
     worker.fit(made)
-    return lines(Path(made.out) / "metrics.jsonl")
+    return read_jsonl(Path(made.out) / "metrics.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def two_cpus():
 def test_one_row_eight_times_is_eight_rows_at_once(columns, alone, tmp_path) -> None:
     made = job(columns, tmp_path, max_tokens_per_forward=1)
     assert worker.fit(made).args.per_device_train_batch_size == 1
-    assert losses(lines(tmp_path / "metrics.jsonl")) == pytest.approx(losses(alone), abs=2e-4)
+    assert losses(read_jsonl(tmp_path / "metrics.jsonl")) == pytest.approx(losses(alone), abs=2e-4)
 
 
 def losses(found: list[dict]) -> list[float]:
@@ -96,7 +96,7 @@ def test_two_workers_give_the_losses_of_one(columns, alone, two_cpus, tmp_path, 
         pytest.importorskip("deepspeed")
     made = job(columns, tmp_path / "arm", sharding=sharding, num_workers=2)
     worker.run_training(made, sharding, tmp_path / "ray", use_gpu=False)
-    found = lines(tmp_path / "arm" / "metrics.jsonl")
+    found = read_jsonl(tmp_path / "arm" / "metrics.jsonl")
     assert losses(found) == pytest.approx(losses(alone), abs=2e-3)
     assert losses(found)[-1] < losses(found)[0]
     loads_alone(tmp_path / "arm" / "adapter", columns, losses(alone)[0])
