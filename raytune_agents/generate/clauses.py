@@ -13,14 +13,11 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, phrases, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
 
-LAST = re.split(  # kinds of texts, which end a sentence
-    " ",
-    "message note reason translate_text problem sql jql command commit_message description code",
-)
+LAST: list[str] = phrases()["last_kinds"]
 
 
 def _sense(p: Parameter) -> Kind:
@@ -65,22 +62,12 @@ DOCUMENTS = re.compile(
     r"regulations?|questions?|verses|headlines?|research|results?|contracts?|cases?)$",
     re.I,
 )
-SETTERS = re.split(
-    " ",
-    "set update change move reschedule scale switch raise lower increase decrease postpone rename "
-    "modify resize",
-)
+SETTERS: list[str] = phrases()["setters"]
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
-PLACES = "repo repo_name branch namespace folder project environment database channel".split()  # noqa: SIM905
+PLACES: list[str] = phrases()["place_kinds"]
 DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
-TOWARDS = {"share": "with"} | dict.fromkeys(
-    re.split(
-        " ",
-        "send forward assign email transfer submit deliver ship mail draft give write pay refund",
-    ),
-    "to",
-)
+TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
 WRITTEN = re.compile(
     r"\b(e-?mail|message|comment|repl|post|note|sms|text|announce|tweet|letter|remind|notif|thread|"
     r"channel|chat|send|write|tell|say)",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.codes import is_code
+from raytune_agents.generate.grammar import phrases
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
-ITSELF = re.split(
-    " ", "url ip host domain expression word query dish product medication drink street"
-)
+ITSELF: list[str] = phrases()["kinds_as_said"]
 TITLED = re.compile(
     r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
     r"project|channel|repo|repo_name|tag|service|column|hotel|restaurant|environment|drink|team|version|"

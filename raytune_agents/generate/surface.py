@@ -13,6 +13,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import DATES, LAST, field_noun, unit_words
+from raytune_agents.generate.grammar import phrases
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments
@@ -108,13 +109,7 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
 
 
-PLAIN = frozenset(
-    re.split(
-        " ",
-        "person company name street city country country_code zip email phone url first_name "
-        "last_name state",
-    )
-)
+PLAIN = frozenset(phrases()["address_kinds"])
 
 
 LEADING = re.compile(r"^(item|product|label|title|summary|(full |display )?name|description)$")

@@ -42,7 +42,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "mix": ("mix", "train.arms", "train.dpo", "train.grpo", "model"),
     "train": ("train", "model"),
     "evaluate": (
-        *("evaluate", "model", "engine", "train.nat", "train.arms", "mix.weights"),
+        "evaluate",
+        "model",
+        "engine",
+        "train.nat",
+        "train.arms",
+        "mix.weights",
         "generate.agents",
     ),
     "tune": ("tune", "budget", "mix", "train", "model", "evaluate.confidence"),

@@ -173,7 +173,7 @@ class Sandbox:
                 _copy_code(path, places["code"])
         except OSError as error:  # shutil.Error is one
             raise SandboxError(
-                f"{code[-1]} cannot be copied into the sandbox ({str(error)[:200]}); give plain "
+                f"{path} cannot be copied into the sandbox ({str(error)[:200]}); give plain "
                 "files that can be read, and look whether the disk is full"
             ) from None
         if (size := _size_mib(places["code"])) > self.limits.disk_mib:

@@ -125,7 +125,7 @@ def test_dates_have_the_form_that_is_described(about: str, form: str) -> None:
     t = tool("f", "Book a slot.", day=text(about))
     for seed in range(20):
         args, _ = arguments.sample(t, ["day"], random.Random(seed))
-        datetime.strptime(args["day"], form)
+        assert datetime.strptime(args["day"], form).strftime(form) == args["day"]
 
 
 def test_a_pattern_of_a_code_is_filled_and_one_of_words_is_not() -> None:
