@@ -71,11 +71,6 @@ def own_folder(config: Config) -> Path:
     return folder_of_run(config)
 
 
-def trained_arms(run: Path) -> dict[str, Path]:
-    """Arm -> its adapter, of a run."""
-    return {adapter.parent.name: adapter for adapter in sorted(run.glob("train/*/adapter"))}
-
-
 def empty_folder(out: Path, option: str) -> None:
     """Raises ConfigError where the folder to write has something in it."""
 
@@ -175,6 +170,7 @@ def write_hub(config: Config, out: Path) -> None:
     taken."""
     import yaml
 
+    from raytune_agents.cli.summary import trained_arms
     from raytune_agents.exports.files import write_files
     from raytune_agents.redact import redact
 
@@ -206,6 +202,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
 
     from raytune_agents import agents, models
     from raytune_agents.chat import Chat
+    from raytune_agents.cli.summary import trained_arms
     from raytune_agents.infra import cluster
     from raytune_agents.mirror import is_remote
     from raytune_agents.storage import write_json, write_text
@@ -362,6 +359,7 @@ def write_model(
     ConfigError: no such arm, OUT is taken, or a model that no GGUF file can hold."""
     from raytune_agents import models
     from raytune_agents.chat import Chat
+    from raytune_agents.cli.summary import trained_arms
     from raytune_agents.infra import cluster
     from raytune_agents.redact import redact
     from raytune_agents.train import adapter_card

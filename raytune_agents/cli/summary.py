@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 SOURCES = 30  # rows of the funnel's table
 
 
+def trained_arms(run: Path) -> dict[str, Path]:
+    """Arm -> its adapter, of a run."""
+    return {adapter.parent.name: adapter for adapter in sorted(run.glob("train/*/adapter"))}
+
+
 def show_summary(folder: Path, names: Sequence[str]) -> None:
     """The last lines of a command that ran the steps `names` of the run in `folder`."""
     from raytune_agents.runs import STEPS, Manifest
@@ -53,8 +58,7 @@ def next_lines(folder: Path) -> list[str]:
     guide = folder / "tune" / "guide.json"
     if guide.is_file() and read_json(guide)["verdict"] == "gain":
         out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
-    arms = sorted(adapter.parent.name for adapter in folder.glob("train/*/adapter"))
-    if arms:
+    if arms := list(trained_arms(folder)):
         out.append(f"raytune-agents export {folder / 'config.json'} --serve app")
         verdict = folder / "evaluate" / "verdict.json"
         best = read_json(verdict)["arm"] if verdict.is_file() else ""

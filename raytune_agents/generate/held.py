@@ -52,8 +52,7 @@ def enum_values(row: Trajectory) -> frozenset[str]:
     """Values of enumerations in the tools that a row calls: there are no others to draw."""
     found: set[str] = set()
     for call in row.calls:
-        tool = find(call.name, row.tools)
-        for detail in (schema_of(tool).get("properties", {}) if tool else {}).values():
+        for detail in schema_of(find(call.name, row.tools)).get("properties", {}).values():
             found |= {str(v).casefold() for v in detail.get("enum", ())}
     return frozenset(found)
 

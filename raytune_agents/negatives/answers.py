@@ -44,8 +44,7 @@ def make_call(name: str, arguments: Arguments) -> ToolCall:
 
 
 def _schema(row: Trajectory, name: str) -> JsonSchema:
-    tool = find(name, row.tools)
-    return schema_of(tool) if tool else {}
+    return schema_of(find(name, row.tools))
 
 
 def _kind(schema: JsonSchema) -> str:
