@@ -32,9 +32,11 @@ environments:
 	test -x $(FOREIGN)/bin/openenv || { $(PYTHON) -m venv $(FOREIGN) && \
 	  $(FOREIGN)/bin/pip install -q 'openenv-core==0.3.0'; }
 
-# Mutated rows through read, label, mix and export: prints crashes, uncounted, slowest_s.
+# Property tests on newly drawn rows, then mutated rows through read, label, mix and export: prints
+# crashes, uncounted, slowest_s.
 ROWS ?= 100000
 fuzz: model
+	$(BIN)/python -m pytest --hypothesis-profile=default $$(grep -l '^from hypothesis' tests/unit/*.py)
 	$(BIN)/python benchmarks/fuzz_rows.py --rows $(ROWS)
 
 faults: model

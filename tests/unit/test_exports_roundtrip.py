@@ -20,6 +20,7 @@ from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 # nor can the text of a call of one of the row's tools, whose names are lower case here
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<[("), min_size=1, max_size=30)
 TEXT |= st.sampled_from(['{"result": "x"}', '["a", "b"]', "Thought: a\nAction: F[x]", "[F(a=1)]"])
+ANSWERS = TEXT.filter(lambda t: bool(t.strip()))  # no reader lets a blank answer be trained on
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT
@@ -68,7 +69,7 @@ def trajectories(draw) -> Trajectory:
             messages.append(Message("assistant", content, thought, tuple(made)))
             messages += [Message("tool", draw(TEXT), name=c.name) for c in made]
         loss = draw(st.sampled_from([None, None, None, False]))
-        messages.append(Message("assistant", draw(TEXT), loss=loss))
+        messages.append(Message("assistant", draw(ANSWERS), loss=loss))
     if draw(st.booleans()):
         messages[-1] = Message("assistant", tool_calls=(draw(calls(names)),))
     messages[-1] = replace(messages[-1], loss=None)
