@@ -1,6 +1,6 @@
 """Do rounds of learning from failure beat rounds at random, and one round of as many tokens?
 
-    python benchmarks/bench_rounds.py [--seeds 3] [--rounds 3] [--tokens 4500] [OVERRIDE ...]
+    python benchmarks/bench_rounds.py [--seeds 3] [--rounds 3] [--tokens 6000] [OVERRIDE ...]
 
 One run of jobs/configs/rounds_cpu.yaml with three arms per seed, all from the same sft arm and at
 the same budget of trained tokens: `failure`, `random` (its control) and `one_round`. An arm is a
@@ -37,19 +37,30 @@ STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "report")
 Hits = dict[str, dict[str, dict[int, dict[str, float]]]]  # suite -> arm -> seed -> row -> value
 
 
-def arms(seeds: int, rounds: int) -> dict[str, dict[str, Any]]:
+def arms(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """sft, and the three arms of every seed; the one round draws and answers as much as all."""
     out: dict[str, dict[str, Any]] = {"sft": {"method": "sft"}}
+    rounds = options.rounds
     kinds: dict[str, dict[str, Any]] = {
         "failure": {"rounds.max": rounds},
         "random": {"rounds.max": rounds, "rounds.select": "random"},
-        "one_round": {"rounds.max": 1},
+        "one_round": {
+            "rounds.max": 1,
+            "rounds.tasks": rounds * options.tasks,
+            "rounds.new_tasks": rounds * options.new_tasks,
+        },
     }
-    for seed in range(1, seeds + 1):
-        for kind, options in kinds.items():
-            own = {"method": "rounds", "start": "sft", "seed": seed, "options": options}
-            out[f"{kind}-{seed}"] = own
+    for seed in range(1, options.seeds + 1):
+        for kind, own in kinds.items():
+            arm = {"method": "rounds", "start": "sft", "seed": seed, "options": own}
+            out[f"{kind}-{seed}"] = arm
     return out
+
+
+def kind_and_seed(arm: str) -> tuple[str, int]:
+    """failure-2 -> failure, 2; sft -> sft, 0."""
+    kind, _, seed = arm.rpartition("-")
+    return (kind, int(seed)) if seed.isdigit() else (arm, 0)
 
 
 def hits_of(run: Path) -> Hits:
@@ -60,14 +71,14 @@ def hits_of(run: Path) -> Hits:
         columns=["arm", "split", "id", "exact_match", "perturbation"],
     )
     for a in answers.to_pylist():
-        kind, _, seed = a["arm"].rpartition("-")
-        if seed.isdigit() and not a["perturbation"] and a["exact_match"] is not None:
-            hits[a["split"]][kind][int(seed)][a["id"]] = a["exact_match"]
+        if not a["perturbation"] and a["exact_match"] is not None:
+            kind, seed = kind_and_seed(a["arm"])
+            hits[a["split"]][kind][seed][a["id"]] = a["exact_match"]
     stored = run / "evaluate/rollouts.parquet"
     for p in pq.read_table(stored).to_pylist() if stored.is_file() else ():
-        kind, _, seed = p["arm"].rpartition("-")
-        if seed.isdigit() and p["task_completion"] is not None:
-            hits["roll-outs"][kind][int(seed)][p["task"]] = p["task_completion"]
+        if p["task_completion"] is not None:
+            kind, seed = kind_and_seed(p["arm"])
+            hits["roll-outs"][kind][seed][p["task"]] = p["task_completion"]
     return hits
 
 
@@ -111,6 +122,12 @@ def summary(run: Path, options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "in_band_share": round(mean(shares), 4) if shares else None,
         "tokens": options.tokens,
+        "start_tokens": options.start_tokens,
+        "in_band_by_round": [round(share, 4) for share in shares],
+        "exact_match": {
+            suite: {kind: round(mean(v for s in by.values() for v in s.values()), 4)
+                    for kind, by in hits[suite].items()} for suite in suites
+        },
         "suites": {s: {c: gain(hits, s, c) for c in ("random", "one_round")} for s in suites},
         "arms": {name: arm_facts(t) for name, t in told.items()},
         "hardware": hardware(),
@@ -122,7 +139,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=4500)
+    parser.add_argument("--tokens", type=int, default=6000)
+    parser.add_argument("--start-tokens", type=int, default=10000, help="loss tokens of sft")
+    parser.add_argument("--tasks", type=int, default=40, help="tasks answered in a round")
+    parser.add_argument("--new-tasks", type=int, default=24, help="new tasks of a round")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "rounds.json")
     parser.add_argument("overrides", nargs="*", help="options of the config, for example seed=3")
     options = parser.parse_args()
@@ -130,14 +150,20 @@ def main() -> None:
         HERE.parent / "jobs/configs/rounds_cpu.yaml",
         [
             "name=bench_rounds",
+            f"mix.tokens={options.start_tokens}",
             f"train.rounds.tokens={options.tokens}",
+            f"train.rounds.tasks={options.tasks}",
+            f"train.rounds.new_tasks={options.new_tasks}",
+            "evaluate.limit=96",
+            "evaluate.few_shot=0",
+            "evaluate.constrained=false",
             "evaluate.trajectories.tasks=12",
             "evaluate.trajectories.agents=[security]",
             *options.overrides,
-            f"train.arms={json.dumps(arms(options.seeds, options.rounds))}",
+            f"train.arms={json.dumps(arms(options))}",
         ],
     )
-    own = arms(options.seeds, options.rounds)  # not the arms of the file
+    own = arms(options)  # not the arms of the file
     config.train.arms = {name: arm for name, arm in config.train.arms.items() if name in own}
     context = run_steps(config, STEPS, Display(Console(stderr=True)))
     result = summary(context.run.folder, options)

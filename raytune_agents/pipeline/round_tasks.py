@@ -4,15 +4,23 @@ it fails, worded and verified like all synthetic rows."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from raytune_agents import agents, dedup, rounds
-from raytune_agents.config import GenerateConfig, NegativesConfig, RoundsConfig, TrainConfig
+from raytune_agents.agents import init
+from raytune_agents.config import (
+    ConfigError,
+    GenerateConfig,
+    NegativesConfig,
+    RoundsConfig,
+    TrainConfig,
+)
 from raytune_agents.generate import rewrite, sampling, validate_rows
 from raytune_agents.pipeline import label
 from raytune_agents.pipeline.shards import check_outage, make_shards
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 OVERDRAWN = 8  # candidates drawn for each task that is asked for
 PLANTED = 8  # known-wrong rows that a judge is shown
 NEW = "new"  # folder of a round: the new tasks that it keeps
+ROWS_AGENT = "tools_of_rows"  # the agent of tools that no agent of the config has
 Tasks = dict[str, Trajectory]  # by id
 
 
@@ -116,7 +125,7 @@ def sample_new_tasks(
         sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
         found = {Cluster("any"): sampled[: options.new_tasks]}
     else:
-        able = agents_with(config, clusters, record)
+        able = agents_with(config, clusters, failures, step.folder / f"{ROWS_AGENT}.yaml", record)
         config = config.model_copy(update={"agents": able or config.agents})
         sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
         found = rounds.match_tasks(wanted, sampled)
@@ -133,19 +142,41 @@ def sample_new_tasks(
 
 
 def agents_with(
-    config: GenerateConfig, clusters: Counter[Cluster], record: RoundRecord
+    config: GenerateConfig,
+    clusters: Collection[Cluster],
+    failures: Sequence[Trajectory],
+    file: Path,
+    record: RoundRecord,
 ) -> list[str]:
-    """The agents that have one of the clusters' tools; says which tools no agent has."""
+    """The agents that have one of the clusters' tools. Tools of none of them, as of rows that were
+    read, become an agent of their own in `file`; says which tools make none."""
     owned = {name: {t.name for t in agents.load_spec(name).toolspecs} for name in config.agents}
     tools = {c.tool for c in clusters} - {""}
-    if lacking := tools - set().union(*owned.values()):
-        lost = sum(n for c, n in clusters.items() if c.tool in lacking)
+    able = [name for name in config.agents if owned[name] & tools]
+    lacking = tools - set().union(*owned.values())
+    rows = [f for f in failures if lacking & {t.name for t in f.tools} and _makes_agent(f)]
+    if rows:
+        spec = init.spec_from_rows(rows, ROWS_AGENT)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(init.to_yaml(spec), encoding="utf-8")
+        able.append(str(file))
+        lacking -= {t.name for t in spec.tools}
+    if lacking:
         some = ", ".join(sorted(lacking)[:5])
         record.notes.append(
-            f"{lost} failures at {len(lacking)} tools of no agent ({some}) bring no new tasks; "
-            "write an agent that has them into generate.agents (raytune-agents init makes one)"
+            f"failures at {len(lacking)} tools ({some}) bring no new tasks: no agent has them, and "
+            "their rows make none; write an agent that has them into generate.agents"
         )
-    return [name for name in config.agents if owned[name] & tools]
+    return able
+
+
+def _makes_agent(row: Trajectory) -> bool:
+    """Whether its tools can stand in a spec under the names that its calls use."""
+    try:
+        spec = init.spec_from_rows([row], ROWS_AGENT)
+    except ConfigError:
+        return False
+    return [t.name for t in spec.tools] == [t.name for t in row.tools]
 
 
 def fresh_tasks(config: GenerateConfig, count: int, seed: int, tasks: Tasks) -> list[Trajectory]:

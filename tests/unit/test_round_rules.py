@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -218,14 +219,34 @@ def test_counts_of_clusters_keep_their_order() -> None:
     assert list(rounds.allocate(clusters, 2)) == [Cluster("a"), Cluster("b")]
 
 
-def test_new_tasks_come_from_the_agents_that_have_the_tool() -> None:
+def failed_at(tool: str, description: str = "Gets the weather of a city.") -> Trajectory:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    turns = (Message("user", "What is the weather in Oslo?"), Message("assistant", "No idea."))
+    return finish(Trajectory(turns, (ToolSpec(tool, description, json.dumps(schema)),)))
+
+
+def test_new_tasks_come_from_the_agents_that_have_the_tool(tmp_path: Path) -> None:
     config = load_config(None, ["generate.agents=[qa, support]"]).generate
     tool = agents.load_spec("support").tools[0].name
     record = RoundRecord(1)
-    clusters = Counter({Cluster("wrong_value", tool): 3, Cluster("wrong_type", "weather"): 2})
-    assert round_tasks.agents_with(config, clusters, record) == ["support"]
-    assert len(record.notes) == 1
-    assert "2 failures at 1 tools of no agent (weather)" in record.notes[0]
+    clusters = [Cluster("wrong_value", tool), Cluster("wrong_type", "weather")]
+    file = tmp_path / "round" / "rows.yaml"
+    assert round_tasks.agents_with(config, clusters, [], file, record) == ["support"]
+    assert "failures at 1 tools (weather) bring no new tasks" in record.notes[0]
+    assert not file.exists()
     drawn = round_tasks.fresh_tasks(config, 6, 3, {})
     known = {drawn[0].id: drawn[0]}
     assert drawn[0].query not in {r.query for r in round_tasks.fresh_tasks(config, 6, 3, known)}
+
+
+def test_tools_of_rows_that_were_read_bring_new_tasks(tmp_path: Path) -> None:
+    config = load_config(None, ["generate.agents=[qa, support]"]).generate
+    record, file = RoundRecord(1), tmp_path / "rows.yaml"
+    clusters = [Cluster("wrong_value", "forecast_at"), Cluster("wrong_value", "bad name")]
+    failures = [failed_at("forecast_at"), failed_at("bad name")]
+    able = round_tasks.agents_with(config, clusters, failures, file, record)
+    assert able == [str(file)]
+    assert len(record.notes) == 1
+    assert "(bad name)" in record.notes[0]
+    drawn = round_tasks.fresh_tasks(config.model_copy(update={"agents": able}), 6, 3, {})
+    assert {c.name for row in drawn for c in row.calls} == {"forecast_at"}
