@@ -38,7 +38,7 @@ from raytune_agents.cli.shared_options import (
     say,
     table_of,
 )
-from raytune_agents.records import JsonObject, Options
+from raytune_agents.records import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,6 @@ def own_folder(config: Config) -> Path:
 
 def empty_folder(out: Path, option: str) -> None:
     """Raises ConfigError where the folder to write has something in it."""
-
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         refuse(f"{option} {out} is not empty; write a new folder")
 
@@ -198,8 +197,6 @@ def write_hub(config: Config, out: Path) -> None:
 def write_serve(config: Config, out: Path, have: Resources | None = None) -> list[str]:
     """Write the folder; returns the commands that start it. `have`: what it will be served on; None
     = what Ray finds. Raises ConfigError where no arm is trained or DIR is taken."""
-    import yaml
-
     from raytune_agents import agents, models
     from raytune_agents.chat import Chat
     from raytune_agents.cli.summary import trained_arms
@@ -231,8 +228,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
         name: server_options(config, have, chat.serving, base_folder if name == BASE else folder)
         for name, folder in served.items()
     }
-    text = yaml.safe_dump(serve_yaml(config, have, served, options, lora), sort_keys=False)
-    write_text(out / "serve.yaml", text)
+    write_text(out / "serve.yaml", serve_yaml(config, have, served, options, lora))
     first = next(iter(adapters))
     routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
     trained_for = (agents.load_spec(name).name for name in config.generate.agents)
@@ -303,50 +299,32 @@ def serve_yaml(
     config: Config,
     have: Resources,
     served: Mapping[str, Path],
-    options: Mapping[str, Mapping[str, Any]],
+    options: Mapping[str, Options],
     lora: str = "",
-) -> JsonObject:
-    """Ray Serve's config file: one application, one LLM config per served model with its options
-    of vLLM's server."""
+) -> str:
+    """Ray Serve's config file (serve.yaml.jinja). `options`: of vLLM's server, by served model;
+    `lora`: the folder of the adapters that the base takes."""
+    from jinja2 import Template
+
     from raytune_agents.inference.options import lora_options
 
     engine: Options = {}
     if have.gpus:
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_utilization / len(served)
-    # a whole CPU each, and two CPUs would hold one model
-    share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)
-    configs = []
-    for name, folder in served.items():
-        one: JsonObject = {
-            "model_loading_config": {"model_id": name, "model_source": str(folder)},
-            "engine_kwargs": {**engine, **options[name]},
-            "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}},
-            "log_engine_metrics": False,
-        }
-        if have.gpu_type:
-            one["accelerator_type"] = have.gpu_type
-        if not have.gpus:
-            one["deployment_config"]["ray_actor_options"] = {"num_cpus": 0.1}
-            one["placement_group_config"] = {"bundles": [{"CPU": share}]}
-            one["runtime_env"] = {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
-        if lora and name == BASE:
-            one["engine_kwargs"] |= lora_options(config.train)
-            one["lora_config"] = {"dynamic_lora_loading_path": lora}
-        configs.append(one)
-    arguments: JsonObject = {"llm_configs": configs}
-    if not have.gpus:
-        one_small = {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
-        arguments["ingress_deployment_config"] = {
-            "ray_actor_options": {"num_cpus": 0.1},
-            "autoscaling_config": one_small,
-        }
-    application = {
-        "name": config.name,
-        "route_prefix": "/",
-        "import_path": "ray.serve.llm:build_openai_app",
-        "args": arguments,
-    }
-    return {"http_options": {"host": "127.0.0.1", "port": 8000}, "applications": [application]}
+    options = {name: engine | options[name] for name in served}
+    if lora:
+        options[BASE] |= lora_options(config.train)
+    text = Path(__file__).with_name("serve.yaml.jinja").read_text("utf-8")
+    return Template(text, trim_blocks=True, keep_trailing_newline=True).render(
+        name=config.name,
+        have=have,
+        served=served,
+        options=options,
+        lora=lora,
+        base=BASE,
+        # a whole CPU each, and two CPUs would hold one model
+        cpus=round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2),
+    )
 
 
 # --- export --model ---

@@ -11,7 +11,10 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.calls import gold_of
@@ -23,28 +26,8 @@ WORD = re.compile(r"(?<![\w./@#:'-])[A-Za-z][a-z]{3,}(?![\w/@:'-]|\.\w)")
 NUMBER = re.compile(r"(?<![\w.,/:-])(\d+\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?![\w/:-]|[.,]\d)")
 TRIES = 5
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-FRAMES = (
-    "I have a request for you. {0}",
-    "{0} Thank you in advance!",
-    "Hello! I hope you can help me with this one: {0}",
-    "Here is what I need. {0} That is all.",
-)
-WORDING = (
-    (r"\bPlease\b", "Kindly"),
-    (r"\bplease\b", "kindly"),
-    (r"\bCan you\b", "Could you"),
-    (r"\bI want to\b", "I would like to"),
-    (r"\bI need to\b", "I have to"),
-    (r"\bI'd like to\b", "I want to"),
-    (r"\bWhat's\b", "What is"),
-    (r"\bwhat's\b", "what is"),
-    (r"\bFind\b", "Look up"),
-    (r"\bfind\b", "look up"),
-    (r"\bCalculate\b", "Work out"),
-    (r"\bcalculate\b", "work out"),
-    (r"\bGet\b", "Fetch"),
-    (r"\bShow me\b", "Let me see"),
-)
+# frames of politeness, and everyday words for others
+WORDINGS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
 
 
 def needed_text(row: Trajectory) -> str:
@@ -93,12 +76,11 @@ def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajecto
 def paraphrase(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
     """The request in a frame of politeness, with everyday words exchanged outside values."""
     kept, text = needed_text(row), row.query
-    for pattern, word in WORDING:
-        found = re.search(pattern, text)
+    for usual, word in WORDINGS["words"].items():
         # A word that is part of a value must stay: the right call holds it.
-        if found and found[0].lower() not in kept:
-            text = re.sub(pattern, word, text)
-    return _with_query(row, rng.choice(FRAMES).format(text)) if text else None
+        if usual.lower() not in kept:
+            text = re.sub(rf"\b{usual}\b", word, text)
+    return _with_query(row, rng.choice(WORDINGS["frames"]).format(text)) if text else None
 
 
 def number_formats(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:

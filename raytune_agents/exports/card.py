@@ -1,14 +1,19 @@
-"""The dataset card of an exported folder: Hub metadata and tables of what is in it."""
+"""The dataset card of an exported folder (card.md.jinja): Hub metadata and tables of what is in
+it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 
 from raytune_agents.records import JsonObject
 
+CARD = Path(__file__).with_name("card.md.jinja")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -21,72 +26,38 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
 
 
-def _configs(names: list[str]) -> list[JsonObject]:
+def _configs(names: Iterable[str]) -> list[JsonObject]:
     """Hub configs: one for plain files, one per agent for a preset's."""
-    groups: dict[str, dict[str, str]] = {}
+    groups: dict[str, list[JsonObject]] = {}
     for name in names:
         agent, _, split = name.removesuffix(".jsonl").rpartition("_")
-        groups.setdefault(agent or "default", {})[split] = name
-    words = {"train": "train", "val": "validation"}
-    return [
-        {
-            "config_name": group,
-            "data_files": [
-                {"split": words.get(split, split), "path": path} for split, path in found.items()
-            ],
-        }
-        for group, found in groups.items()
-    ]
+        hub_split = "validation" if split == "val" else split
+        groups.setdefault(agent or "default", []).append({"split": hub_split, "path": name})
+    return [{"config_name": group, "data_files": files} for group, files in groups.items()]
 
 
 def card(summary: JsonObject, title: str) -> str:
     """README.md of the folder. Licences are the sources': the card names the sources, not a
-    licence.
-    """
+    licence."""
     files = summary["files"]
     total = summary["rows_out"]
-    size = next((word for limit, word in SIZES if total < limit), "n>1M")
     head = {
         "tags": ["agents", "tool-calling", summary["format"]],
-        "size_categories": [size],
-        "configs": _configs(list(files)),
+        "size_categories": [next((word for limit, word in SIZES if total < limit), "n>1M")],
+        "configs": _configs(files),
     }
-    sources: dict[str, int] = {}
-    for about in files.values():
-        for name, n in about["sources"].items():
-            sources[name] = sources.get(name, 0) + n
-    parts = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
-        f"# {title}",
-        f"Tool-calling trajectories in the format `{summary['format']}`"
-        + (f", preset `{summary['preset']}`" if summary["preset"] != "none" else "")
-        + f". {total} of {summary['rows_in']} rows, seed {summary['seed']}.",
-        markdown_table(
-            ("file", "rows", "bytes", "calls", "tools", "pools"),
-            [
-                (
-                    name,
-                    f["rows"],
-                    f["bytes"],
-                    f["calls"],
-                    f["tools"],
-                    ", ".join(f"{k} {v}" for k, v in f["pools"].items()),
-                )
-                for name, f in files.items()
-            ],
-        ),
-        "## Sources\n\nThe licence of each source holds for its rows.\n\n"
-        + markdown_table(("source", "rows"), sorted(sources.items())),
-    ]
-    if summary["left_out"]:
-        parts.append(
-            "## Left out\n\n" + markdown_table(("reason", "rows"), [*summary["left_out"].items()])
-        )
-    if summary["missing"]:
-        rows = [*summary["missing"].items()]
-        parts.append(
-            "## Fewer than the preset wants\n\n" + markdown_table(("kind", "missing"), rows)
-        )
-    if summary["not_carried"]:
-        parts.append(f"## Not carried by the format\n\n{summary['not_carried']}.")
-    return "\n\n".join(parts) + "\n"
+    sources: Counter[str] = Counter()
+    lines = []
+    for name, f in files.items():
+        sources.update(f["sources"])
+        pools = ", ".join(f"{k} {v}" for k, v in f["pools"].items())
+        lines.append([name, *(f[k] for k in ("rows", "bytes", "calls", "tools")), pools])
+    text = CARD.read_text("utf-8")
+    return jinja2.Template(text, trim_blocks=True, keep_trailing_newline=True).render(
+        summary,
+        title=title,
+        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
+        file_lines=lines,
+        sources=sorted(sources.items()),
+        table=markdown_table,
+    )

@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jinja2
+
 from raytune_agents.calls import render_calls
 from raytune_agents.config import ConfigError, ExportConfig
-from raytune_agents.config.export import AnswerPriceConfig
+from raytune_agents.config.export import PriceConfig
 from raytune_agents.exports import WRITERS
 from raytune_agents.records import ROW_FAULTS, RecordError, Trajectory, row_reason
+
+COMMANDS = Path(__file__).with_name("tuning_commands.jinja")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,6 @@ class ExportPlan:
     usd: float
     hours: float
     as_of: str
-    longest_row_tokens: int
     payback: str = ""
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -113,13 +116,14 @@ def export_plan(
             left_out[row_reason(error)[:80]] += 1
             continue
         sizes.append(count(text))
-        answers += count(last_turn_text(row))
+        if last := row.target:
+            answers += count(f"{last.content}{render_calls(last.tool_calls)}")
     mtok = sum(sizes) * price.epochs / 1e6
     usd = mtok * price.usd_per_mtok
     payback = ""
     if sizes and price.tuned.model and price.today.model:
-        mean = (max(0, sum(sizes) - answers) / len(sizes), answers / len(sizes))
-        payback = payback_line(usd, price.tuned, price.today, mean, config)
+        prompt, answer = max(0, sum(sizes) - answers) / len(sizes), answers / len(sizes)
+        payback = payback_line(usd, price, prompt, answer, config)
     return ExportPlan(
         provider=provider,
         model=price.model,
@@ -129,34 +133,21 @@ def export_plan(
         usd=usd,
         hours=mtok / price.mtok_per_hour,
         as_of=price.as_of,
-        longest_row_tokens=max(sizes, default=0),
         payback=payback,
         problems=provider_problems(provider, sizes, size),
         left_out=left_out,
     )
 
 
-def last_turn_text(row: Trajectory) -> str:
-    """What a model writes in the row's last turn."""
-    last = row.target
-    return f"{last.content}{render_calls(last.tool_calls)}" if last else ""
-
-
-def usd_per_1000(price: AnswerPriceConfig, tokens: tuple[float, float]) -> float:
-    """The price of 1,000 answers of (prompt, answer) tokens each."""
-    return (tokens[0] * price.usd_per_mtok_in + tokens[1] * price.usd_per_mtok_out) / 1_000
-
-
 def payback_line(
-    usd: float,
-    tuned: AnswerPriceConfig,
-    today: AnswerPriceConfig,
-    tokens: tuple[float, float],
-    config: ExportConfig,
+    usd: float, price: PriceConfig, prompt: float, answer: float, config: ExportConfig
 ) -> str:
-    """What 1,000 answers of (prompt, answer) tokens cost tuned and today, and the months after
-    which `usd` for the tuning is saved."""
-    new, old = (usd_per_1000(price, tokens) for price in (tuned, today))
+    """What 1,000 answers cost tuned and today, each of `prompt` and `answer` tokens, and the months
+    after which `usd` for the tuning is saved."""
+    tuned, today = price.tuned, price.today
+    new, old = (
+        (prompt * p.usd_per_mtok_in + answer * p.usd_per_mtok_out) / 1_000 for p in (tuned, today)
+    )
     thousands = config.answers_per_month * config.traffic_share / 1_000
     saved = (old - new) * thousands
     text = f"1,000 answers about {new:,.2f} USD ({tuned.model}), {old:,.2f} today ({today.model})"
@@ -169,30 +160,8 @@ def payback_line(
 def tuning_commands(config: ExportConfig, files: Sequence[Path]) -> list[str]:
     """The commands that upload the files (train, then val), create the tuning job and ask how far
     it is; [] for a format without a provider's price, or a preset's many files."""
-    if config.format not in config.prices or config.preset != "none":
+    if config.format not in config.prices or config.preset != "none" or not files:
         return []
+    template = jinja2.Template(COMMANDS.read_text("utf-8"), trim_blocks=True)
     model = config.prices[config.format].model
-    if config.format == "openai":
-        api = "curl https://api.openai.com/v1"
-        key = '-H "Authorization: Bearer $OPENAI_API_KEY"'
-        keys = ("training_file", "validation_file")
-        body = {"model": model} | {k: "file-ID" for k, _ in zip(keys, files)}
-        return [
-            *(f"{api}/files {key} -F purpose=fine-tune -F file=@{path}" for path in files),
-            f"{api}/fine_tuning/jobs {key} -H 'Content-Type: application/json' "
-            f"-d '{json.dumps(body)}'",
-            f"{api}/fine_tuning/jobs/JOB {key}",
-        ]
-    if config.format == "gemini":
-        place = "v1/projects/PROJECT/locations/us-central1/tuningJobs"
-        api = f"curl https://us-central1-aiplatform.googleapis.com/{place}"
-        key = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
-        keys = ("trainingDatasetUri", "validationDatasetUri")
-        data = {k: f"gs://BUCKET/{path.name}" for k, path in zip(keys, files)}
-        body = {"baseModel": model, "supervisedTuningSpec": data}
-        return [
-            f"gcloud storage cp {' '.join(map(str, files))} gs://BUCKET/",
-            f"{api} {key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
-            f"{api}/JOB {key}",
-        ]
-    return []
+    return template.render(provider=config.format, model=model, files=files).splitlines()

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+import yaml
 from openai import APIError, APIStatusError, OpenAI
 
 from raytune_agents import models
@@ -207,7 +208,9 @@ def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
 
     have = Resources(8, gpus, 8, gpus, "L4" if gpus else "")
     served = {"base": tmp_path} if gpus else {"base": tmp_path, "nat": tmp_path}
-    tree = serve_yaml(load_config(None), have, served, "s3://b/adapters" if gpus else "")
+    config, lora = load_config(None), "s3://b/adapters" if gpus else ""
+    options = {name: server_options(config, have, HERMES, tmp_path) for name in served}
+    tree = yaml.safe_load(serve_yaml(config, have, served, options, lora))
     schema.ServeDeploySchema.model_validate(tree)
     args = tree["applications"][0]["args"]
     configs = LLMServingArgs.model_validate(args).llm_configs
