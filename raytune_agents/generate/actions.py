@@ -214,9 +214,9 @@ def _cleaned(text: str) -> str:
     text = re.sub(r"^(?:\w+ )?operations (?:for|on) ", "", text)
     text = _INVERTED.sub(lambda m: f"{m[1]} {m[3].strip()} {m[2]} ", text)
     text = re.sub(r"^(when|where|how) next ", r"\1 the next ", text)
-    text = re.sub(r" (?:used to make (?:the|this) request|specified|identified)\b.*", "", text)
     text = re.sub(r"\s+(?:after|once|if|as) (?:the|a|this) (?:user|caller|customer)\b.*", "", text)
     text = _FILLER.sub(_any_one, text)
+    text = re.sub(r" (?:used to make (?:the|this) request|specified|identified)\b.*", "", text)
     text = re.sub(r"\s+with an? (?:optional )?(?:name|id|key|slug|path)$", "", text)
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
     again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"

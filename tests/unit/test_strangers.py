@@ -82,6 +82,8 @@ def test_rooms_that_exist_are_booked(specs) -> None:
         ("t", "Order status", ("get",), "order status", ()),
         ("getWeather", "", ("get",), "weather", ()),
         ("t", "Establish a connection.", ("establish",), "a connection", ()),
+        ("t", "List stations within a specified radius.", ("list",), "stations",
+         (("within", "a radius"),)),
     ],
 )  # fmt: skip
 def test_what_a_tool_does_in_words(name, about, verbs, head, parts) -> None:
