@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import kinds
 from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, phrases
 
@@ -180,6 +181,8 @@ def _stemmed(word: str) -> str:
 
 
 def _first_sentence(text: str) -> str:
+    paragraph = docstring(text)[0]
+    text = text if _WHEN.match(paragraph) else paragraph
     first, _, more = text.partition(". ")
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text

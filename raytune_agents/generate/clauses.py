@@ -282,7 +282,7 @@ DATED |= dict.fromkeys(("to", "until", "ended", "end"), "end date")
 def field_noun(p: Parameter) -> str:
     """What a form or a question calls a parameter: "due date" for due_by, "check-in date"."""
     noun = p.said or (p.words if _sense(p).range or p.words == "per page" else p.noun)
-    if p.words in ("name", "title") and p.said:
+    if p.words in ("name", "title") and p.said not in ("", p.words):
         noun = f"{p.said} {p.words}"  # "animal name"
     if p.kind in DATES:
         noun = re.sub(r"\s+(by|at|on|before|after|since)$", "", noun).replace("check ", "check-")

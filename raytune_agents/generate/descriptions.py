@@ -122,7 +122,7 @@ def thing_of(words: str, about: str) -> str:
         return text if re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words else ""
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
     subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
-    subject = re.sub(rf"^(unique|new) |(?<=\w) {_GENERAL}$", "", subject)
+    subject = re.sub(rf"^(unique|new) |(?<=\w)( or)? {_GENERAL}$", "", subject)
     clause = re.match(r"(who|what|when|where|which|why|how|whether|if)\b", subject)
     if (
         clause

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.agents.inlining import with_type
+from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
@@ -80,12 +81,12 @@ class Parameter:
         )
         if not re.search(r"(liqu|sol|val|hybr|gr|andro|flu|rap|ac|cov|p)id$", words):
             words = re.sub(r"(\w{4,})ids?$", r"\1", words)
-        if re.fullmatch(r"(is|s|gu|uu|item|object|entity)? ?(ids?|sid)", words):
+        if re.fullmatch(r"(is|s|u|gu|uu|item|object|entity)? ?(ids?|sid)", words):
             return "ID"
         if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
             return words
         short = re.sub(
-            r"\s+(ids?|sid|identifiers?|uuid|guid|key|name|slug|code|no|num|ts)$", "", words
+            r"\s+(ids?|[sug]?uid|sid|identifiers?|key|name|slug|code|no|num|ts)$", "", words
         )
         return short or words
 
@@ -109,14 +110,18 @@ def parameter(
     depth: int = 0,
 ) -> Parameter:
     """What is known of one parameter; `context` is the tool's name and description as text,
-    `outer` the description of the array that it is an item of."""
+    `outer` what the array that it is an item of, or a docstring, says of it."""
     root = root if root is not None else {}
     detail = with_type(descriptions.flattened(schema, root))
-    about = str(detail.get("description") or detail.get("title") or outer or "")
+    about = str(detail.get("description") or outer or detail.get("title") or "")
     words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
     values, closed = descriptions.examples_of(detail, about)
-    if not {"enum", "const"} & set(detail) and all(map(descriptions.is_meta, values)):
-        values, closed = [], False  # "(username or organization)"
+    written = {"enum", "const"} & set(detail)
+    if not written and (
+        all(map(descriptions.is_meta, values))  # "(username or organization)"
+        or (closed and re.search(r"\bids?$", words))  # an id of "state_class 'total' or 'mean'"
+    ):
+        values, closed = [], False
     unit = ""
     if type_ in ("integer", "number", "array"):
         bare, unit = descriptions.measured(words)
@@ -282,9 +287,13 @@ OWNER = ("owner", "repo owner")
 def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ...]:
     root = json.loads(schema)
     context = f"{name_words(name)} {description}".lower()
+    described = docstring(description)[1]  # FastMCP: the whole docstring is the description
     required = listed if isinstance(listed := root.get("required"), list) else []
     properties = root.get("properties") or {}
-    found = [parameter(n, s, n in required, context, root) for n, s in properties.items()]
+    found = [
+        parameter(n, s, n in required, context, root, described.get(n, ""))
+        for n, s in properties.items()
+    ]
     found = list(_unlike(found))
     ends = {("owner" if p.words in OWNER else p.sense): p for p in found if not p.closed}
     if {"owner", "repo"} <= set(ends):  # two halves of one name: acme/checkout

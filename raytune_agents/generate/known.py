@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,12 +167,14 @@ def with_known(
 
 
 def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
-    """Words of a parameter -> the values that a tool of the catalogue allows it: another tool that
-    calls a parameter the same, and says nothing of its values, means the same."""
+    """Words of a parameter -> the values that a tool of the catalogue allows it, or the ids that it
+    quotes in words ("light.living_room"): another tool that calls a parameter the same, and says
+    nothing of its values, means the same."""
     found: dict[str, list[Any]] = defaultdict(list)
     for tool in tools:
         for p in arguments.parameters_of(tool):
-            if p.kind == "choice" and p.words not in VAGUE:
+            worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
+            if (p.kind == "choice" or worded) and p.words not in VAGUE:
                 found[p.words] += p.values
     return {words: list(dict.fromkeys(values))[:MOST] for words, values in found.items()}
 
@@ -181,7 +184,8 @@ def _with_values(
 ) -> ToolConfig:
     values = dict(tool.values)
     for p in arguments.parameters_of(tool):
-        if unknown_only and (p.examples or p.kind not in ("", "name")):
+        quoted = p.kind == "id" and p.words in fields
+        if unknown_only and (p.examples or not (quoted or p.kind in ("", "name"))):
             continue
         found = [v for v in _matching(p, fields) if "{" not in str(v)]
         if found and p.name not in values and p.kind != "choice":

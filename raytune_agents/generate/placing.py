@@ -65,9 +65,13 @@ class Placing(Complements):
                 self.left.remove(p)
                 self.head = f"the {ARTICLE.sub('', self.head)} {slot_of(p)}"
             # 'add a member named "Ana" to the team'
-            elif p.role != "to" and noun not in (["list"], ["collection"]):
+            elif (
+                p.role != "to"
+                and noun not in (["list"], ["collection"])
+                and (clause := clause_of(p, "", rng))
+            ):
                 self.left.remove(p)
-                self.head += " " + clause_of(p, "", rng)
+                self.head += f" {clause}"
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
 

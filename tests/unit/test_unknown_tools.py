@@ -278,8 +278,11 @@ def test_values_of_one_request_fit_each_other() -> None:
 
 
 def test_what_no_phrase_fits_is_given_with_its_noun() -> None:
-    tool = tool_of("stock", "Count the stock", {
-        "delta": WHOLE, "bin": TEXT, "cause": {"type": "string", "enum": ["theft", "damage"]}})
+    tool = tool_of(
+        "stock",
+        "Count the stock",
+        {"delta": WHOLE, "bin": TEXT, "cause": {"type": "string", "enum": ["theft", "damage"]}},
+    )
     args = {"delta": 85, "bin": "A-1", "cause": "theft"}  # fmt: skip
     for seed in range(20):
         rng = random.Random(seed)
@@ -411,3 +414,49 @@ def test_rows_that_list_no_tools_get_the_agents(tmp_path) -> None:
 def test_a_number_that_rules_its_noun_stays_one() -> None:
     assert not variants.is_alike(6, 1)
     assert variants.is_alike(6, 2)
+
+
+DOCSTRING = """Get the state of a device.
+
+Use this when the user asks about a device.
+
+Args:
+    device_id: The device to look at (e.g. 'light.kitchen')
+    attribute: What to show ("brightness" or "power")
+
+Returns:
+    A dictionary with the state
+"""
+
+
+def test_a_docstring_for_a_description_says_what_its_arguments_are() -> None:
+    look = {"name": "look", "description": DOCSTRING, "parameters": {
+        "type": "object", "required": ["device_id", "attribute"],
+        "properties": {"device_id": {"title": "Device Id", "type": "string"},
+                       "attribute": {"title": "Attribute", "type": "string"}}}}  # fmt: skip
+    logs = {"name": "logs", "description": "List what a device logged.", "parameters": {
+        "type": "object", "required": ["device_id"], "properties": {"device_id": TEXT}}}
+    spec = known.with_known(spec_of(look, logs))
+    for args in drawn(spec.tools[0], 10):
+        assert args["attribute"] in ("brightness", "power")
+        wish = described_requests.compose(
+            spec.tools[0], args, Scene(random.Random(1)), random.Random(1)
+        )
+        assert wish is not None
+        assert not re.search("Args|Returns|user", wish.text)
+    rng = random.Random(2)  # quoted by one tool, meant by the other, too
+    args, _ = arguments.sample(
+        spec.tools[1], ["device_id"], rng, arguments.spec_values(spec.tools[1], rng)
+    )
+    assert args == {"device_id": "light.kitchen"}
+
+
+def test_a_uid_is_an_id_and_no_name_is_lost() -> None:
+    name = TEXT | {"description": "Name of the payee"}
+    payee = tool_of("payee_create", "Create a payee", {"payeeName": name, "accountUid": TEXT})
+    args = {"payeeName": "Ana Silva", "accountUid": "0b1f8f0e-7b39-4c4e-8e6b-6f6f4a6ad1c2"}
+    wish = described_requests.compose(payee, args, Scene(random.Random(3)), random.Random(3))
+    assert wish is not None
+    assert all(value in wish.text for value in args.values())
+    account = tool_of("balance", "Get the balance of an account", {"accountUid": TEXT})
+    assert known.gaps(spec_of(account.model_dump())) == []
