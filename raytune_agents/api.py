@@ -18,7 +18,7 @@ from raytune_agents.config import ConfigError as ConfigError  # handed on
 from raytune_agents.config import load_config as load_config  # handed on
 from raytune_agents.mirror import folder_of_run
 from raytune_agents.runs import METRICS, STEPS, Manifest, steps_named
-from raytune_agents.storage import read_json, read_jsonl
+from raytune_agents.storage import read_jsonl
 
 if TYPE_CHECKING:
     import ray.data
@@ -133,15 +133,9 @@ def train(config: Config) -> dict[str, TrainedArm]:
 
 def evaluate(config: Config) -> Evaluation:
     """The scores of base and arms on the test rows, and how surely an arm is better."""
-    from raytune_agents.evaluate.estimates import Estimate
-    from raytune_agents.evaluate.paired import Difference
-    from raytune_agents.evaluate.scoreboard import read_board
+    from raytune_agents.evaluate.scoreboard import read_boards
 
-    folder = _made(config, "evaluate")
-    return Evaluation(
-        read_board(read_json(folder / "scores.json"), Estimate.read),
-        read_board(read_json(folder / "differences.json"), Difference.read),
-    )
+    return Evaluation(*read_boards(_made(config, "evaluate")))
 
 
 def tune(config: Config) -> SearchResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.measure import Measurement
@@ -19,8 +20,15 @@ from raytune_agents.evaluate.metrics import (
     read_metrics,
 )
 from raytune_agents.evaluate.paired import Difference
-from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric, read_board
-from raytune_agents.evaluate.verdict import VAL, Conclusion, ordered_splits
+from raytune_agents.evaluate.scoreboard import (
+    VAL,
+    Differences,
+    Scores,
+    first_columns,
+    main_metric,
+    read_boards,
+)
+from raytune_agents.evaluate.verdict import Conclusion, ordered_splits
 from raytune_agents.storage import read_json
 
 MOST = 6  # metrics of a table, where the terminal has room for so many
@@ -32,13 +40,12 @@ def print_arms(folder: Path) -> None:
     """The verdict and the arms' tables of a run's evaluate folder; nothing where it has none."""
     if not (folder / "scores.json").is_file():
         return
-    scores = read_board(read_json(folder / "scores.json"), Estimate.read)
-    gains = read_board(read_json(folder / "differences.json"), Difference.read)
+    scores, gains = read_boards(folder)
     table = folder / METRICS_FILE
     metrics = METRICS | (read_metrics(read_json(table)) if table.is_file() else {})
     splits = ordered_splits({s for by in scores.values() for s in by} - {VAL})
     for split in splits[:SUITES]:
-        console.print(fitting_table(split, scores, gains, metrics))
+        console.print(arms_table(split, scores, gains, metrics))
     if splits[SUITES:]:
         console.print(Text(f"in the report too: {', '.join(splits[SUITES:])}", style="dim"))
     if (folder / "verdict.json").is_file():
@@ -49,59 +56,44 @@ def print_arms(folder: Path) -> None:
                 console.print(Text(words, style=style))
 
 
-def shown_metrics(
-    scores: Board[Estimate], gains: Board[Difference], split: str, metrics: dict[str, Metric]
-) -> list[Metric]:
-    """The first columns of a split; of a suite of other metrics, those that are compared."""
-    found = first_columns({arm: by.get(split, {}) for arm, by in scores.items()}, metrics)
-    paired = dict.fromkeys(m for splits in gains.values() for m in splits.get(split, {}))
-    return found or [metric_named(name, metrics) for name in paired]
-
-
-def fitting_table(
-    split: str, scores: Board[Estimate], gains: Board[Difference], metrics: dict[str, Metric]
+def arms_table(
+    split: str, scores: Scores, gains: Differences, metrics: Mapping[str, Metric]
 ) -> Table:
-    """The table of a split with as many metrics as the terminal is wide for."""
+    """One split: a row per arm that answered it, a column per metric, as many as the terminal is
+    wide for, and the difference to base in its main one."""
+    # a baseline that a suite has not is no row of dashes
+    cells = {arm: by[split] for arm, by in scores.items() if by.get(split)}
+    changes = {arm: by.get(split, {}) for arm, by in gains.items()}
+    compared = dict.fromkeys(name for by in changes.values() for name in by)
+    known = {name: metric_named(name, metrics) for name in (*metrics, *compared)}
+    columns = first_columns(cells, known, compared)
     # at the console's own width no table is measured wider than that
     wide = console.options.update(width=sys.maxsize)
     for most in range(MOST, 0, -1):
-        table = arms_table(split, scores, gains, metrics, most)
+        table = table_of_metrics(split, columns[:most], cells, changes)
         if Measurement.get(console, wide, table).maximum <= console.width:
             break
     return table
 
 
-def arms_table(
+def table_of_metrics(
     split: str,
-    scores: Board[Estimate],
-    gains: Board[Difference],
-    metrics: dict[str, Metric],
-    most: int = MOST,
+    columns: Sequence[Metric],
+    cells: Mapping[str, Mapping[str, Estimate]],
+    changes: Mapping[str, Mapping[str, Difference]],
 ) -> Table:
-    """One split: a row per arm that answered it, a column per metric (at most `most`), and the
-    difference to base in its main one."""
-    # a baseline that a suite has not is no row of dashes
-    scores = {arm: by for arm, by in scores.items() if by.get(split)}
-    shown = shown_metrics(scores, gains, split, metrics)[:most]
-    names = [m.name for m in shown]
-    first = main_metric(names) or next(iter(names), "")
-    count = max((by.get(split, {}).get(first, Estimate()).n for by in scores.values()), default=0)
-    heads = ["arm", *(m.label for m in shown)]
-    if first:
-        heads.append(f"{metric_named(first, metrics).label} - base")
+    """The metrics and the tokens of each arm, and the difference of the first main metric."""
+    named = {m.name: m for m in columns}
+    first = main_metric(named) or next(iter(named), "")
+    heads = ["arm", *(m.label for m in columns)]
+    heads += [f"{named[first].label} - base"] if first else []
     rows = []
-    for arm, by in scores.items():
-        cells = by.get(split, {})
-        pair = gains.get(arm, {}).get(split, {}).get(first)
-        tokens = cells.get("output_tokens", Estimate()).value
-        rows.append(
-            [
-                arm,
-                *(cell_text(cells.get(name)) for name in names),
-                *([cell_text(pair, signed=True)] if first else []),
-                "-" if tokens is None else f"{tokens:.0f}",
-            ]
-        )
+    for arm, by in cells.items():
+        row = [arm, *(cell_text(by.get(name)) for name in named)]
+        row += [cell_text(changes.get(arm, {}).get(first), signed=True)] if first else []
+        tokens = by.get("output_tokens", Estimate()).value
+        rows.append([*row, "-" if tokens is None else f"{tokens:.0f}"])
+    count = max((by.get(first, Estimate()).n for by in cells.values()), default=0)
     return table_of(f"{split}: {count} rows, value [interval]", [*heads, "tokens"], rows)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from raytune_agents.calls import parse
 from raytune_agents.calls.schema import find
-from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.measured import AnswerRow, grouped_rows
 from raytune_agents.evaluate.paired import holm
 from raytune_agents.records import Message, ToolSpec, Trajectory
 
@@ -82,19 +82,15 @@ def share_drifts(
     """Every sign of every arm that has answers on both sides."""
     kept = [a for a in answers if not a.failed and a.split != "val"]
     own = [a for a in kept if a.split.startswith("test")] or kept
-    before: dict[str, list[Signs]] = {}
-    for answer in own:
-        before.setdefault(answer.arm, []).append(signs_evaluated(answer))
-    after: dict[str, list[Signs]] = {}
-    for row in rows:
-        signs = [signs_in_use(turn, row.tools) for turn in first_answers(row)]
-        after.setdefault(arm_in_use(row, otherwise), []).extend(signs)
-    found = {
-        f"{arm}/{sign}": ShareDrift(arm, sign, _share(before[arm], sign), _share(after[arm], sign))
-        for arm in before
-        if arm in after
-        for sign in SIGNS
-    }
+    before = grouped_rows(own, lambda answer: answer.arm)
+    after = grouped_rows(rows, lambda row: arm_in_use(row, otherwise))
+    found = {}
+    for arm in (arm for arm in before if arm in after):
+        evaluated = [signs_evaluated(answer) for answer in before[arm]]
+        used = [signs_in_use(turn, r.tools) for r in after[arm] for turn in first_answers(r)]
+        for sign in SIGNS:
+            drift = ShareDrift(arm, sign, _share(evaluated, sign), _share(used, sign))
+            found[f"{arm}/{sign}"] = drift
     adjusted = holm({k: _p_value(d) for k, d in found.items() if d.evaluated[1] and d.used[1]})
     return [replace(d, p_holm=adjusted.get(k, 1.0)) for k, d in found.items()]
 

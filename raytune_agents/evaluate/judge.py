@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from raytune_agents.config import JudgedConfig
 from raytune_agents.evaluate.baselines import BASELINES
-from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
+from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured, grouped_rows
 from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.inference.client import INFRA_FAILED, Lost, Reply, Sampling
 from raytune_agents.records import FlatRow, JsonSchema, Trajectory
@@ -173,12 +174,9 @@ def unjudged(pair: Mapping[str, Any], why: str) -> FlatRow:
 def both_sides(lines: Lines) -> list[Measured]:
     """The lines and, for every row, the base's: its score is the mean over the arms that it was
     compared with."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for x in lines:
-        if not x["failed"]:
-            found.setdefault((x["split"], x["id"]), []).append(x["base_score"])
+    judged = (x for x in lines if not x["failed"])
     base = [
-        Measured(BASE, split, i, values={"judge_score": sum(scores) / len(scores)})
-        for (split, i), scores in found.items()
+        Measured(BASE, split, i, values={"judge_score": fmean(x["base_score"] for x in part)})
+        for (split, i), part in grouped_rows(judged, lambda x: (x["split"], x["id"])).items()
     ]
     return base + [Measured.of_columns(x, NAMES) for x in lines]

@@ -24,6 +24,8 @@ from raytune_agents.evaluate.estimates import (
     quantile_of,
 )
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
+from raytune_agents.evaluate.measured import grouped_rows
+from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.inference import client
 from raytune_agents.records import Trajectory
 
@@ -98,20 +100,18 @@ def measure_latency(
     return out
 
 
-def latency_scores(
-    rows: Sequence[LatencyRow], how: Resampling
-) -> dict[str, dict[str, dict[str, Estimate]]]:
+def latency_scores(rows: Sequence[LatencyRow], how: Resampling) -> Scores:
     """{arm: {load: {metric: cell}}}: medians of first_token_ms and end_to_end_ms over requests, and
     tokens_per_s over waves (n = requests)."""
-    out: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for arm, load in dict.fromkeys((r.arm, r.load) for r in rows):
-        part = [r for r in rows if (r.arm, r.load) == (arm, load)]
-        out.setdefault(arm, {})[str(load)] = {
+
+    def cells(part: list[LatencyRow]) -> Cells:
+        return {
             "first_token_ms": quantile_of((r.first_token_ms for r in part), 0.5, how),
             "end_to_end_ms": quantile_of((r.end_to_end_ms for r in part), 0.5, how),
             "tokens_per_s": _speed(part, how),
         }
-    return out
+
+    return board_of(grouped_rows(rows, lambda r: (r.arm, str(r.load))), cells)
 
 
 def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:

@@ -13,8 +13,8 @@ from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import EngineConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling, perplexity_of
-from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.evaluate.scoreboard import Scores
+from raytune_agents.evaluate.measured import Lines, Measured, grouped_rows
+from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.inference import client
 from raytune_agents.records import FlatRow, RecordError, Trajectory
 
@@ -66,9 +66,10 @@ def likelihood_rows(lines: Lines) -> list[Measured]:
 
 def perplexities(lines: Lines, how: Resampling) -> Scores:
     """{arm: {"val": {perplexity: cell}}}."""
-    out: Scores = {}
-    for arm in dict.fromkeys(x["arm"] for x in lines):
-        part = [x for x in lines if x["arm"] == arm and not x["failed"]]
-        cell = perplexity_of([x["nll"] for x in part], [x["tokens"] for x in part], how)
-        out[arm] = {SPLIT: {"perplexity": cell} if cell.n else {}}
-    return out
+
+    def cells(part: Lines) -> Cells:
+        kept = [x for x in part if not x["failed"]]
+        cell = perplexity_of([x["nll"] for x in kept], [x["tokens"] for x in kept], how)
+        return {"perplexity": cell} if cell.n else {}
+
+    return board_of(grouped_rows(lines, lambda x: (x["arm"], SPLIT)), cells)

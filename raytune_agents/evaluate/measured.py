@@ -7,9 +7,9 @@ what a reader of the report wants to see of its row. As records they are rows of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.scoring import Scored, Values
@@ -19,6 +19,8 @@ BASE = "base"
 # suites on which no call is right: rows whose right tool is taken away, and BFCL's own
 IRRELEVANCE, BFCL_IRRELEVANCE = "irrelevance", "bfcl_irrelevance"
 Lines = list[FlatRow]  # rows of a Parquet file
+Row = TypeVar("Row")
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,14 @@ def answer_row(
         error=scored.error if scored else "",
         fault=scored.fault if scored else "",
     )
+
+
+def grouped_rows(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """{key: its rows}, both in the order of the rows."""
+    out: dict[Key, list[Row]] = {}
+    for row in rows:
+        out.setdefault(key(row), []).append(row)
+    return out
 
 
 def values_by_row(rows: Iterable[Measured], metric: str, key: str = "id") -> dict[str, float]:

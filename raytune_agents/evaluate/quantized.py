@@ -19,6 +19,8 @@ from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Estimate, JsonRecord, Resampling, mean_of, quantile_of
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
+from raytune_agents.evaluate.measured import grouped_rows
+from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.models import bf16, merged_folder
 from raytune_agents.records import Trajectory
 
@@ -85,16 +87,14 @@ def answer_quantized(
     return out
 
 
-def quantized_scores(
-    answers: Sequence[QuantizedAnswer], how: Resampling
-) -> dict[str, dict[str, dict[str, Estimate]]]:
+def quantized_scores(answers: Sequence[QuantizedAnswer], how: Resampling) -> Scores:
     """{arm: {kind of weights: {metric: cell}}}: share right, median time, memory."""
-    out: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for arm, weights in dict.fromkeys((a.arm, a.weights) for a in answers):
-        part = [a for a in answers if (a.arm, a.weights) == (arm, weights)]
-        out.setdefault(arm, {})[weights] = {
+
+    def cells(part: list[QuantizedAnswer]) -> Cells:
+        return {
             "exact_match": mean_of((a.exact_match for a in part), how),
             "end_to_end_ms": quantile_of((a.end_to_end_ms for a in part), 0.5, how),
             "weights_mib": Estimate(part[0].weights_mib, n=len(part)),
         }
-    return out
+
+    return board_of(grouped_rows(answers, lambda a: (a.arm, a.weights)), cells)

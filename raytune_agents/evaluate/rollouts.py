@@ -25,8 +25,8 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling, mean_of
-from raytune_agents.evaluate.measured import Measured
-from raytune_agents.evaluate.scoreboard import Scores
+from raytune_agents.evaluate.measured import Measured, grouped_rows
+from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import client
 from raytune_agents.records import FlatRow, RecordError, Trajectory, finish, from_row, to_row
@@ -190,9 +190,7 @@ COMPARED = ("task_completion", "loop_rate")
 def rollout_rows(lines: RolloutLines) -> list[Measured]:
     """One row per arm and task with the means over its trials: these are not independent, so
     intervals are over tasks."""
-    trials: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for p in lines:
-        trials.setdefault((p["arm"], p["task"]), []).append(p)
+    trials = grouped_rows(lines, lambda p: (p["arm"], p["task"]))
     most = 1 + max((p["trial"] for p in lines), default=0)
     return [
         Measured(arm, TRAJECTORIES, task, values=task_values(part, most))
@@ -219,9 +217,11 @@ def task_values(trials: RolloutLines, most: int) -> dict[str, float | None]:
 
 def end_shares(lines: RolloutLines, how: Resampling) -> Scores:
     """{arm: {"trajectories": {end.NAME: share of roll-outs that ended so}}}."""
-    out: Scores = {}
-    for arm in dict.fromkeys(p["arm"] for p in lines):
-        ends = [p["end"] for p in lines if p["arm"] == arm and p["task_completion"] is not None]
-        cells = {f"end.{e}": mean_of([float(x == e) for x in ends], how) for e in FAILED_ENDS}
-        out[arm] = {TRAJECTORIES: cells if ends else {}}
-    return out
+
+    def shares(part: RolloutLines) -> Cells:
+        ends = [p["end"] for p in part if p["task_completion"] is not None]
+        return {
+            f"end.{e}": mean_of([float(x == e) for x in ends], how) for e in FAILED_ENDS if ends
+        }
+
+    return board_of(grouped_rows(lines, lambda p: (p["arm"], TRAJECTORIES)), shares)

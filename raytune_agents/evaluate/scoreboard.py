@@ -7,25 +7,30 @@ JSON. Left out: what was asked (`suites`), how a value came about (`scoring` and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from raytune_agents.evaluate.estimates import (
     Estimate,
     JsonRecord,
     Resampling,
+    adapter_of,
     calibration_of,
     macro_mean,
     mean_of,
 )
-from raytune_agents.evaluate.measured import BASE, AnswerRow, Measured, values_by_row
+from raytune_agents.evaluate.measured import BASE, AnswerRow, Measured, grouped_rows, values_by_row
 from raytune_agents.evaluate.metrics import ANSWER_METRICS, Metric
 from raytune_agents.evaluate.paired import Difference, holm_corrected, paired
 from raytune_agents.records import JsonObject
+from raytune_agents.storage import read_json
 
 Cell = TypeVar("Cell")
+Part = TypeVar("Part")
 Board = dict[str, dict[str, dict[str, Cell]]]  # {arm: {split: {metric: cell}}}
+Cells = dict[str, Estimate]  # {metric: cell}
 Scores = Board[Estimate]
 Differences = Board[Difference]
 COMPARED = tuple(m.name for m in ANSWER_METRICS if m.headline)
@@ -50,15 +55,12 @@ def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> JsonObject:
     }
 
 
-def read_board(record: Mapping[str, Any], read: Callable[[JsonObject], Cell]) -> Board[Cell]:
-    """The inverse of `records`; `read` makes a cell of its record."""
-    return {
-        arm: {
-            split: {metric: read(cell) for metric, cell in cells.items()}
-            for split, cells in by.items()
-        }
-        for arm, by in record.items()
-    }
+def read_boards(folder: Path) -> tuple[Scores, Differences]:
+    """scores.json and differences.json of an evaluate folder."""
+    scores, gains = (read_json(folder / f"{name}.json") for name in ("scores", "differences"))
+    return adapter_of(Scores).validate_python(scores), adapter_of(Differences).validate_python(
+        gains
+    )
 
 
 def merged_boards(*boards: Board[Cell]) -> Board[Cell]:
@@ -77,52 +79,52 @@ def merged_boards(*boards: Board[Cell]) -> Board[Cell]:
 
 def by_split(rows: Iterable[Measured]) -> dict[tuple[str, str], list[Any]]:
     """{(arm, split): rows that did not fail}, in the order of the rows; a split of which every row
-    failed is there, and empty."""
-    out: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        # Before the check: a split that failed as a whole must show, not vanish.
-        part = out.setdefault((row.arm, row.split), [])
-        if not row.failed:
-            part.append(row)
+    failed is there, and empty: it must show, not vanish."""
+    parts = grouped_rows(rows, lambda r: (r.arm, r.split))
+    return {place: [r for r in part if not r.failed] for place, part in parts.items()}
+
+
+def board_of(parts: Mapping[tuple[str, str], Part], cells: Callable[[Part], Cells]) -> Scores:
+    """`cells` of every (arm, split), as a table."""
+    out: Scores = {}
+    for (arm, split), part in parts.items():
+        out.setdefault(arm, {})[split] = cells(part)
     return out
 
 
 def means(rows: Sequence[Measured], how: Resampling) -> Scores:
-    """The mean of every value that applies to at least one row of a split."""
-    out: Scores = {}
+    """`mean_values` of every arm and split."""
+    return board_of(by_split(rows), lambda part: mean_values(part, how))
+
+
+def mean_values(rows: Sequence[Measured], how: Resampling) -> Cells:
+    """The mean of every value that applies to at least one row."""
     names = dict.fromkeys(name for r in rows for name in r.values)
-    for (arm, split), part in by_split(rows).items():
-        cells = out.setdefault(arm, {}).setdefault(split, {})
-        for name in names:
-            found = mean_of((r.values.get(name) for r in part), how)
-            if found.n:
-                cells[name] = found
-    return out
+    cells = {name: mean_of((r.values.get(name) for r in rows), how) for name in names}
+    return {name: cell for name, cell in cells.items() if cell.n}
 
 
 def answer_scores(rows: Sequence[AnswerRow], how: Resampling) -> Scores:
     """`summarise` of every arm and split."""
-    out: Scores = {}
-    for (arm, split), part in by_split(rows).items():
-        out.setdefault(arm, {})[split] = summarise(part, how)
-    return out
+    return board_of(by_split(rows), lambda part: summarise(part, how))
 
 
-def summarise(rows: Sequence[AnswerRow], how: Resampling) -> dict[str, Estimate]:
-    """Metric -> its cell over answers that did not fail, where it applies to at least one;
-    `fault.NAME` is the share of the judged answers with that fault, cut ones first."""
+def summarise(rows: Sequence[AnswerRow], how: Resampling) -> Cells:
+    """The means of answers that did not fail; `fault.NAME` is the share of the judged answers with
+    that fault, cut ones first."""
+    cells = mean_values(rows, how)
     judged = [r for r in rows if r.values.get("exact_match") is not None]
-    names = dict.fromkeys(name for r in rows for name in r.values)
-    cells = {name: mean_of((r.values.get(name) for r in rows), how) for name in names}
     for fault in fault_counts(judged):
         cells[f"fault.{fault}"] = mean_of((float(r.fault == fault) for r in judged), how)
     # Answers of an endpoint may come without log-probabilities.
-    sure = [r for r in judged if r.values.get("confidence") is not None]
-    pairs = [(r.values["confidence"], r.values["exact_match"]) for r in sure]
-    cells["calibration_error"] = calibration_of(
-        [p[0] or 0.0 for p in pairs], [p[1] or 0.0 for p in pairs], how
-    )
-    return {name: cell for name, cell in cells.items() if cell.n}
+    pairs = [
+        (sure, r.values["exact_match"] or 0.0)
+        for r in judged
+        if (sure := r.values.get("confidence")) is not None
+    ]
+    if pairs:
+        cells["calibration_error"] = calibration_of(*zip(*pairs), how)
+    return cells
 
 
 def fault_counts(rows: Iterable[AnswerRow]) -> dict[str, int]:
@@ -178,14 +180,12 @@ def perturbation_drops(
     """{arm: {perturbation: {metric: perturbed - clean, paired by row}}}; p_holm is over the
     perturbations."""
     out: Board[Drop] = {}
-    for arm in dict.fromkeys(r.arm for r in perturbed):
+    for arm, after in grouped_rows(perturbed, lambda r: r.arm).items():
         before = [r for r in clean if r.arm == arm]
-        after = [r for r in perturbed if r.arm == arm]
         for metric in COMPARED:
             here = values_by_row(before, metric)
             drops: dict[str, Drop] = {}
-            for name in dict.fromkeys(r.perturbation for r in after):
-                noisy = [r for r in after if r.perturbation == name]
+            for name, noisy in grouped_rows(after, lambda r: r.perturbation).items():
                 # By the row that it was made of: its own id is another.
                 there = values_by_row(noisy, metric, key="of")
                 cell = over_common_rows(here, there, how)
@@ -204,10 +204,13 @@ def perturbation_drops(
 
 
 def first_columns(
-    scores: Mapping[str, Mapping[str, Estimate]], metrics: Mapping[str, Metric]
+    scores: Mapping[str, Mapping[str, Estimate]],
+    metrics: Mapping[str, Metric],
+    compared: Collection[str] = (),
 ) -> list[Metric]:
     """The headline metrics that say something: not empty, and no column twice. On rows where no
-    call is right exact match is irrelevance, and goes by that name."""
+    call is right exact match is irrelevance, and goes by that name. Of a suite of other metrics,
+    those that are `compared`."""
     kept: dict[tuple[Any, ...], Metric] = {}
     for name, metric in metrics.items():
         column = tuple((c.value, c.n) if (c := by.get(name)) else None for by in scores.values())
@@ -216,7 +219,7 @@ def first_columns(
         # Equal columns say one thing twice.
         if column not in kept or name == "irrelevance":
             kept[column] = metric
-    return list(kept.values())
+    return list(kept.values()) or [m for name, m in metrics.items() if name in compared]
 
 
 # --- over all suites ---

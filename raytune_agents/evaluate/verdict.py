@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
 from raytune_agents.evaluate.estimates import JsonRecord
@@ -17,12 +17,11 @@ from raytune_agents.evaluate.gate import GateResult, as_points, ends_in_points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
+from raytune_agents.evaluate.scoreboard import VAL, Differences, Scores
 
-VAL = "val"
 HEADLINE = "exact_match"
 SPLIT_ORDER = ("test_unseen", "test_seen")  # the hardest first
 Tone = Literal["better", "none", "worse", "unknown"]
-Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,8 @@ def choose_headline(rows: Sequence[Measured], arms: Sequence[str]) -> tuple[str,
 
 
 def conclusion_of(
-    scores: Cells,
-    differences: Cells,
+    scores: Scores,
+    differences: Differences,
     headline: tuple[str, str],
     gate: GateResult | None = None,
     confidence: float = 0.95,
@@ -148,7 +147,7 @@ def _same_as_irrelevance(name: str, cells: Mapping[str, Difference]) -> bool:
 
 
 def _notes(
-    arm: str, split: str, by: Mapping[str, Mapping[str, Difference]], differences: Cells
+    arm: str, split: str, by: Mapping[str, Mapping[str, Difference]], differences: Differences
 ) -> list[str]:
     """How far the sentence carries: what was not compared, the other splits, the size of the test,
     the baselines."""

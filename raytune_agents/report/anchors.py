@@ -10,7 +10,8 @@ from statistics import fmean
 import yaml
 
 from raytune_agents.evaluate.measured import IRRELEVANCE, AnswerRow
-from raytune_agents.evaluate.verdict import HEADLINE, VAL
+from raytune_agents.evaluate.scoreboard import VAL
+from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.report.boards import Grid
 from raytune_agents.report.safe_text import DASH
 

@@ -123,10 +123,7 @@ def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBo
         }
         for arm in scores
     }
-    main = first_columns(scores, metrics)
-    if not main:  # a suite of other metrics: what is compared is shown first
-        paired = {m for by in changes.values() for m in by}
-        main = [m for n, m in metrics.items() if n in paired]
+    main = first_columns(scores, metrics, {m for by in changes.values() for m in by})
     more = [m for m in metrics.values() if m not in main and not repeats(m.name, scores)]
     sizes = [c.n for m in main for by in cells.values() if (c := by[m.name]).n]
     board = SplitBoard(split, max(sizes, default=0), main, more, cells)

@@ -8,7 +8,8 @@ from typing import Any
 
 from raytune_agents.agents.wording import asks_how
 from raytune_agents.evaluate.measured import AnswerRow
-from raytune_agents.evaluate.verdict import HEADLINE, VAL
+from raytune_agents.evaluate.scoreboard import VAL
+from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.report.folder import RowGroup, RunContents
 from raytune_agents.report.lineage import stored_rows

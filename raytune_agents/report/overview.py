@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raytune_agents.evaluate.scoreboard import main_metric
-from raytune_agents.evaluate.verdict import HEADLINE, VAL, change_of, ordered_splits
+from raytune_agents.evaluate.scoreboard import VAL, main_metric
+from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.report.boards import Figure, interval_row
 from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes

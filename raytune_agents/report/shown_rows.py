@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from raytune_agents.records import FlatRow, Trajectory, from_row
 from raytune_agents.report import findings, lineage
 from raytune_agents.report.folder import RunContents
-from raytune_agents.report.safe_text import clip
 
 
-@dataclass(frozen=True, slots=True)
-class ShownTurn:
-    """A turn of a row, cut to what the page shows."""
-
-    role: str
-    text: str
-    thought: str
-    trained: bool
-    calls: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownRow:
-    """A row with its tools' names and its first and last turns; `cut` between them are left out."""
-
-    row: Trajectory
-    tools: str
-    cut: int
-    turns: list[ShownTurn]
-
-
-def example_rows(run: RunContents, each: int = 3) -> dict[str, list[ShownRow]]:
+def example_rows(run: RunContents, each: int = 3) -> dict[str, list[Trajectory]]:
     """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
     accepted ones and different kinds first."""
     chosen: dict[str, list[str]] = {}
@@ -49,35 +27,15 @@ def example_rows(run: RunContents, each: int = 3) -> dict[str, list[ShownRow]]:
         most = max(each, len(fresh)) if family == "negative" else each
         chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
     whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
-    return {
-        family: [shown_row(whole[i]) for i in ids if i in whole] for family, ids in chosen.items()
-    }
+    return {family: [whole[i] for i in ids if i in whole] for family, ids in chosen.items()}
 
 
-def shown_row(row: Trajectory) -> ShownRow:
-    """What the page shows of a row."""
-    turns = [
-        ShownTurn(
-            role=m.role,
-            text=clip(m.content),
-            thought=clip(m.thought, 400),
-            trained=m.trained,
-            calls=[f"{c.name}({clip(c.arguments, 600)})" for c in m.tool_calls[:8]],
-        )
-        for m in row.messages
-    ]
-    cut = max(0, len(turns) - 8)
-    tools = clip(", ".join(t.name for t in row.tools), 300)
-    return ShownRow(row, tools, cut, turns[:4] + turns[4 + cut :])
-
-
-@dataclass(frozen=True, slots=True)
-class ShownRollout:
+class ShownRollout(NamedTuple):
     """A line of rollouts.parquet, whether it reached its goal, and its conversation."""
 
     line: FlatRow
     done: bool
-    shown: ShownRow
+    row: Trajectory
 
 
 def shown_rollouts(run: RunContents, best: str) -> list[ShownRollout]:
@@ -92,6 +50,5 @@ def shown_rollouts(run: RunContents, best: str) -> list[ShownRollout]:
             line = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
             if line is not None:
                 seen.add(line["task"])
-                row = from_row(json.loads(line["row"]))
-                found.append(ShownRollout(line, done, shown_row(row)))
+                found.append(ShownRollout(line, done, from_row(json.loads(line["row"]))))
     return found

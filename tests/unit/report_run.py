@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents import report
-from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.estimates import adapter_of
 from raytune_agents.evaluate.gate import GateResult
-from raytune_agents.evaluate.paired import Difference
-from raytune_agents.evaluate.scoreboard import read_board
+from raytune_agents.evaluate.scoreboard import Differences, Scores
 from raytune_agents.evaluate.verdict import conclusion_of
 from raytune_agents.records import (
     Message,
@@ -248,8 +247,8 @@ def other_files() -> dict:
 def verdict_file(scores: dict, differences: dict) -> dict:
     """verdict.json as the evaluation makes it of the other files."""
     gates = other_files()["gate"]
-    boards = (read_board(x, kind.read) for x, kind in
-              ((scores, Estimate), (differences, Difference)))  # fmt: skip
+    boards = (adapter_of(kind).validate_python(x) for x, kind in
+              ((scores, Scores), (differences, Differences)))  # fmt: skip
     chosen = ("nat", "chosen on val (71.0 % of 32 val rows), not on the test")
     return conclusion_of(*boards, chosen, GateResult.read({"arm": "nat"} | gates["nat"])).record()
 

@@ -193,7 +193,7 @@ def test_the_table_of_a_split_shows_what_was_measured_on_it():
 
 
 def test_a_table_has_no_more_columns_than_the_terminal_and_no_arm_without_answers():
-    from raytune_agents.cli.arms import fitting_table
+    from raytune_agents.cli.arms import arms_table
     from raytune_agents.evaluate.estimates import Estimate
     from raytune_agents.evaluate.metrics import METRICS
 
@@ -203,7 +203,7 @@ def test_a_table_has_no_more_columns_than_the_terminal_and_no_arm_without_answer
     wide, console.width = console.width, 100
     try:
         with console.capture() as printed:
-            console.print(fitting_table("s", scores, {}, METRICS))
+            console.print(arms_table("s", scores, {}, METRICS))
     finally:
         console.width = wide
     text = printed.get()

@@ -187,7 +187,7 @@ def test_negatives_of_every_fault_are_shown(demo):
     run = folder.read_run(demo.parent)
     shown = shown_rows.example_rows(run)
     kinds = {(g.pool, g.fault) for g in run.groups if g.fault}
-    assert {(r.row.pool, r.row.fault) for r in shown["negative"]} == kinds
+    assert {(r.pool, r.fault) for r in shown["negative"]} == kinds
     assert len(shown["positive"]) == 3
     assert f"{len(kinds) - 3} more: one of each kind" in demo.read_text()
 
