@@ -79,7 +79,21 @@ def argument_names(
     if not out and spare and not params[0].required and rng.random() < 0.85:
         usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
-    return out
+    return _one_place(params, out)
+
+
+def _one_place(params: Sequence[Parameter], names: list[str]) -> list[str]:
+    """The names with a point's both coordinates or none, and a place said once: where it may be
+    left out, the point gives way to a name."""
+    point = [p for p in params if re.match("latitude|longitude", p.sense)]
+    if len(point) != 2 or not any(p.name in names for p in point):
+        return names
+    places = [p for p in params if re.search(r"\b(city|location|place|address)\b", p.words)]
+    named = [p.name for p in places if p.name in names and p not in point]
+    if named and not any(p.required for p in point):
+        return [n for n in names if n not in {p.name for p in point}]
+    optional = {p.name for p in (*places, *point) if not p.required}
+    return [n for n in names if n not in optional] + [p.name for p in point if p.name in optional]
 
 
 def _locates(p: Parameter) -> bool:

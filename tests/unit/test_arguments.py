@@ -10,7 +10,7 @@ import strangers
 from jsonschema import Draft202012Validator
 
 from raytune_agents.agents import ToolConfig, parse_spec
-from raytune_agents.generate import arguments, kinds, known
+from raytune_agents.generate import arguments, kinds, known, tasks
 from raytune_agents.generate.arguments import invented
 from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
@@ -165,3 +165,18 @@ def test_the_state_of_a_module_is_read_and_not_run() -> None:
         "room": ["L-101", "L-204", "P-12", "P-31"], "city": ["Lisbon", "Porto"],
         "kind": ["single", "double", "suite"], "price": [90, 130, 110, 240],
     }  # fmt: skip
+
+
+def test_a_point_has_both_coordinates_and_a_place_is_said_once():
+    ends = {"latitude": {"type": "number"}, "longitude": {"type": "number"}}
+    schema = {
+        "type": "object",
+        "properties": {**ends, "city": text("a city"), "days": {"type": "integer"}},
+    }
+    free = ToolConfig(name="weather", description="Get the weather", parameters=schema)
+    bound = free.model_copy(update={"parameters": schema | {"required": [*ends]}})
+    for k in range(60):
+        names = tasks.argument_names(free, {}, random.Random(k))
+        assert set(names) & set(ends) in (set(), set(ends))
+        assert not {"city", "latitude"} <= set(names)
+        assert "city" not in tasks.argument_names(bound, {}, random.Random(k))
