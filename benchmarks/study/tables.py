@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from raytune_agents.evaluate.paired import FEW_SEEDS, Difference, detectable, paired_seeds
+from raytune_agents.storage import read_json
+
+ROUNDS = Path(__file__).resolve().parents[1] / "results" / "rounds.json"
 
 CONFIG = yaml.safe_load(Path(__file__).with_name("study.yaml").read_text(encoding="utf-8"))
 METRIC_NAMES = (
@@ -35,6 +38,7 @@ METRIC_NAMES = (
 )
 CALL_SUITES = ("test_unseen", "test_seen", "simple_python", "multiple", "parallel",
                "parallel_multiple", "unseen_agents")  # fmt: skip
+CORE = ("sft", "sft_half", "nut", "nat", "dpo")
 MAIN = dict.fromkeys(CALL_SUITES, "exact_match") | {
     "irrelevance": "irrelevance",
     "bfcl_irrelevance": "irrelevance",
@@ -139,8 +143,8 @@ def power(arms: Mapping[str, Arm], seeds: int) -> float:
 
 def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
     """Everything that STUDY.md says, as study.json has it."""
-    trained = [a for n, a in arms.items() if not n.startswith("base")]
-    seeds = max((a.seeds for a in trained), default=0)
+    # what all of them carry, not the one that is furthest
+    seeds = min((arms[n].seeds for n in CORE if n in arms), default=0)
     found: dict[str, Any] = {
         "model": "SmolLM2-135M-Instruct",
         "loss_tokens_per_arm": CONFIG["mix"]["tokens"],
@@ -277,6 +281,19 @@ def page(found: Mapping[str, Any]) -> str:
         cost=cost,
         public=public,
         findings="\n".join(f"- {line}" for line in findings(found)),
+        rounds=rounds_line(read_json(ROUNDS)) if ROUNDS.is_file() else "Not measured yet.",
+    )
+
+
+def rounds_line(told: Mapping[str, Any]) -> str:
+    """What bench_rounds.py found."""
+    gains = {"random": told["gain_over_random"], "one_round": told["gain_over_one_round"]}
+    words = {k: signed_points(g) if g["value"] is not None else "–" for k, g in gains.items()}
+    return (
+        f"{told['rounds']} rounds of {told['tokens']:,} loss tokens in all after an sft arm, "
+        f"{told['seeds']} seeds, exact match on test_unseen: tasks drawn where the model fails "
+        f"minus tasks drawn at random {words['random']}, minus one round of as many tokens "
+        f"{words['one_round']}. Tasks in the success band: {100 * told['in_band_share']:.0f} %."
     )
 
 
@@ -330,6 +347,10 @@ share of rows rightly left without a call on both irrelevance suites; instructio
 Points more than `sft`, paired by row; bold: the interval leaves zero out, three seeds or more.
 
 {changes}
+
+## In rounds
+
+{rounds} (`benchmarks/bench_rounds.py`)
 
 ## What it cost
 
