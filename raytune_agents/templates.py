@@ -307,7 +307,7 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
         words_end=ending(words, REQUEST),
         words_first=spoken.find(WORDS) <= spoken.find(TOOL.name),
         refused=max(raised, key=raised.count, default=""),
-        parser=next((name for mark, name in PARSERS if mark in answer(call, habits)), ""),
+        parser=next((name for mark, name in PARSERS.items() if mark in answer(call, habits)), ""),
     )
 
 

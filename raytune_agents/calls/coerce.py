@@ -12,19 +12,17 @@ from typing import Any
 
 from raytune_agents.calls.json_text import dumps, strict_json, unique
 from raytune_agents.calls.pythonic import MAX_PYTHONIC
-from raytune_agents.calls.schema import find, json_schema, local_ref, says_nullable, schema_of
+from raytune_agents.calls.schema import (
+    JSON_TYPES,
+    find,
+    json_schema,
+    local_ref,
+    says_nullable,
+    schema_of,
+)
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
-JSON_TYPES = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _DEPTH = 8  # of references and compositions that are followed
 

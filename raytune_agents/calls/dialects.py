@@ -46,7 +46,8 @@ _ARGUMENT = re.compile(r'\s*<\|open\|>argument key="([^"]+)"[^<]*<\|sep\|>')
 _ARGUMENT_END = re.compile(
     r"<\|close\|>argument<\|sep\|>(?=\s*(?:<\|open\|>argument|<\|close\|>call))"
 )
-_FUNCTION_BODY = re.compile(r"\s*<function=([^>\n]+)>\s*(?=\{)")
+_FUNCTION_BODY = re.compile(r"\s*<function=(?P<name>[^>\n]+)>\s*(?=\{)")
+_FUNCTION_BODY_END = re.compile(r"(?:\s*</function>)?")
 _CDATA = "<![CDATA["  # MiniCPM5
 _TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
 _I, _V = r"(?:ifm\|)?", r"(?::\w+)?"  # the tags of some carry a maker or a version
@@ -71,7 +72,7 @@ _NAMED = re.compile(
     r"\s*+(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>"
     r"|<\|tool_call:begin\|>\w*<\|tool_call:name\|>"
     r"|<\|plamo:begin_tool_request:plamo\|><\|plamo:begin_tool_name:plamo\|>)?\s*+"
-    r"(?P<name>[^\s<\[{(]+?)(?::\d+)?\s*+"
+    r"(?:functions\.)?(?P<name>[^\s<\[{(]+?)(?::\d+)?\s*+"
     r"(?:\[CALL_ID\][\w-]*)?"
     r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|tool_call:args\|>|```json\n"
     r"|(?:<\|plamo:[\w:]+\|>)+json<\|plamo:msg\|>)?"
@@ -112,17 +113,6 @@ def _tags(
     return calls, at
 
 
-def function_bodies(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
-    """Calls of a name in a tag and arguments in JSON, one after another."""
-    calls = []
-    while name := _FUNCTION_BODY.match(text, at):
-        _, end = decode(text, name.end())
-        closed = _FUNCTION_END.match(text, end)
-        calls.append(ToolCall(name[1].strip(), text[name.end() : end]))
-        at = closed.end() if closed else end
-    return calls, at
-
-
 def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     """One call: a name, then a key and a value in tags for every argument."""
     name = _TOOL_NAME.match(text, at)
@@ -140,15 +130,15 @@ def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     return [call_of(name[1], pairs, tools)], at
 
 
-def named_json(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+def json_bodies(
+    opened: re.Pattern[str], closed: Any, text: str, at: int, tools: Sequence[ToolSpec]
+) -> Calls:
     """Calls of a name and its arguments in JSON, one after another."""
     calls = []
-    while name := _NAMED.match(text, at):
-        value, end = decode(text, name.end())
-        if not isinstance(value, dict):
-            raise NotACall("arguments are not an object")
-        calls.append(ToolCall(name["name"].removeprefix("functions."), text[name.end() : end]))
-        at = _NAMED_END.match(text, end).end()
+    while name := opened.match(text, at):
+        _, end = decode(text, name.end())
+        calls.append(ToolCall(name["name"].strip(), text[name.end() : end]))
+        at = closed.match(text, end).end()
     return calls, at
 
 
@@ -225,12 +215,12 @@ _INVOKE_MARKS = (_INVOKE, _NAMED_PARAMETER, _NAMED_PARAMETER_END, _INVOKE_END)
 _CHANNEL_MARKS = (_CALL, _ARGUMENT, _ARGUMENT_END, _CALL_END)
 # how a body starts -> its dialect and its reader; the first that fits
 SHAPES: tuple[tuple[re.Pattern[str], str, Reader], ...] = (
-    (_FUNCTION_BODY, "function", function_bodies),
+    (_FUNCTION_BODY, "function", partial(json_bodies, _FUNCTION_BODY, _FUNCTION_BODY_END)),
     (_FUNCTION, "function", partial(_tags, marks=_FUNCTION_MARKS, trim=True)),
     (_INVOKE, "invoke", partial(_tags, marks=_INVOKE_MARKS)),
     (_CALL, "invoke", partial(_tags, marks=_CHANNEL_MARKS)),
     (_GEMMA, "gemma", gemma_call),
-    (_NAMED, "named", named_json),
+    (_NAMED, "named", partial(json_bodies, _NAMED, _NAMED_END)),
     (_ARG_NAME, "arg_key", arg_keys),
 )
 

@@ -15,7 +15,7 @@ values, `array` without `items`), this one gives a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,10 +59,7 @@ def _plain(value: Any) -> Any:
 
 def _first_type(allowed: list[Any]) -> type | None:
     """The type of the first allowed value that is not the "may be left out" mark."""
-    for option in allowed:
-        if option != "":
-            return type(option)
-    return None
+    return next((type(option) for option in allowed if option != ""), None)
 
 
 def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[str, bool]:
@@ -105,43 +102,35 @@ def _dict_option(value: JsonObject, option: Any) -> str:
     return label
 
 
+def _nearest(labels: Iterable[str]) -> str:
+    """ "" where one of the allowed values has no error, else the label of the last one."""
+    label = "value_error:unclear"
+    for label in labels:
+        if not label:
+            break
+    return label
+
+
 def _dict_error(value: JsonObject, allowed: list[Any]) -> str:
-    label = "value_error:unclear"
-    for option in allowed:
-        if option == "":
-            continue
-        label = _dict_option(value, option)
-        if not label:
-            return ""
-    return label
+    return _nearest(_dict_option(value, option) for option in allowed if option != "")
 
 
-def _dicts_error(value: list[Any], allowed: list[Any]) -> str:
-    """A list of dicts: same length and order as one allowed list."""
-    label = "value_error:unclear"
-    for option in allowed:
-        option = option if isinstance(option, list) else []
-        if len(value) != len(option):
-            label = "value_error:list_dict_count"
-            continue
-        label = ""
-        for item, wanted in zip(value, option):
-            label = (
-                _dict_error(item, [wanted]) if isinstance(item, dict) else "value_error:dict_value"
-            )
-            if label:
-                break
-        if not label:
-            return ""
-    return label
+def _dicts_option(value: list[Any], option: Any) -> str:
+    """A list of dicts against one allowed list: same length and order."""
+    option = option if isinstance(option, list) else []
+    if len(value) != len(option):
+        return "value_error:list_dict_count"
+    labels = (
+        _dict_error(item, [wanted]) if isinstance(item, dict) else "value_error:dict_value"
+        for item, wanted in zip(value, option)
+    )
+    return next(filter(None, labels), "")
 
 
 def _list_error(value: list[Any], allowed: list[Any]) -> str:
-    mine = [_plain(v) for v in value]
-    for option in allowed:  # "" counts as the empty list, as in BFCL
-        if isinstance(option, list | str) and mine == [_plain(v) for v in option]:
-            return ""
-    return "value_error:list/tuple"
+    mine = [*map(_plain, value)]  # "" counts as the empty list, as in BFCL
+    right = any(isinstance(o, list | str) and mine == [*map(_plain, o)] for o in allowed)
+    return "" if right else "value_error:list/tuple"
 
 
 def _value_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
@@ -154,8 +143,10 @@ def _value_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
         return "" if right else "value_error:string"
     if kind.type is dict:
         return _dict_error(value, allowed)
+    if kind.type is list and kind.items is dict:
+        return _nearest(_dicts_option(value, option) for option in allowed)
     if kind.type is list:
-        return _dicts_error(value, allowed) if kind.items is dict else _list_error(value, allowed)
+        return _list_error(value, allowed)
     return "" if value in allowed else "value_error:others"
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.calls.dialects import shape_of
-from raytune_agents.calls.families import TAGS
+from raytune_agents.calls.families import TAGS, TURN_ENDS
 from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, slice_of, strict_json
 from raytune_agents.calls.pythonic import START, python_calls
 from raytune_agents.calls.thoughts import split_thought
@@ -55,15 +55,6 @@ _CHANNEL = re.compile(
 )
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return|eom|eot|start)\|>|\Z")
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
-# what ends a turn, of any family: the engine drops it, text from elsewhere may carry it
-# fmt: off
-_ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>", "<|end_of_text|>",
-         "<|end|>", "<|eot|>", "<|call|>", "<|return|>", "<turn|>", "<|tool_response>",
-         "<end_of_turn>", "<eos>", "<|user|>", "<|observation|>", "<|EOT|>",
-         "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<start_function_response>", "<|calls|>",
-         "<|message_sep|>", "<end_of_sentence>", "<seed:eos>", "[e~[",
-         "<｜hy_eos:opensource｜>")
-# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +270,7 @@ def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
 def without_ends(text: str) -> str:
     """The text without the tokens that end it."""
     body = text.strip()
-    for end in _ENDS:
+    for end in TURN_ENDS:
         body = body.removesuffix(end).rstrip()
     return body
 

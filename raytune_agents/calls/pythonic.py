@@ -19,6 +19,7 @@ START = re.compile(r"(\[\s*)?[A-Za-z_][\w.]*\(|\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)
 _NAME = re.compile(r"\s*([A-Za-z_][\w.-]*(?: [\w.-]+){0,7})\(\s*")
 _KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _NEXT: Any = re.compile(r"[\s,]*")
+NO_CALLS = "neither Python nor calls with pasted values"
 _QUOTES = ("'", '"')
 _AFTER_STRING = {
     q: re.compile(rf"{q}(?=\s*(?:,\s*[A-Za-z_]\w*\s*=|\)\s*(?:[,\]\n]|\Z)))") for q in _QUOTES
@@ -66,8 +67,8 @@ def python_calls(body: str) -> list[ToolCall]:
         raise ValueError(f"longer than {MAX_PYTHONIC} characters")
     try:
         root = _expression(body)
-    except ValueError as error:
-        calls = _pasted_calls(body, error)
+    except ValueError:
+        calls = _pasted_calls(body)
     else:
         try:
             calls = [_call(n) for n in (root.elts if isinstance(root, ast.List) else [root])]
@@ -81,46 +82,46 @@ def python_calls(body: str) -> list[ToolCall]:
 # --- what Python refuses ---
 
 
-def _pasted_calls(body: str, error: ValueError) -> list[ToolCall]:
-    """Calls whose values were pasted in unescaped. Raises `error` where they are none."""
+def _pasted_calls(body: str) -> list[ToolCall]:
+    """Calls whose values were pasted in unescaped. Raises ValueError where they are none."""
     at, stop = 0, len(body)
     if body.startswith("["):
         if not body.endswith("]"):
-            raise error
+            raise ValueError(NO_CALLS)
         at, stop = 1, stop - 1
     calls: list[ToolCall] = []
     while (at := _NEXT.match(body, at).end()) < stop:
         name = _NAME.match(body, at)
         if not name:
-            raise error
-        pairs, at = _pasted_arguments(body, name.end(), error)
+            raise ValueError(NO_CALLS)
+        pairs, at = _pasted_arguments(body, name.end())
         calls.append(ToolCall(name[1], dumps(unique(pairs))))
     if not calls:
-        raise error
+        raise ValueError(NO_CALLS)
     return calls
 
 
-def _pasted_arguments(body: str, at: int, error: ValueError) -> tuple[list[tuple[str, Any]], int]:
+def _pasted_arguments(body: str, at: int) -> tuple[list[tuple[str, Any]], int]:
     """The named arguments from `at` to the bracket that closes them, and the place after it."""
     pairs: list[tuple[str, Any]] = []
     while not body.startswith(")", at):
         key = _KEY.match(body, at)
         if not key:
-            raise error
-        value, at = _pasted_value(body, key.end(), error)
+            raise ValueError(NO_CALLS)
+        value, at = _pasted_value(body, key.end())
         pairs.append((key[1], value))
         at = _NEXT.match(body, at).end()
         if at >= len(body):
-            raise error
+            raise ValueError(NO_CALLS)
     return pairs, at + 1
 
 
-def _pasted_value(body: str, at: int, error: ValueError) -> tuple[Any, int]:
+def _pasted_value(body: str, at: int) -> tuple[Any, int]:
     quote = body[at : at + 1]
     if quote in _QUOTES and quote:
         closed = _AFTER_STRING[quote].search(body, at + 1)
         if not closed:
-            raise error
+            raise ValueError(NO_CALLS)
         raw = body[at + 1 : closed.start()]
         try:  # its escapes mean what Python means by them, but for a line break as it is
             text = ast.literal_eval(quote + raw.replace("\n", "\\n") + quote)
@@ -134,7 +135,7 @@ def _pasted_value(body: str, at: int, error: ValueError) -> tuple[Any, int]:
             pass
     end = expression_end(body, at)
     if end < 0:
-        raise error
+        raise ValueError(NO_CALLS)
     return _value(_expression(body[at:end].strip())), end
 
 

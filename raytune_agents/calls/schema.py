@@ -33,16 +33,17 @@ WORDS = {
     }.items()
     for word in words.split()
 }
-# BFCL reads "any" (and so a missing type) as text; its variable rule lets other types in
-PYTHON = {
-    "string": str,
-    "integer": int,
-    "number": float,
-    "boolean": bool,
-    "array": list,
-    "object": dict,
-    "": str,
+JSON_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
 }
+# BFCL reads "any" (and so a missing type) as text; its variable rule lets other types in
+PYTHON = {word: kind for kind, word in JSON_TYPES.items() if word != "null"} | {"": str}
 MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE = (

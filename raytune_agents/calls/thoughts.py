@@ -8,27 +8,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from raytune_agents.calls.families import THOUGHT_MARKS
 from raytune_agents.calls.json_text import SPACE, decode
 
-MARKS = {
-    "<think>": "</think>",
-    "<thought>": "</thought>",
-    "<reasoning>": "</reasoning>",
-    "[THINK]": "[/THINK]",
-    "<seed:think>": "</seed:think>",
-    "<|channel>thought": "<channel|>",
-    "<|START_THINKING|>": "<|END_THINKING|>",
-    "<|thought_start|>": "<|thought_end|>",
-    "<scratch_pad>": "</scratch_pad>",
-    "<mm:think>": "</mm:think>",
-    "<think:opensource>": "</think:opensource>",
-    "<|open|>think<|sep|>": "<|close|>think<|sep|>",
-    "<|plamo:begin_think:plamo|>": "<|plamo:end_think:plamo|>",
-    "Here are my reasoning steps:\n": "[BEGIN FINAL RESPONSE]",
-}
 NEAR = 128  # characters at the end of a prompt within which it may open a thought
-_OPEN = re.compile("|".join(map(re.escape, MARKS)))
-_CLOSE = re.compile("|".join(map(re.escape, MARKS.values())))
+_OPEN = re.compile("|".join(map(re.escape, THOUGHT_MARKS)))
+_CLOSE = re.compile("|".join(map(re.escape, THOUGHT_MARKS.values())))
 _CALL = re.compile(
     r"<[|｜]?[\w:▁]*(?:tool|function)[\w▁]*_?calls?[|｜]?>|\[TOOL_CALLS\]|<function="
 )
@@ -58,7 +43,7 @@ def answer_with_thought(prompt: str, whole: str, thought: str) -> str:
     opened = opened_thought(prompt)
     stem = prompt.removesuffix(opened).rstrip()
     rest = whole[len(stem) :].lstrip()
-    shut = any(opened.startswith(mark) and close in rest for mark, close in MARKS.items())
+    shut = any(opened.startswith(mark) and close in rest for mark, close in THOUGHT_MARKS.items())
     return rest if shut and whole.startswith(stem) and rest.startswith(thought) else ""
 
 
@@ -66,7 +51,7 @@ def answer_without_thought(prompt: str, whole: str) -> str | None:
     """The answer of a chat that holds no thought, behind a prompt that opens one, or opens and
     shuts it: an opened thought is shut first. None where the two differ in more than that."""
     for opened in _near_end(prompt):
-        head, close = prompt[: opened.start()], MARKS[opened[0]]
+        head, close = prompt[: opened.start()], THOUGHT_MARKS[opened[0]]
         if prompt[opened.end() :].strip() not in ("", close):
             continue
         stem = head if whole.startswith(head) else head.rstrip()
@@ -85,10 +70,12 @@ def split_thought(text: str) -> Thought:
     what stands before a closing one is the thought, unless the mark is text within a call."""
     start = SPACE.match(text).end()
     if opened := _OPEN.match(text, start):
-        end = text.find(MARKS[opened[0]], opened.end())
+        end = text.find(THOUGHT_MARKS[opened[0]], opened.end())
         if end < 0:
             return Thought(text[opened.end() :].strip(), "", True)
-        return Thought(text[opened.end() : end].strip(), text[end + len(MARKS[opened[0]]) :])
+        return Thought(
+            text[opened.end() : end].strip(), text[end + len(THOUGHT_MARKS[opened[0]]) :]
+        )
     closed = _CLOSE.search(text)
     if not closed or _in_a_call(text, start, closed.start()):
         return Thought("", text)

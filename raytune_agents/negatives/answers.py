@@ -12,18 +12,24 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
+
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
-from raytune_agents.calls.schema import find, schema_of
+from raytune_agents.calls.schema import PYTHON, find, schema_of
 from raytune_agents.generate.arguments import invented
 from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
 from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolCall, Trajectory
 
 Fault = Callable[[Trajectory, random.Random], Trajectory | None]
 NO_VALUES: SeenValues = MappingProxyType({})
+PHRASES: dict[str, list[str]] = yaml.safe_load(
+    Path(__file__).with_name("phrases.yaml").read_text("utf-8")
+)
 ArgumentEdit = Callable[[Arguments, Arguments, random.Random], Arguments | None]
 
 
@@ -63,22 +69,12 @@ def invented_call(row: Trajectory, name: str, rng: random.Random, source: Argume
     arguments = {}
     for key in schema.get("required", []) or list(properties)[:1]:
         detail = properties.get(key, {})
-        same = [k for k in left if k == key or type(left[k]).__name__ == _PYTHON.get(_kind(detail))]
+        same = [k for k in left if k == key or type(left[k]) is PYTHON.get(_kind(detail))]
         if same and "enum" not in detail:
             arguments[key] = left.pop(key if key in same else same[0])
         else:
             arguments[key] = invented(key, detail, rng)
     return make_call(name, arguments)
-
-
-_PYTHON = {
-    "string": "str",
-    "integer": "int",
-    "number": "float",
-    "boolean": "bool",
-    "array": "list",
-    "object": "dict",
-}
 
 
 def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -99,15 +95,8 @@ def hallucinated_function(row: Trajectory, rng: random.Random) -> Trajectory | N
     i = rng.randrange(len(calls))
     name = calls[i].name
     stem = re.split(r"[._]", name)[-1]
-    names = [
-        f"{name}_v2",
-        f"get_{stem}",
-        f"run_{name}",
-        f"{name}_tool",
-        f"{stem}_service",
-        f"{name}.execute",
-        re.sub(r"_(\w)", lambda m: m[1].upper(), name),
-    ]
+    names = [form.format(name=name, stem=stem) for form in PHRASES["function_names"]]
+    names.append(re.sub(r"_(\w)", lambda m: m[1].upper(), name))
     known = {t.name for t in row.tools}
     name = rng.choice([n for n in names if n not in known])
     return with_call(row, i, replace(calls[i], name=name))
@@ -158,13 +147,8 @@ def extra_argument(args, schema, rng):
     if unused and rng.random() < 0.5:
         key = rng.choice(unused)
         return args | {key: invented(key, properties[key], rng)}
-    key = rng.choice(
-        [
-            k
-            for k in ("format", "timeout", "verbose", "limit", "language", "mode")
-            if k not in properties and k not in args
-        ]
-    )
+    unknown = [k for k in PHRASES["unknown_arguments"] if k not in properties and k not in args]
+    key = rng.choice(unknown)
     made_up = {"timeout": 30, "limit": 10, "verbose": True}
     return args | {key: made_up.get(key) or invented(key, {"type": "string"}, rng)}
 
@@ -175,13 +159,8 @@ def wrong_argument_name(args, schema, rng):
     if not args:
         return None
     key = rng.choice(list(args))
-    names = [
-        f"{key}_name",
-        f"{key}s",
-        f"input_{key}",
-        f"{key}_value",
-        key.split("_")[0] if "_" in key else f"target_{key}",
-    ]
+    names = [form.format(name=key) for form in PHRASES["argument_names"]]
+    names.append(key.split("_")[0] if "_" in key else f"target_{key}")
     free = [n for n in names if n not in schema.get("properties", {}) and n not in args]
     new = rng.choice(free)
     return {(new if k == key else k): v for k, v in args.items()}
@@ -332,13 +311,8 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     words = row.answer.tool_calls[0].name.replace("_", " ").replace(".", " ")
     values = [str(v) for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
     about = f" for {values[0]}" if values else ""
-    texts = [
-        f"Done. The {words} request{about} is complete.",
-        f"I have taken care of this{about}; everything worked.",
-        f"You can do this yourself: open the {words} page and follow the steps{about}.",
-        f"As far as I know, the result{about} is fine.",
-    ]
-    return with_target(row, content=rng.choice(texts), tool_calls=())
+    text = rng.choice(PHRASES["answered_directly"]).format(words=words, about=about)
+    return with_target(row, content=text, tool_calls=())
 
 
 def _made_up(row: Trajectory, rng: random.Random) -> Trajectory | None:

@@ -83,8 +83,8 @@ def negative_candidates(
 
 def one_hot(names: Sequence[str]) -> np.ndarray:
     """[rows, names] with a single 1 in each row."""
-    known = {name: k for k, name in enumerate(sorted(set(names)))}
-    return np.eye(len(known))[[known[name] for name in names]]
+    known, places = np.unique(names, return_inverse=True)
+    return np.eye(len(known))[places]
 
 
 def vectors(made: Sequence[Candidate], seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from itertools import takewhile
 from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import failed_observation
-from raytune_agents.negatives.preference_pairs import shared_prompt
+from raytune_agents.negatives.preference_pairs import first_request, shared_prompt
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical, derive
 
 POOL = "positive.eef"
@@ -84,8 +84,7 @@ def good_step_rows(rows: Iterable[Trajectory]) -> tuple[list[Trajectory], Counte
     gave nothing, by reason."""
     tasks: dict[str, list[Trajectory]] = {}
     for row in rows:
-        request = next((m.content for m in row.messages if m.role == "user"), "")
-        tasks.setdefault(request, []).append(row)
+        tasks.setdefault(first_request(row), []).append(row)
     out, refused = [], Counter[str]()
     for runs in tasks.values():
         successes = [run for run in runs if not run.failed]

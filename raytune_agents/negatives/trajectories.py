@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from raytune_agents.agents.worlds import Episode, ends_in_world, failed_observation, task_of
+from raytune_agents.negatives.answers import PHRASES
 from raytune_agents.records import Message, ToolCall, Trajectory
 
 Step = tuple[str, ToolCall]  # thought and call
-GAVE_UP = ["I could not do this.", "Something went wrong, so I stop here.", "This is not possible."]
-DONE = ["Everything is done.", "The request is complete.", "All finished, nothing is left to do."]
 
 
 def steps(row: Trajectory) -> list[Step]:
@@ -63,7 +62,7 @@ def premature_finish(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if len(plan) < 2:
         return None
     kept = plan[: rng.randint(1, len(plan) - 1)]
-    return replay_steps(row, kept, Message("assistant", rng.choice(DONE)))
+    return replay_steps(row, kept, Message("assistant", rng.choice(PHRASES["done"])))
 
 
 def no_termination(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -101,20 +100,16 @@ def no_recovery_after_error(row: Trajectory, rng: random.Random) -> Trajectory |
         return None
     i = rng.choice(failed)
     again = ("Let me try this again.", plan[i][1])
-    return replay_steps(row, [*plan[: i + 1], again], Message("assistant", rng.choice(GAVE_UP)))
+    last = Message("assistant", rng.choice(PHRASES["gave_up"]))
+    return replay_steps(row, [*plan[: i + 1], again], last)
 
 
 def ignore_observation(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The last answer does not say what the tools found."""
     if not steps(row) or not row.meta["goal"]["facts"]:
         return None
-    texts = [
-        "I am not sure; please check the result yourself.",
-        "From what I know in general, this should be fine.",
-        "The tools gave an answer, but I cannot say more about it.",
-        "This usually works, so there is nothing special to report.",
-    ]
-    return replay_steps(row, steps(row), Message("assistant", rng.choice(texts)))
+    last = Message("assistant", rng.choice(PHRASES["ignore_observation"]))
+    return replay_steps(row, steps(row), last)
 
 
 def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -141,10 +136,5 @@ def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if not others:
         return None
     other = rng.choice(others)
-    texts = [
-        f"The right tool for this is {other}.",
-        f"I need {other} here.",
-        f"{other} will give me what I am missing.",
-    ]
-    plan[i] = (rng.choice(texts), plan[i][1])
+    plan[i] = (rng.choice(PHRASES["bad_thought"]).format(other=other), plan[i][1])
     return replay_steps(row, plan, row.answer)

@@ -140,9 +140,7 @@ def mistyped(value: Any, rng: random.Random) -> Any:
     """The same value in a wrong JSON type: 5 as "5", true as "true", a list as its first item."""
     if isinstance(value, bool):
         return rng.choice([str(value).lower(), int(value)])
-    if isinstance(value, int):
-        return rng.choice([str(value), [value]])
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         return rng.choice([str(value), [value]])
     if isinstance(value, str):
         if re.fullmatch(r"-?\d{1,15}", value):

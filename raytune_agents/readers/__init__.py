@@ -17,7 +17,7 @@ from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.readers import ratings
 from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
-from raytune_agents.readers.fields import AccessedRow, split_names, unread_fields
+from raytune_agents.readers.fields import AccessedRow, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
@@ -25,10 +25,7 @@ from raytune_agents.records import JsonObject, Message, RecordError, Trajectory,
 
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
-RECORDED = split_names(
-    "openhands claude_code codex otel langfuse langsmith exchanges pydantic_ai autogen adk "
-    "smolagents gemini_cli llamaindex atif"
-)
+RECORDED = words_of("recorded_formats")
 
 
 def detect(row: JsonObject) -> str:

@@ -16,17 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, Names, blank, object_of
+from raytune_agents.readers.fields import Fields, blank, names_of, object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-OF_EVENT = Names(
-    "id timestamp node_info long_running_tool_ids turn_complete finish_reason avg_logprobs "
-    "interaction_id"
-)
+OF_EVENT = names_of("adk_event")
 MOST_BRANCHES = 100  # each is read once more from the start
 SIGNATURE = ("thought_signature", "thoughtSignature")  # of use to its provider alone
 

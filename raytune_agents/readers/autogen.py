@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, note, note_rest
+from raytune_agents.readers.fields import names_of, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -28,10 +28,7 @@ CONTEXT = {
     "AssistantMessage": "assistant",
     "FunctionExecutionResultMessage": "tool",
 }  # of `autogen_core.models`
-ASIDE = Names(
-    "id source models_usage metadata created_at type content thought full_message_id "
-    "tool_calls results target context"
-)
+ASIDE = names_of("autogen")
 
 
 def read(row: JsonObject) -> list[Trajectory]:

@@ -10,15 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, fold, object_of
+from raytune_agents.readers.fields import fold, names_of, object_of
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.records import JsonObject, Trajectory
 
-READ = Names(
-    "message chat_history tool_results stream temperature model response text tool_calls "
-    "generation_id response_id finish_reason meta citations documents is_search_required "
-    "search_queries search_results"
-)
+READ = names_of("cohere")
 
 
 def read(row: JsonObject) -> Trajectory:

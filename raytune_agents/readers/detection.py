@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from raytune_agents.readers import (
@@ -130,6 +131,10 @@ def _steps(row: Row) -> bool:
     )
 
 
+def _prompted(row: Row) -> bool:
+    return isinstance(row["prompt"], str | list)
+
+
 def _requested(row: Row) -> bool:
     """Nemotron's post-training sets: the turns of a request, and its answer."""
     asked, said = row["input"], row["output"]
@@ -153,13 +158,14 @@ def _rated(row: Row) -> bool:
     return not isinstance(row["rating"], list | dict)
 
 
-def _gathered(name: str) -> Sign:
-    """What a row shows that `sessions` gathered from events of this format."""
+def _gathered(log: ModuleType) -> tuple[Reader, Sign]:
+    """The reader of a log's file and what a row shows that `sessions` gathered from its events."""
+    name = log.__name__.rpartition(".")[2]
 
     def look(row: Row) -> bool:
         return bool(row["format"] == name) and isinstance(row["events"], list)
 
-    return Sign(name, "events format session", look)
+    return log.read, Sign(name, "events format session", look)
 
 
 def _authored(event: Row) -> bool:
@@ -206,10 +212,7 @@ FORMATS: tuple[tuple[Reader, Sign], ...] = (
     (when2call.test, Sign("when2call", "question correct_answer answers tools", _by_kind)),
     (when2call.pref, Sign("when2call_pref", f"messages {OF_PREFERENCE}", pairs.is_pair, 3)),
     (pairs.read, Sign("pairs", "", pairs.is_pair, 6)),
-    (
-        pairs.read,
-        Sign("trl", "prompt completion", lambda row: isinstance(row["prompt"], str | list)),
-    ),
+    (pairs.read, Sign("trl", "prompt completion", _prompted)),
     (pairs.read, Sign("trl", "input output", _requested)),
     (pairs.read, Sign("trl", "instruction output")),
     (failures.read, Sign("model_failures", "user_query expected_response actual_response")),
@@ -252,21 +255,13 @@ FORMATS: tuple[tuple[Reader, Sign], ...] = (
     (swe.mini_swe, Sign("mini_swe", "messages", says("```mswea_bash_command"), 3)),
     (langfuse.read, Sign("langfuse", "trace observations", lists("observations"))),
     (langfuse.read, Sign("langfuse", "observations scores", lists("observations"))),
-    (langfuse.read, _gathered("langfuse")),
-    (claude_code.read, _gathered("claude_code")),
-    (codex.read, _gathered("codex")),
-    (openhands.read, _gathered("openhands")),
-    (otel.read, _gathered("otel")),
-    (langsmith.read, _gathered("langsmith")),
-    (exchanges.read, _gathered("exchanges")),
-    (adk.read, _gathered("adk")),
+    *map(_gathered, (langfuse, claude_code, codex, openhands, otel, langsmith, exchanges, adk)),
+    *map(_gathered, (smolagents, gemini_cli)),
     (adk.read, Sign("adk", "events app_name", lists("events"))),
     (adk.read, Sign("adk", "events appName", lists("events"))),
     (adk.read, Sign("adk", "events", _all_of("events", _authored))),
     (adk.read, Sign("adk", "eval_cases eval_set_id", lists("eval_cases"))),
-    (smolagents.read, _gathered("smolagents")),
     (smolagents.read, Sign("smolagents", "steps", _steps_of_smolagents, 3)),
-    (gemini_cli.read, _gathered("gemini_cli")),
     (gemini_cli.read, Sign("gemini_cli", "sessionId projectHash messages", lists("messages"))),
     (pydantic_ai.read, Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3)),
     (autogen.read, Sign("autogen", "messages", _all_of("messages", is_autogen), 3)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, object_of, split_names
+from raytune_agents.readers.fields import Fields, blank, names_of, object_of, words_of
 from raytune_agents.readers.outcomes import metadata_fields, outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
@@ -78,10 +78,8 @@ def _batched(events: list[Event]) -> Span:
 
 # --- one request a row ------------------------------------------------------------------------
 
-REQUEST = Names("responses_create_params request request_body inputs kwargs input")
-ANSWER = Names("response response_body outputs output ideal expected_output expected")
-WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
-BODY = Names("body input_body_json output_body_json request_body response_body")
+REQUEST, ANSWER, BODY = names_of("request"), names_of("answer"), names_of("body")
+WANTED = names_of("wanted_answer")  # names that data sets have for an answer
 
 
 def one(row: JsonObject) -> Trajectory:
@@ -124,7 +122,7 @@ def is_exchange(row: JsonObject) -> bool:
     return (
         has_turns(request)
         and not blank(request)
-        and (_are_choices(answer) or not fields.left.keys().isdisjoint(WANTED))
+        and (_are_choices(answer) or not WANTED.every.isdisjoint(fields.left))
     )
 
 
@@ -198,8 +196,5 @@ def answer_turns(answered: Any) -> Any:
     return turn or (only if isinstance(only, str) else None)
 
 
-TURN = split_names(
-    "role content tool_calls function_call additional_kwargs parts reasoning_content "
-    "reasoning thinking tool_plan refusal stop_reason"
-)
+TURN = words_of("answer_turn")
 ENDED = "finish_reason"

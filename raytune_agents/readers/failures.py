@@ -6,15 +6,12 @@ The answer is judged by our own checker; `tools_json` holds the gold call there,
 from __future__ import annotations
 
 from raytune_agents.calls import compare, parse
-from raytune_agents.readers.fields import split_names
+from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
-USED = split_names(
-    "example_id user_query expected_response actual_response tools_json prompt_used "
-    "extracted_function_calls"
-)
+USED = words_of("model_failures")
 
 
 def read(row: JsonObject) -> Trajectory:

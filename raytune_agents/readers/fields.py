@@ -9,12 +9,18 @@ information is silent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from raytune_agents.records import JsonObject
+
+# thing -> what sources call it
+WORDS = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text("utf-8"))
 
 
 @lru_cache(maxsize=4096)
@@ -28,6 +34,16 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def words_of(thing: str) -> tuple[str, ...]:
+    """The words of a thing in `names.yaml`."""
+    return split_names(WORDS[thing])
+
+
+def meanings_of(table: str) -> dict[str, str]:
+    """Word -> what it stands for, of a table of things in `names.yaml`."""
+    return {word: thing for thing, words in WORDS[table].items() for word in words.split()}
+
+
 class Names:
     """What one thing is called, the usual name first: names with blanks between them."""
 
@@ -37,6 +53,11 @@ class Names:
 
     def __add__(self, other: Names) -> Names:
         return Names(*self.folded, *other.folded)
+
+
+def names_of(*things: str) -> Names:
+    """What sources call these things, by `names.yaml`."""
+    return Names(*(WORDS[thing] for thing in things))
 
 
 MOST_UNREAD = 40  # fields noted of one row: a hostile row may have a million
@@ -66,10 +87,6 @@ class AccessedRow(dict[str, Any]):
         self.accessed.add(key)
         return super().__getitem__(key)
 
-    def get(self, key: str, default: Any = None) -> Any:
-        self.accessed.add(key)
-        return super().get(key, default)
-
     def pop(self, key: str, *default: Any) -> Any:
         self.accessed.add(key)
         return super().pop(key, *default)
@@ -78,13 +95,8 @@ class AccessedRow(dict[str, Any]):
         self.accessed.update(super().keys())
         return super().__iter__()
 
-    def items(self) -> Any:
-        self.accessed.update(super().keys())
-        return super().items()
-
-    def values(self) -> Any:
-        self.accessed.update(super().keys())
-        return super().values()
+    # these ask for keys and values by the methods above, as those of a dict do not
+    get, items, values = Mapping.get, Mapping.items, Mapping.values  # type: ignore[assignment]
 
     def note_unread(self) -> None:
         for key in super().keys() - self.accessed:

@@ -15,18 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, Names, note_rest
+from raytune_agents.readers.fields import Fields, names_of, note_rest
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, Trajectory
 
 BLANK = re.compile(r"\A(\\n|\s)+")  # some thoughts begin with written line ends
-OF_MESSAGE = Names("id timestamp type content thoughts tokens model toolCalls displayContent")
-OF_CALL = Names(
-    "id name args result status timestamp displayName description renderOutputAsMarkdown "
-    "resultDisplay"
-)
+OF_MESSAGE, OF_CALL = names_of("gemini_cli_message"), names_of("gemini_cli_call")
 
 
 def read(row: Event) -> Trajectory:

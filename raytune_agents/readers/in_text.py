@@ -23,7 +23,7 @@ from raytune_agents.readers.fields import Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 
 # --- calls ------------------------------------------------------------------------------------
@@ -132,9 +132,8 @@ def _last_calls(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], 
         except ValueError:
             if not _LITERAL.match(body, at):
                 continue
-            try:
-                value, end = value_of(body[at:]), len(body)
-            except RecordError:
+            value, end = value_or(body[at:]), len(body)
+            if value is None:
                 return None
         if end == len(body) and (calls := _calls_of(value, names)):
             return calls, _without(_BEFORE, body[:at])
@@ -323,10 +322,7 @@ def observations_in(message: Message) -> list[Message]:
 def result_in_text(text: str, message: Message) -> Message:
     """One result; Hermes writes {"name", "content"} around it, ToolACE {"name", "results"}."""
     name, key = message.name, message.tool_call_id
-    try:
-        value = value_of(text) if text.lstrip()[:1] == "{" else None
-    except RecordError:
-        value = None
+    value = value_or(text) if text.lstrip()[:1] == "{" else None
     fields = Fields(value, "result") if isinstance(value, dict) and len(value) <= 4 else None
     if fields and (fields.have("name") or fields.have(aliases.TURN_ID)):
         content = fields("content", "result", "output", "response", "results")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import blank, object_of, split_names
+from raytune_agents.readers.fields import blank, object_of, words_of
 from raytune_agents.readers.otel import flat_tools
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
@@ -25,9 +25,7 @@ from raytune_agents.readers.spans import (
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import RecordError, ToolCall, Trajectory
 
-OF_TOOL = split_names(
-    "name description parameters parameters_json_schema function type input_schema"
-)
+OF_TOOL = words_of("langfuse_tool")
 
 
 def read(row: Event) -> list[Trajectory]:

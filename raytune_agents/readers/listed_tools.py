@@ -12,7 +12,7 @@ from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import value_of
+from raytune_agents.readers.strict import value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _SCHEMA_WORDS = ("parameters", "schema", "Schema")
@@ -38,10 +38,7 @@ def _lists_tools(value: Any) -> bool:
     if isinstance(value, str):
         if value.lstrip()[:2] != "[{" or not any(w in value[:4_000] for w in _SCHEMA_WORDS):
             return False
-        try:
-            value = value_of(value)
-        except RecordError:
-            return False
+        value = value_or(value)
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
         return False
     tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in value]

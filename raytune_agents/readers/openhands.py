@@ -6,7 +6,6 @@ and the tools stand in the first event. State updates and token counts are no tu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +27,7 @@ def read(row: Event) -> Trajectory:
     for event in row[EVENTS]:
         if event["kind"] == "SystemPromptEvent":
             tools = read_tools([_bare_tool(t) for t in event.get("tools") or []])
-        calls = tuple(_calls(event))
+        calls = _calls(event)
         key = event.get("llm_response_id")
         if calls and key and key == response and turns[-1].role == "assistant":
             turns[-1] = replace(turns[-1], tool_calls=turns[-1].tool_calls + calls)
@@ -72,14 +71,13 @@ def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
     return []
 
 
-def _calls(event: Event) -> Iterator[ToolCall]:
-    if event["kind"] != "ActionEvent" or not isinstance(event.get("tool_call"), dict):
-        return
-    call = event["tool_call"]
-    if isinstance(call.get("function"), dict):
-        yield read_call({"id": call.get("id"), "function": call["function"]})
-    else:
-        yield read_call({k: call[k] for k in ("id", "name", "arguments") if k in call})
+def _calls(event: Event) -> tuple[ToolCall, ...]:
+    call = event.get("tool_call")
+    if event["kind"] != "ActionEvent" or not isinstance(call, dict):
+        return ()
+    whole = isinstance(call.get("function"), dict)
+    kept = ("id", "function") if whole else ("id", "name", "arguments")
+    return (read_call({k: call[k] for k in kept if k in call}),)
 
 
 def _observed(event: Event) -> str:

@@ -4,56 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, fold
-from raytune_agents.readers.strict import value_of
-from raytune_agents.records import JsonObject, RecordError
-
-# an answer that is better or worse than another one of the same row
-_ANSWERS = "response answer completion output message messages text conversation conversations"
+from raytune_agents.readers.fields import Fields, Names, fold, names_of, object_of, words_of
+from raytune_agents.readers.strict import value_of, value_or
+from raytune_agents.records import JsonObject
 
 
 def _answer_names(words: str) -> Names:
     """`chosen`, `chosen_response`, `response_chosen` and so on for each of the words."""
-    answers = _ANSWERS.split()
-    return Names(words, *(f"{w}{a} {a}{w}" for w in words.split() for a in answers))
+    pairs = [f"{w}{a} {a}{w}" for w in words_of(words) for a in words_of("answers")]
+    return names_of(words) + Names(*pairs) + names_of(f"{words}_alone")
 
 
-BETTER = _answer_names("chosen preferred accepted winner winning win better y_w") + Names(
-    "positive_response good_response"
-)
-WORSE = _answer_names("rejected non_preferred dispreferred loser losing lose worse y_l") + Names(
-    "negative_response bad_response"
-)
-# a mark of the whole row; of numbers only rewards and scores of runs are free, a label is 0 or 1
-REWARDS = Names(
-    "resolved reward final_reward success is_success passed is_resolved solved task_success"
-)
-LABELS = Names(
-    "label kto_tag kto_label desirable is_desirable is_good good correct is_correct is_preferred "
-    "preference thumbs_up thumbs feedback liked upvoted accepted approved is_approved outcome "
-    "verdict judgement judgment quality quality_label status result vote reaction grade is_valid "
-    "valid helpful is_helpful user_feedback human_feedback user_score correctness exit_status "
-    "final_status finish_reason stop_reason pass chosen preferred selected"
-)
-FAILURES = Names(
-    "rejected is_rejected undesirable is_undesirable failed is_failure is_bad bad thumbs_down "
-    "incorrect is_negative"
-)
-
-ABOUT = Names("info metadata meta extra_info evaluation feedback scores")
-
-_GOOD = (
-    "true success succeeded successful pass passed yes good correct right positive up "
-    "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
-    "win high excellent great \U0001f44d"
-)
-_BAD = (
-    "false failure failed fail unsuccessful no bad incorrect wrong negative down thumbsdown "
-    "undesirable undesired rejected reject dispreferred nonpreferred dislike disliked unsolved "
-    "unresolved loss lost error low poor terrible "
-    "length maxtokens maxoutputtokens incomplete truncated \U0001f44e"
-)
-WORDS = dict.fromkeys(_GOOD.split(), 1.0) | dict.fromkeys(_BAD.split(), 0.0)
+BETTER, WORSE = _answer_names("better"), _answer_names("worse")
+REWARDS, LABELS, FAILURES = names_of("rewards"), names_of("labels"), names_of("failures")
+ABOUT = names_of("about_row")
+WORDS = dict.fromkeys(words_of("says_good"), 1.0) | dict.fromkeys(words_of("says_bad"), 0.0)
 
 
 def outcome_score(value: Any) -> float | None:
@@ -83,11 +48,7 @@ def outcome_mark(value: Any) -> float | None:
 
 def _object(value: Any) -> JsonObject:
     """An object, or JSON text of one; {} for anything else."""
-    try:
-        found = value_of(value) if isinstance(value, str) and value[:1] == "{" else value
-    except RecordError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return object_of(value_or(value) if isinstance(value, str) and value[:1] == "{" else value)
 
 
 _MARKS = ((LABELS, outcome_mark, False), (FAILURES, outcome_mark, True))

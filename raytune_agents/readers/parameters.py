@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
-from raytune_agents.readers.fields import is_null
+from raytune_agents.readers.fields import is_null, words_of
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonSchema, RecordError
 
@@ -75,14 +75,7 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
 
 WRAPPED = ("json", "jsonSchema", "json_schema", "schema", "parameters", "inputSchema")
 OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
-_KEYWORDS = """
-$schema $id $ref $defs $anchor $comment $vocabulary id definitions type properties required
-additionalProperties patternProperties propertyNames minProperties maxProperties
-unevaluatedProperties dependencies dependentRequired dependentSchemas anyOf oneOf allOf not if
-then else title description default examples example nullable const enum propertyOrdering strict
-readOnly writeOnly deprecated discriminator xml externalDocs
-"""
-KEYWORDS = frozenset(_KEYWORDS.split())  # what may stand in a schema of an object
+KEYWORDS = frozenset(words_of("schema_keywords"))  # what may stand in a schema of an object
 
 
 def clean_schema(node: Any) -> Any:

@@ -11,39 +11,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, fold
+from raytune_agents.readers.fields import Fields, Names, blank, fold, meanings_of, names_of
 from raytune_agents.readers.shapes import read_call, read_calls
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
-_KINDS = {
-    "text": "text textcontent inputtext outputtext summarytext refusal markdown paragraph json "
-    "searchresult",
-    "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
-    "reasoningcontent",
-    "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
-    "customtoolcall mcpcall mcptoolcall dynamictool action builtintoolcall",
-    "result": "toolresult toolresponse toolcallresponse toolcallresult functionresponse "
-    "functionresult functioncalloutput tooloutput customtoolcalloutput observation toolreturn "
-    "codeexecutionresult builtintoolreturn",
-    "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
-    "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
-    "documenturl uploadedfile binary media blob uri",
-    "code": "executablecode",
-    "nothing": "stepstart stepfinish cachepoint containerupload compaction",
-}
-KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+KINDS = meanings_of("part_kinds")
 # parts without `type` are told by the one key that they have
-PART_TYPE = Names("type block_type content_type part_kind")
-BY_KEY = Names(
-    "text tool_call_result tool_use tool_result function_call function_response executable_code "
-    "code_execution_result reasoning_content image inline_data file_data document video "
-    "cache_point tool_call tool_invocation refusal json"
-)
-TEXT = Names(
-    "text value content refusal thinking reasoning think thought summary reasoning_text "
-    "reasoning_content json parts"
-)
+PART_TYPE, BY_KEY, TEXT = names_of("part_type"), names_of("part_key"), names_of("part_text")
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
 ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error")
@@ -128,11 +103,9 @@ def unquoted(content: Any) -> Any:
         return content
     if "type" not in content[:200]:
         return content
-    try:
-        parts = value_of(content)
-    except RecordError:
-        return content
-    parts, words = ([parts], _CALLS) if alone else (parts, _QUOTED)
+    parts, words = value_or(content), _QUOTED
+    if alone:
+        parts, words = [parts], _CALLS
     known = is_parts(parts) and all(
         isinstance(p, dict) and fold(str(p.get("type"))) in words for p in parts
     )

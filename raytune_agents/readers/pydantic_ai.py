@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, note, note_rest
+from raytune_agents.readers.fields import Names, names_of, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, Trajectory
@@ -20,11 +20,7 @@ from raytune_agents.records import JsonObject, Trajectory
 OF_CALL = ("tool_name", "args", "tool_call_id")
 RETURNS = ("tool-return", "builtin-tool-return")
 RETRIES = ("retry-prompt", "retry-feedback")
-ASIDE = Names(
-    "kind part_kind parts timestamp run_id conversation_id state id signature provider_name "
-    "provider_url provider_details provider_response_id usage model_name model_id "
-    "instructions finish_reason dynamic_ref scope outcome retry tool_kind"
-)
+ASIDE = names_of("pydantic_ai")
 OF_PART = ASIDE + Names("content tool_name tool_call_id")
 CUT = ("incomplete", "interrupted")
 

@@ -12,26 +12,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, fold, note, split_names
+from raytune_agents.readers.fields import Fields, fold, note, words_of
 from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.readers.turns import turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
 
-KEPT_BY_PROVIDER = split_names(
-    "itemreference mcplisttools compaction mcpapprovalrequest mcpapprovalresponse"
-)
-CALLS = ("functioncall", "customtoolcall", "mcpcall", "toolcall")
-RESULTS = split_names(
-    "functioncalloutput customtoolcalloutput localshellcalloutput shellcalloutput "
-    "applypatchcalloutput"
-)
-HOSTED = {
-    fold(f"{name}_call"): name  # an item's type is its tool's name and "_call"
-    for name in split_names("web_search file_search code_interpreter local_shell shell apply_patch")
-}
+KEPT_BY_PROVIDER = words_of("kept_items")
+CALLS, RESULTS = words_of("call_items"), words_of("result_items")
+# an item's type is its tool's name and "_call"
+HOSTED = {fold(f"{name}_call"): name for name in words_of("hosted_tools")}
 
 
 def is_item(row: JsonObject) -> bool:
@@ -54,10 +46,7 @@ def is_log(row: JsonObject) -> bool:
     """Whether `output` is a list of Responses items."""
     output = Fields(row).peek("output")
     if isinstance(output, str):
-        try:
-            output = value_of(output) if output.lstrip()[:2] == "[{" else None
-        except RecordError:
-            return False
+        output = value_or(output) if output.lstrip()[:2] == "[{" else None
     if isinstance(output, list) and output and all(isinstance(i, dict) for i in output):
         return all(_kind(i) != "message" or "role" in i for i in output)
     return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from raytune_agents.readers.decode import Found
-from raytune_agents.readers.fields import split_names
+from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.responses import is_item
 from raytune_agents.records import RecordError
 
@@ -58,10 +58,9 @@ def is_autogen(message: Event) -> bool:
     return known and "content" in message and ("source" in message or kind == AUTOGEN_TYPES[0])
 
 
-def _typed(types: str) -> Look:
-    """Whether an event has one of the types, which have blanks between them."""
-    known = types.split()
-    return lambda event: event.get("type") in known
+def _typed(*types: str) -> Look:
+    """Whether an event has one of the types."""
+    return lambda event: event.get("type") in types
 
 
 def _without(key: str) -> Look:
@@ -91,24 +90,11 @@ def _of_gemini_cli(record: Event) -> bool:
     return GEMINI_TYPE(record) and record.keys() <= GEMINI_KEYS
 
 
-CLAUDE_TYPE = _typed(
-    "user assistant system summary file-history-snapshot progress queue-operation attachment "
-    "custom-title last-prompt ai-title"
-)
-CODEX_TYPE = _typed("response_item event_msg turn_context compacted session_meta")
+CLAUDE_TYPE, CODEX_TYPE = _typed(*words_of("claude_code_types")), _typed(*words_of("codex_types"))
 OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
-AUTOGEN_TYPES = split_names(
-    "FunctionExecutionResultMessage TextMessage ToolCall ThoughtEvent MultiModalMessage "
-    "StopMessage HandoffMessage StructuredMessage UserMessage AssistantMessage SystemMessage "
-    "MemoryQueryEvent UserInputRequestedEvent ModelClientStreamingChunkEvent Select Code"
-)
-GEMINI_TYPE = _typed("user gemini info error warning")
-GEMINI_KEYS = set(
-    split_names("id timestamp type content thoughts tokens model toolCalls displayContent")
-)
-TURN_KEYS = set(
-    split_names("role content tool_calls tool_call_id name extra timestamp reasoning_content")
-)
+AUTOGEN_TYPES = words_of("autogen_types")
+GEMINI_TYPE, GEMINI_KEYS = _typed(*words_of("gemini_cli_types")), {*words_of("gemini_cli_message")}
+TURN_KEYS = {*words_of("turn_keys")}
 LOGS = (
     Sign("claude_code", "type sessionId", _of_claude_code, session="sessionId"),
     Sign("claude_code", "type leafUuid", CLAUDE_TYPE),
@@ -120,7 +106,7 @@ LOGS = (
     Sign("otel", "context attributes", inside("context", "trace_id"), session="context.trace_id"),
     Sign("langfuse", "traceId parentObservationId type", None, session="traceId"),
     Sign("langsmith", "run_type inputs id", _one_of("trace_id dotted_order child_runs")),
-    Sign("exchanges", "type session", _typed("exchange outcome"), session="session"),
+    Sign("exchanges", "type session", _typed("exchange", "outcome"), session="session"),
     # OpenAI's and Anthropic's batch files
     Sign("exchanges", "custom_id", _one_of("body response params result"), session="custom_id"),
     Sign("pydantic_ai", "kind parts", is_pydantic_ai, session="conversation_id"),

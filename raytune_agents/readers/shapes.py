@@ -17,14 +17,15 @@ from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
     Fields,
-    Names,
     blank,
     fold,
     is_null,
+    meanings_of,
+    names_of,
     note,
     object_of,
-    split_names,
     unread_fields,
+    words_of,
 )
 from raytune_agents.readers.parameters import OBJECT_WORDS, object_schema, parameter_names
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
@@ -37,29 +38,14 @@ from raytune_agents.records import (
     ToolSpec,
 )
 
-_WORDS = {
-    "system": "system developer systemmessage systemprompt root",
-    "user": "human user humanmessage usermessage customer client prompter questioner inquirer "
-    "instruction person enduser caller userproxy question query prompt",
-    "assistant": "gpt assistant chatgpt bing bard ai model agent bot chatbot aimessage "
-    "assistantmessage botmessage claude gemini llm llama qwen deepseek answerer aiassistant "
-    "virtualassistant response answer completion",
-    "tool": "tool observation function environment env ipython interpreter codeinterpreter "
-    "toolmessage functionmessage api execution executor executionresult toolexecutor "
-    "observations obs codeoutput codeexecutionresult",
-}
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
-_CALLED = ("function", "tool", "api", "action", "plugin", "mcp", "mcptool")
-_SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
-_SAYS_RESULT = split_names(
-    "error execution message observation response responses result results output outputs "
-    "return returns callresult callresponse calloutput"
-)
-CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL} | {"action"}
-THOUGHT_ROLES = {"thought", "thoughts", "reasoning", "thinking", "think"}
+CALL_ROLES = {a + b for a in words_of("called") for b in words_of("says_call")} | {"action"}
+_RESULT_ROLES = {a + b for a in words_of("called") for b in words_of("says_result")}
+_ROLES = meanings_of("roles")
+THOUGHT_ROLES = {word for word, role in _ROLES.items() if role == "thought"}
 ROLES = (
-    {word: role for role, words in _WORDS.items() for word in words.split()}
-    | dict.fromkeys((a + b for a in _CALLED for b in _SAYS_RESULT), "tool")
+    _ROLES
+    | dict.fromkeys(_RESULT_ROLES, "tool")
     | dict.fromkeys(CALL_ROLES | THOUGHT_ROLES, "assistant")
 )
 
@@ -84,10 +70,7 @@ def read_role(word: Any) -> str:
 NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
 _OBJECT = ("properties", "required", "additionalProperties")
-WRAPPERS = Names(
-    "function tool_spec function_declaration function_schema definition spec"
-)  # what may hold one tool
-MANY = Names("function_declarations functions")  # and several
+WRAPPERS, MANY = names_of("tool_wrapper"), names_of("several_tools")  # what holds one, and several
 
 
 def _cleaned(parameters: Any, raw: str) -> str:
@@ -234,7 +217,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
-CALL_WRAPPERS = Names("function tool_use tool_invocation tool_call function_call tool")
+CALL_WRAPPERS = names_of("call_wrapper")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, note_rest, split_names
+from raytune_agents.readers.fields import names_of, note_rest, words_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
@@ -25,12 +25,7 @@ CODE = "python_interpreter"
 CODE_BEGINS = re.compile(r"<code>|```")
 LISTED = re.compile(r"^(?:- )?(\w+): (.*)\n\s+Takes inputs: (\{.*\})\n", re.MULTILINE)
 GOES_ON = "Now proceed and carry out this plan."  # what the program says after a plan
-ASIDE = Names(
-    "step_number timing model_input_messages model_output_message token_usage "
-    "is_final_answer action_output task_images observations_images"
-)
-OF_RUN = (EVENTS, *split_names("steps format session output state token_usage timing"))
-READ = Names("task plan model_output tool_calls code_action observations error system_prompt")
+READ, OF_RUN = names_of("smolagents_step"), words_of("smolagents_run")
 
 
 def read(row: JsonObject) -> Trajectory:
@@ -56,7 +51,7 @@ def _tools(steps: list[JsonObject]) -> list[JsonObject]:
 
 
 def _turns(step: JsonObject) -> Iterator[JsonObject]:
-    note_rest(step, "step", ASIDE + READ)
+    note_rest(step, "step", READ)
     if step.get("task") is not None:
         yield {"role": "user", "content": step["task"]}
     elif step.get("plan") is not None:

@@ -17,12 +17,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.calls.coerce import JSON_TYPES
-from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, split_names
+from raytune_agents.calls.schema import JSON_TYPES
+from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, words_of
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import as_text, dump, value_of
+from raytune_agents.readers.strict import as_text, dump, value_or
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import (
@@ -43,10 +43,7 @@ OF_USAGE = (
     Names("input_tokens prompt_tokens prompt_token_count input"),
     Names("output_tokens completion_tokens candidates_token_count output"),
 )
-ABOUT_A_TURN = split_names(
-    "annotations audio extra provider_specific_fields invalid_tool_calls response_metadata "
-    "usage_metadata example artifact stop_sequence usage model"
-)
+ABOUT_A_TURN = words_of("trace_turn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +92,7 @@ def exported_value(value: Any) -> Any:
     for _ in range(2):
         if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
             return value
-        try:
-            value = value_of(value)
-        except RecordError:
-            return value
+        value = value_or(value, value)
     return value
 
 

@@ -72,6 +72,14 @@ def value_of(value: Any) -> Any:
         raise RecordError(f"neither JSON nor a Python literal: {value[:40]!r}") from None
 
 
+def value_or(value: Any, otherwise: Any = None) -> Any:
+    """`value_of`, or `otherwise` where the text is no value."""
+    try:
+        return value_of(value)
+    except RecordError:
+        return otherwise
+
+
 def as_text(value: Any) -> str:
     """A value as text: None is "", text is itself, other values are JSON."""
     if isinstance(value, str):

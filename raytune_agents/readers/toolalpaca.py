@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.fields import split_names
+from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.parameters import type_schema
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump, value_of
@@ -19,10 +19,7 @@ from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, T
 
 WORDS = re.compile(r"(Required\.?\s+)?(?:Optional\.?\s+)?(\w+(?:\[\w+\])?)\.\s*(.*)", re.DOTALL)
 FAILED = ("Agent stopped", "Could not parse")
-LONG = split_names(
-    "Documentation NLDocumentation Functions Function_Description Instructions "
-    "Golden_Answers Instances Introduction Function_Projection"
-)
+LONG = words_of("toolalpaca")
 
 
 def read(row: JsonObject) -> list[Trajectory]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.shapes import read_tools, rest_of
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
@@ -119,10 +119,7 @@ def _run_turns(node: JsonObject, row: JsonObject, final: str) -> list[Message]:
 
 
 def _call(message: Any) -> tuple[ToolCall, str]:
-    try:
-        value = value_of(message)
-    except RecordError:
-        value = None
+    value = value_or(message)
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         arguments = value.get("arguments", {})
         return ToolCall(value["name"], as_text(arguments) or "{}"), as_text(value.get("response"))

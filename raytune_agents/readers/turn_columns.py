@@ -9,8 +9,8 @@ from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
 from raytune_agents.readers.shapes import known_role
-from raytune_agents.readers.strict import value_of
-from raytune_agents.records import JsonObject, RecordError
+from raytune_agents.readers.strict import value_or
+from raytune_agents.records import JsonObject
 
 HOLDS = aliases.CONTENT + aliases.CALLS + Names("data kwargs")  # what a turn says, or wraps
 MOST_TEXT = 4_000_000  # characters of JSON text that are looked into
@@ -52,10 +52,7 @@ def turns_in(value: Any, every: bool = False) -> list[Any]:
     """The turns that a value is, or is JSON text of; [] where it is none, or no one asks or
     answers, unless `every` list of turns will do."""
     if isinstance(value, str) and value.lstrip()[:2] == "[{" and len(value) <= MOST_TEXT:
-        try:
-            value = value_of(value)
-        except RecordError:
-            return []
+        value = value_or(value)
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
         return []
     if all(map(is_pydantic_ai, value)) or all(map(is_autogen, value)):

@@ -13,24 +13,9 @@ from typing import Any
 
 from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
-from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, fold
-from raytune_agents.readers.in_text import (
-    calls_in,
-    observations_in,
-    result_in_text,
-    template_turns,
-    with_calls,
-)
-from raytune_agents.readers.listed_tools import tools_in, turn_tools
+from raytune_agents.readers import aliases, in_text, listed_tools, parts, turn_fields
+from raytune_agents.readers.fields import Fields, Names, blank, fold, names_of
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.readers.parts import (
-    answered_calls,
-    flat_text,
-    pieces,
-    result_of,
-    unquoted,
-)
 from raytune_agents.readers.react import steps_of, structure
 from raytune_agents.readers.shapes import (
     CALL_ROLES,
@@ -40,22 +25,13 @@ from raytune_agents.readers.shapes import (
     read_role,
     read_tools,
 )
-from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.readers.turn_fields import (
-    acted_call,
-    answered_call,
-    turn_loss,
-    turn_thought,
-    unwrapped_turn,
-)
+from raytune_agents.readers.strict import as_text, value_of, value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-ANSWERED = Names(
-    "tool_results tool_responses tool_result tool_outputs tool_output observation observations"
-)  # of the calls of the same turn
+ANSWERED = names_of("results")  # of the calls of the same turn
 ASIDE = Names("type id index timestamp role status finish_reason stop_reason")
 ABOUT = Names("usage model created created_at logprobs")  # an empty answer has too
-MEDIA = Names("images videos audios image video audio")  # columns beside the turns
+MEDIA = names_of("media")  # columns beside the turns
 _NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
 JOINED = CALL_ROLES | THOUGHT_ROLES
 
@@ -72,18 +48,20 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         raise RecordError(f"a message is {type(item).__name__}, not an object")
     if len(item) == 2 and (plain := _plain(item)):
         return [plain]
-    fields = Fields(unwrapped_turn(item), "turn")
+    fields = Fields(turn_fields.unwrapped_turn(item), "turn")
     word = fields(aliases.ROLE)
     if word is None and known_role(fields.peek("type")):  # LangChain
         word = fields("type")
     role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
-    thought, content = turn_thought(fields), unquoted(fields(aliases.CONTENT))
+    thought, content = turn_fields.turn_thought(fields), parts.unquoted(fields(aliases.CONTENT))
     calls: tuple[ToolCall, ...] = ()
-    column, results = answered_calls(fields(aliases.CALLS)) if role == "assistant" else (None, [])
+    column, results = (
+        parts.answered_calls(fields(aliases.CALLS)) if role == "assistant" else (None, [])
+    )
     if role == "assistant" and blank(column) and not called:
-        column = acted_call(fields)
+        column = turn_fields.acted_call(fields)
     if isinstance(content, str) and role == "assistant":
         content, more = _apart(content)
         thought = thought or more
@@ -97,15 +75,15 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if role == "tool" and blank(content):
         content = fields(aliases.RESULT + Names("error"))
     if thinks:
-        thought, content = thought or flat_text(content), None
+        thought, content = thought or parts.flat_text(content), None
     content = fields("refusal") if blank(content) else content
-    (key, name), loss = answered_call(fields, role), turn_loss(fields, role)
+    (key, name), loss = turn_fields.answered_call(fields, role), turn_fields.turn_loss(fields, role)
     fields.skip(aliases.CALLS)
     if content is None or isinstance(content, str):
         made = [Message(role, content or "", thought, calls, name, key, loss)]
     else:
         now = Message(role, "", thought, calls, name, key, loss)
-        made = [_split(m) for m in _made(pieces(content, role, tools), now)]
+        made = [_split(m) for m in _made(parts.pieces(content, role, tools), now)]
     if not blank(answers := fields(ANSWERED)):  # Cohere, AutoGen, agents' logs
         if role != "assistant":
             made = [m for m in made if m.content and m.role != "tool"]
@@ -124,7 +102,7 @@ def _plain(item: JsonObject) -> Message | None:
     text = item.get("content", item.get("value"))
     if not isinstance(word, str) or not isinstance(text, str) or fold(word) in JOINED:
         return None
-    if text[:1] in ("[", "{") and not isinstance(unquoted(text), str):
+    if text[:1] in ("[", "{") and not isinstance(parts.unquoted(text), str):
         return None
     role = read_role(word)
     return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
@@ -159,7 +137,7 @@ def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
     try:
         return read_calls(value, tools)
     except RecordError:
-        found = calls_in(value, tools) if isinstance(value, str) else ()
+        found = in_text.calls_in(value, tools) if isinstance(value, str) else ()
         if not found:
             raise
         return tuple(found)
@@ -180,17 +158,17 @@ def _only_call(item: JsonObject, fields: Fields) -> JsonObject:
 def _cohere(body: Any) -> Message:
     """A result of Cohere's: {call: {name, parameters}, outputs: [...]}."""
     if not isinstance(body, dict):
-        return result_of({"content": body})
+        return parts.result_of({"content": body})
     call = body.get("call")
     rest = {k: v for k, v in body.items() if k != "call"}
-    return result_of(rest | ({"name": call.get("name")} if isinstance(call, dict) else {}))
+    return parts.result_of(rest | ({"name": call.get("name")} if isinstance(call, dict) else {}))
 
 
-def _made(parts: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
+def _made(found: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
     """The messages of a turn's pieces: results are turns of their own between what is said."""
     out: list[Message] = []
     now = message
-    for kind, value in parts:
+    for kind, value in found:
         if kind == "text":
             now = replace(now, content=now.content + value)
         elif kind == "thought":
@@ -268,22 +246,19 @@ def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterabl
         or (len(calls) == 1 and not any(word in message.content[:200] for word in _NAMES_CALL))
     ):
         return (message,)
-    try:
-        value = value_of(message.content)
-    except RecordError:
-        return (message,)
+    value = value_or(message.content)
     if isinstance(value, dict):
         if len(calls) > 1 and sorted(value) == sorted(set(names)) == sorted(names):
             return [replace(message, content=as_text(value[n]), name=n) for n in names]
         known = value.get("name") in names or Fields(value).have(aliases.TURN_ID)
-        return (result_in_text(message.content, message),) if known else (message,)
+        return (in_text.result_in_text(message.content, message),) if known else (message,)
     if (
         len(calls) > 1
         and isinstance(value, list)
         and len(value) == len(calls)
         and (alone or all(isinstance(t, dict) and t.get("name") in names for t in value))
     ):
-        return [result_in_text(as_text(t), message) for t in value]
+        return [in_text.result_in_text(as_text(t), message) for t in value]
     return (message,)
 
 
@@ -316,19 +291,19 @@ class Transcript:
 def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
-    turns = template_turns(turns) or value_of(turns)
+    turns = in_text.template_turns(turns) or value_of(turns)
     known = read_tools(tools)
-    if own := turn_tools(turns):
+    if own := listed_tools.turn_tools(turns):
         known = tuple(dict.fromkeys((*known, *own)))
     messages = with_system(system, messages_of(turns, known))
-    known, messages, meta = tools_in(messages, known)
-    messages = [part for m in messages for part in observations_in(m)]
+    known, messages, meta = listed_tools.tools_in(messages, known)
+    messages = [part for m in messages for part in in_text.observations_in(m)]
     if react and not any(m.tool_calls or m.role == "tool" for m in messages):
         messages = [part for m in messages for part in steps_of(m)]
         structured, style = structure(messages)
         if style and _fits(structured, known):
             return Transcript(tuple(structured), known, meta | style, True)
-    return Transcript(tuple(with_calls(m, known) for m in messages), known, meta)
+    return Transcript(tuple(in_text.with_calls(m, known) for m in messages), known, meta)
 
 
 def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:
@@ -342,7 +317,7 @@ def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:
 def with_system(system: Any, messages: list[Message]) -> list[Message]:
     """The turns with a system text in front, where there is one; one that begins so already takes
     it in."""
-    text = flat_text(system)
+    text = parts.flat_text(system)
     if not text:
         return messages
     first = messages[0] if messages and messages[0].role == "system" else None

@@ -473,4 +473,4 @@ def test_every_parser_of_the_table_is_one_of_vllms() -> None:
         pytest.skip(f"vLLM is not installed beside {known}")
     text = (Path(spec.submodule_search_locations[0]) / "tool_parsers/__init__.py").read_text()
     registered = set(re.findall(r'^    "([\w.-]+)": \(', text, re.MULTILINE))
-    assert {name for _, name in families.PARSERS if name} <= registered
+    assert {name for name in families.PARSERS.values() if name} <= registered
