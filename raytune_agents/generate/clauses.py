@@ -42,7 +42,7 @@ def _flag(p: Parameter, value: bool) -> str:
         if len(words.split()) > 1:
             verb, thing = words.split(maxsplit=1)
             whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
-            thing = thing if whole else with_article(thing, False)
+            thing = thing if whole else with_article(thing, not is_plural(thing))
             return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
         return f"({words}: {'yes' if value else 'no'})"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):

@@ -44,7 +44,7 @@ def is_plural(phrase: str) -> bool:
     )
     phrase = re.sub(
         r"\s+(used|available|related|needed|associated|located|scheduled|found|nearby|\w+[ai]ble|"
-        r"sent|made|currently|matching|\w{3,}ed)\b.*$",
+        r"sent|made|currently|matching|\w{3,}ed|close to|next to)\b.*$",
         "",
         phrase,
     )

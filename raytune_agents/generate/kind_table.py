@@ -34,10 +34,12 @@ FORMATS = {
 }
 ROLE = {  # the first words of a name -> its role
     "from": r"^(from|origin|source|src|start|starts|starting|begin|departure|depart|departing|"
-    r"pick ?up|sender|since|after|valid from|check ?in|arrive|arrival date|outbound)\b|"
+    r"pick ?up|sender|since|after|valid from|check ?in|arrive|arrival date|outbound|"
+    r"first (?:day|date|night))\b|"
     r"\b(from|start|check ?in)$",
     "to": r"^(to|destination|dest|target|end|ends|ending|until|before|till|arrival|drop ?off|"
-    r"new|check ?out|return|recipient|recipients|leave|output|valid until)\b|"
+    r"new|check ?out|return|recipient|recipients|leave|output|valid until|"
+    r"last (?:day|date|night))\b|"
     r"\b(to|until|end|check ?out)$",
     "min": r"^(min|minimum|at least|lowest|least)\b|\b(min|minimum|from)$|\bat least\b",
     "max": r"^(max|maximum|at most|highest|up to|most)\b|\b(max|maximum|limit)$|\bat most\b",

@@ -280,6 +280,17 @@ def _unlike(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
     )
 
 
+def _told(description: str, name: str) -> str:
+    """What a tool says of a parameter: "(pay_date as DD.MM.YYYY)", "for a month (YYYY-MM)",
+    or a sentence that begins with its name; "" where it says nothing."""
+    words = re.escape(name_words(name))
+    inside = rf"\(([^()]*\b{re.escape(name)} [^()]+)\)|\b{words} \(([^()]+)\)"
+    if found := re.search(inside, description, re.I):
+        return found[1] or found[2]
+    sentence = re.search(rf"(?:^|[.;:]\s+)(?:the )?{re.escape(name)} (.+?)(?:\.\s|$)", description)
+    return re.sub(r" ?\([^()]*\)", "", sentence[1]) if sentence else ""
+
+
 OWNER = ("owner", "repo owner")
 
 
@@ -291,7 +302,7 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     required = listed if isinstance(listed := root.get("required"), list) else []
     properties = root.get("properties") or {}
     found = [
-        parameter(n, s, n in required, context, root, described.get(n, ""))
+        parameter(n, s, n in required, context, root, described.get(n) or _told(description, n))
         for n, s in properties.items()
     ]
     found = list(_unlike(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import date
 
 import pytest
@@ -180,3 +181,24 @@ def test_a_point_has_both_coordinates_and_a_place_is_said_once():
         assert set(names) & set(ends) in (set(), set(ends))
         assert not {"city", "latitude"} <= set(names)
         assert "city" not in tasks.argument_names(bound, {}, random.Random(k))
+
+
+def test_a_tools_description_says_what_form_a_value_has():
+    bill = tool("bill", "What a member owes for a month (YYYY-MM).", month={"type": "string"})
+    bonus = tool("bonus", "Adds a bonus (pay_date as DD.MM.YYYY).", pay_date={"type": "string"})
+    alert = tool(
+        "alert", "Raise it. severity goes from 1 (mild) to 5.", severity={"type": "integer"}
+    )
+    for k in range(20):
+        rng = random.Random(k)
+        assert re.fullmatch(r"20\d\d-\d\d", arguments.sample(bill, ["month"], rng)[0]["month"])
+        paid = arguments.sample(bonus, ["pay_date"], rng)[0]["pay_date"]
+        assert re.fullmatch(r"\d\d\.\d\d\.20\d\d", paid)
+        assert 1 <= arguments.sample(alert, ["severity"], rng)[0]["severity"] <= 5
+
+
+def test_first_and_last_day_are_a_range():
+    leave = tool("leave", "Request leave.", first_day=text("ISO date"), last_day=text("ISO date"))
+    for k in range(20):
+        args, _ = arguments.sample(leave, ["first_day", "last_day"], random.Random(k))
+        assert args["first_day"] < args["last_day"]
