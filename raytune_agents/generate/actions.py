@@ -149,7 +149,7 @@ def _is_verb(words: Sequence[str]) -> bool:
     if (
         not verb
         and len(words) > 2
-        and words[1].lower() in ("a", "an", "the", "your", "all", "several")
+        and words[1].lower() in ("a", "an", "the", "your", "all", "several", "where", "whether")
     ):
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
@@ -278,6 +278,8 @@ def action(name: str, description: str) -> Action:
     while len(rest) > 1 and re.fullmatch(r"to|for|in|on|out|up|off|down|back", rest[0].lower()):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
+    if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
+        rest = rest[2:]  # "take off and hover"
     return Action(tuple(verbs), *_cut(_untitled(_cleaned(" ".join(rest)))))
 
 

@@ -39,7 +39,8 @@ def _flag(p: Parameter, value: bool) -> str:
     if found := re.fullmatch(r"(.+) only|only (.+)", words):
         return f"({negated}{words})" if found[1] else f"({negated}only {found[2]} ones)"
     if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
-        if len(words.split()) > 1:
+        noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
+        if len(words.split()) > 1 and not noun:
             verb, thing = words.split(maxsplit=1)
             whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
             thing = thing if whole else with_article(thing, not is_plural(thing))
@@ -117,8 +118,9 @@ def clause_of(
         options = ('with the {noun} "{x}"',)
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
-    if sense.kind == "count" and "{noun}" in text and not is_plural(noun) and not p.role:
-        return ""  # "tail: 5"
+    counted = sense.kind == "amount" or (sense.kind == "count" and not p.role)
+    if counted and "{noun}" in text and not is_plural(noun):
+        return ""  # "tail: 5", "maximum altitude: 59 m"
     if "{unit}" in text and not p.unit and "{noun}" not in text:
         return ""  # five of what?
     if p.items is not None and isinstance(value, list) and len(value) > 1 and sense.kind == "id":

@@ -179,7 +179,9 @@ class Complements:
         one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if one[1] == "one" else "to"
-            ends = [p for p in self.left if p.role == role and not p.items][:1]
+            dates = ("date", "datetime", "time")  # "lend it to another museum" until May
+            ends = [p for p in self.left if p.role == role and not p.items]
+            ends = [p for p in ends if p.kind not in dates][:1]
         elif preposition == "between" and is_plural(phrase):
             of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
             ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]

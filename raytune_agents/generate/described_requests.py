@@ -165,7 +165,7 @@ def _unnamed(text: str, name: str) -> str:
     """The order with an article where verb and object are the very words of the tool's name:
     "refund payment P-1" of refund_payment -> "refund the payment P-1"."""
     words = name_words(name).split()
-    if len(words) < 2 or not base_verb(words[0]):
+    if len(words) < 2 or not base_verb(words[0]) or re.fullmatch(PREPOSITIONS, words[1]):
         return text
     if re.match(r"\S+ [A-Z]", text):
         return text  # "assign Copilot"

@@ -240,7 +240,8 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     if found := _OR.search(text):
         return _listed(found[1]), True
     if found := _ONLY.match(text):  # the description is the list: "Cleaning, filling or checkup."
-        return _listed(found[1][:1].lower() + found[1][1:]), True
+        worded = re.match(r"[A-Z][a-z]", found[1])  # a sentence's capital; not "S, M or L"
+        return _listed(found[1][:1].lower() + found[1][1:] if worded else found[1]), True
     if (found := _PIPES.search(text)) and "|" in found[1]:
         return [p.strip() for p in found[1].split("|")], True
     return ([quoted[0]], False) if quoted and " " not in quoted[0] else ([], False)

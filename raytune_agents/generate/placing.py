@@ -176,7 +176,9 @@ class Placing(Complements):
                 continue
             if not (is_numbered(p) or is_coded(p) or named or which):
                 ends = r"(?: number| address| code| id)?"
-                one = rf"\b(?:an?|the) (?:{re.escape(p.noun)}{ends}|{re.escape(p.words)})(?= |$)"
+                names = rf"{re.escape(p.noun)}{ends}|{re.escape(p.words)}"
+                names += r"|(?:prepaid |mobile )?number" if p.sense == "phone" else ""
+                one = rf"\b(?:an?|the) (?:{names})(?= |$)"
                 found = re.search(one, self.head)
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 found = found if kind_named(p.sense).placed and p.kind != "choice" else None

@@ -217,7 +217,11 @@ def _id(scene: Scene, p: Parameter) -> Any:
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
         return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
     if digits := re.search(r"\b(\d{1,2})[- ]digits?\b", p.about):
-        return "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
+        start = re.search(
+            r"\b(?:starts|starting|begins|beginning) with ['\"]?([A-Z][A-Z-]*)\b", p.about
+        )
+        number = "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
+        return (start[1] if start else "") + number
     # one form for all ids of a name, so that a catalogue's ids look alike
     style = sum(map(ord, p.noun)) % 3
     short = re.sub(r"[^a-z]", "", p.noun.split()[-1] if p.noun else "") or "ref"

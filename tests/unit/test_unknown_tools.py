@@ -22,6 +22,7 @@ from raytune_agents.generate import (
     variants,
 )
 from raytune_agents.generate.codes import NoValue, shaped
+from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.pipeline.first_run import FirstRun, source_lines
 from raytune_agents.pipeline.read import with_catalogue
@@ -40,6 +41,7 @@ def tool_of(
 
 
 TEXT, WHOLE, SIZE, YES = ({"type": t} for t in ("string", "integer", "number", "boolean"))
+DAY = {"type": "string", "format": "date"}
 ZONE = {"type": "string", "enum": ["A", "B", "C"]}
 CODE = {"type": "string", "description": "ISO 4217 code"}
 UNIT = {"type": "string", "enum": ["kg", "lb"]}
@@ -48,6 +50,15 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
 @pytest.mark.parametrize(
     ("name", "description", "properties", "args", "said"),
     [
+        ("usage", "How much data a number has used", {"phone": TEXT}, {"phone": "+1-202-555-0632"},
+         "how much data +1-202-555-0632 has used"),
+        ("loan", "Lend a book to another library", {"start": DAY, "end": DAY},
+         {"start": "2027-01-02", "end": "2027-02-02"}, "lend a book to another library"),
+        ("flyTo", "Fly to a position.", {"lat": SIZE, "lon": SIZE}, {"lat": 1.5, "lon": 2.5},
+         "fly to a position at latitude 1.5"),
+        ("geofence", "Limit where the drone may fly.", {"radius_m": WHOLE}, {"radius_m": 40},
+         "limit where the drone may fly"),
+        ("order", "Place an order.", {"gift_wrap": YES}, {"gift_wrap": False}, "gift wrap: no"),
         ("unlockZone", "Open a zone again", {"zone": ZONE}, {"zone": "A"}, "zone A again"),
         ("listRobots", "List robots", {"zone": ZONE}, {"zone": "B"}, "robots in zone B"),
         ("getBin", "Get what a bin holds", {"binId": TEXT}, {"binId": "A-1-2"},
@@ -434,8 +445,15 @@ def test_a_docstring_for_a_description_says_what_its_arguments_are() -> None:
         "type": "object", "required": ["device_id", "attribute"],
         "properties": {"device_id": {"title": "Device Id", "type": "string"},
                        "attribute": {"title": "Attribute", "type": "string"}}}}  # fmt: skip
-    logs = {"name": "logs", "description": "List what a device logged.", "parameters": {
-        "type": "object", "required": ["device_id"], "properties": {"device_id": TEXT}}}
+    logs = {
+        "name": "logs",
+        "description": "List what a device logged.",
+        "parameters": {
+            "type": "object",
+            "required": ["device_id"],
+            "properties": {"device_id": TEXT},
+        },
+    }
     spec = known.with_known(spec_of(look, logs))
     for args in drawn(spec.tools[0], 10):
         assert args["attribute"] in ("brightness", "power")
@@ -460,3 +478,17 @@ def test_a_uid_is_an_id_and_no_name_is_lost() -> None:
     assert all(value in wish.text for value in args.values())
     account = tool_of("balance", "Get the balance of an account", {"accountUid": TEXT})
     assert known.gaps(spec_of(account.model_dump())) == []
+
+
+def test_letters_of_a_list_keep_their_case_and_a_code_its_first_letter() -> None:
+    contract = TEXT | {"description": "starts with C followed by 8 digits"}
+    tariff = TEXT | {"description": "S, M, L or XL"}
+    change = tool_of("change", "Switch a contract", {"contract_id": contract, "tariff": tariff})
+    for args in drawn(change, 20):
+        assert re.fullmatch(r"C\d{8}", args["contract_id"])
+        assert args["tariff"] in ("S", "M", "L", "XL")
+
+
+def test_what_a_bakery_sells_is_food() -> None:
+    order = tool_of("order", "Order from the bakery", {"product": TEXT})
+    assert {a["product"] for a in drawn(order, 20)} <= set(bank_of("dish"))
