@@ -12,74 +12,15 @@ from functools import cache, lru_cache
 
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import kinds
-from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, phrases
+from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
+from raytune_agents.generate.wordlists import pattern, phrases, tidied
 
-QUESTION = re.compile(r"(whether|if|who|whose|what|when|where|which|why|how)$", re.I)
+QUESTION = pattern("question")
 DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to")
-PEOPLE = (  # whom a tool lets do something: the user of it, who is not named in a request
-    r"(?:you|us|anyone|(?:the |a |an |all )?(?:users?|customers?|clients?|employees?|people|"
-    r"members?|admins?|administrators?|agents?|staff|guests?|patients?|students?|teams?|"
-    r"developers?|visitors?|merchants?|sellers?|buyers?|drivers?|operators?|owners?|managers?|"
-    r"subscribers?|callers?|teachers?|doctors?))"
-)
-_BOILERPLATE = re.compile(
-    r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
-    r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
-    rf"will|can|helps|help|that|which|used|for|to)?(?:\s+{PEOPLE})?(?:\s+to)?\s+|"
-    r"^(?:used|useful|use this(?: \w+)?(?: when you need)?)\s+(?:to|for)\s+|"
-    r"^(?:allows?|lets?|enables?|helps?|permits?)\s+"
-    rf"(?:{PEOPLE}\s+(?:to\s+)?|to\s+)|^{PEOPLE} can\s+|"
-    r"^(?:api|endpoint|function|tool|provides? (?:a way|the ability)|responsible)\s+"
-    r"(?:to|for|that)\s+|^to\s+(?=[a-z])",
-    re.I,
-)
-_SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.;:\n](?:\s|$)")
-_TAIL = re.compile(
-    r"\s*(?:\([^)]*\)|,?\s+(?:and (?:then )?"
-    r"(?:return|get|report|provide|display|give|print|output)s?|which|that|"
-    r"where|when|so that|so|including|such as|e\.g|with optional|with pagination|"
-    r"with filtering|optionally|if)\b.*|\s+with an? optional\b.*|\s+from \d+ to \d+\b.*|"
-    r"\s+on a scale\b.*|"
-    r",\s+(?:with|or|including|returning|sorted|ordered|filtered|using|by|for|in|from)\b.*|"
-    r"\s+(?:sorted|ordered|filtered|grouped) by\b.*|\s+or one of (?:its|the|their)\b.*|"
-    r"\s+(?:with|by|using|based on|(?:to )?match(?:ing)?) (?:(?:the|an?|some|its|specified|given|"
-    r"provided|supplied|optional|following|various|\w+ing) )*(?:details|parameters?|arguments?|"
-    r"options|settings|criteria|properties|following)\b.*)$",
-    re.I,
-)
-_FILLER = re.compile(
-    r"\b(an?|the|any|each|all)(\s+)(?:specified|specific|given|provided|particular|"
-    r"certain|existing|desired|selected|requested|designated|relevant)\s+(\w+(?: \w+)?)",
-    re.I,
-)
-_ENDS = re.compile(  # what an aside leaves behind when it is cut: ", and until"
-    r",?\s+(?:and|or|but)(?:\s+(?:until|since|by|for|of|in|to|from|with|at|on))?$", re.I
-)
-_COUNT = re.compile(  # the count itself becomes a clause: "for a number of minutes"
-    r"\s+(?:for|by|in|after|over)\s+(?:(?:an?|some|any|the)\s+(?:given\s+)?(?:number|amount) of|"
-    r"up to \w+) \w+"
-)
-_WHEN = re.compile(r"(?:only )?(?:use|call) (?:this|it)\b.*\b(?:when|if|whenever)\b", re.I)
-_ACCOUNT = re.compile(  # whose it is goes without saying
-    r"\s+(?:for|to|of|from|by) the (?:(?:authenticated|current|logged.in) )?user\b(?!')|"
-    r"\s+(?:for|to|of|from|by) the (?:authenticated|current|logged.in) account\b"
-)
-_ADVERB = re.compile(
-    r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
-    r"securely|quickly|simultaneously|right away|right now|at once|"
-    r"partially or in full|fully or partially|in full or in part)$",
-    re.I,
-)
-_LIST = re.compile(  # what every list is: "a paginated list of invoices, newest first"
-    r"^(?:an? |the )?(?:paginated|filtered|sorted|complete|full) (?:list|collection|page) of |"
-    r",? (?:newest|oldest|latest|most recent|highest|lowest|largest|smallest) first\b",
-    re.I,
-)
-SYSTEM = re.compile(
-    r"\b(api|apis|database|system|service|platform|server|rapidapi|toolbench|"
-    r"endpoint|backend|application|catalog|account's|internet)\b",
-    re.I,
-)
+_BOILERPLATE = pattern("boilerplate")
+_SENTENCE = pattern("sentence_end")
+_WHEN = pattern("called_when")
+SYSTEM = pattern("system")
 
 
 @cache
@@ -107,21 +48,8 @@ class Action:
 # --- the description ------------------------------------------------------------------------------
 
 
-_STATEMENT = re.compile(  # says how things are, not what is done: "The invoices are sorted"
-    r"(?!is |are |has |have |can )"
-    r"(?:(?!(?:that|which|who|one|you|where|whether|if|how|what|when)\b)[\w'-]+ ){1,5}"
-    r"(?:is|are|was|were|will|must|can|informs|has|have)\b",
-    re.I,
-)
-_INVERTED = re.compile(  # "when is the next bus"
-    r"^(when|where|how|what) (is|are|was|comes?|goes|arrives|leaves|starts|ends|opens|closes) "
-    r"((?:(?!(?:in|at|on|for|of|to|from|with|by)\b)\S+(?: |$))+)",
-    re.I,
-)
-_MADE_VERB = re.compile(  # "reprioritize", "quantify", "unstar": verbs by their form
-    r"[a-z]{3,}(?:ize|ify)$|(?:un|re)(?:star|pin|link|tag|mark|assign|open|run|order|send|build|"
-    r"deploy|connect|index|sync|stock|train|check|scan|submit|archive|watch|resolve)$"
-)
+_STATEMENT = pattern("statement")
+_MADE_VERB = pattern("made_verb")
 
 
 def base_verb(word: str) -> str:
@@ -186,11 +114,7 @@ def _first_sentence(text: str) -> str:
     first, _, more = text.partition(". ")
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text
-    text = re.sub(r"(?<!\w)[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}(?!\w)", r"\1", text)
-    text = " ".join(re.sub(r"\s*\([^()]*\)", "", text).split())
-    text = re.sub(r"\band/or\b", "or", text)
-    text = re.sub(r"\b([a-z]{2,})(?:/[a-z]{2,})+", r"\1", text)  # "opens/presses a device"
-    text = re.sub(r"(, [\w' -]+), (or|and) ", r"\1 \2 ", text)
+    text = tidied(text, "first_sentence")
     before, *after = re.split(r"\s[—–]\s", text)
     text = before if not after or len(before.split()) > 2 else after[0]
     text = _SENTENCE.split(text, maxsplit=1)[0].strip()
@@ -199,41 +123,15 @@ def _first_sentence(text: str) -> str:
     return text
 
 
-def _any_one(found: re.Match[str]) -> str:
-    """ "the specified city" is a city that a parameter names."""
-    article, gap, noun = found.groups()
-    definite = article.lower() == "the" and not re.search(r"s\b", noun)
-    return f"{'a' if definite else article}{gap}{noun}"
-
-
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
-    text = re.sub(r"\s*\([^()]*\)", "", _LIST.sub("", text))
-    text = re.sub(r"\bone of (?:their|your|my|its|our|the) (\w+)s\b", r"a \1", text)
-    text = re.sub(r"\bone of (?:several|many|some|multiple|various) (\w+)", r"\1", text)
-    text = _ADVERB.sub("", _COUNT.sub("", _ENDS.sub("", _TAIL.sub("", text))))
-    text = _ACCOUNT.sub("", text)
-    text = re.sub(r"\b(?:the )?(?:current|default) or (?:provided|specified|given) ", "a ", text)
-    text = re.sub(r"^(?:\w+ )?operations (?:for|on) ", "", text)
-    text = _INVERTED.sub(lambda m: f"{m[1]} {m[3].strip()} {m[2]} ", text)
-    text = re.sub(r"^(when|where|how) next ", r"\1 the next ", text)
-    text = re.sub(r"\s+(?:after|once|if|as) (?:the|a|this) (?:user|caller|customer)\b.*", "", text)
-    text = _FILLER.sub(_any_one, text)
-    text = re.sub(r" (?:used to make (?:the|this) request|specified|identified)\b.*", "", text)
-    text = re.sub(r"\s+with an? (?:optional )?(?:name|id|key|slug|path)$", "", text)
-    text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
+    text = tidied(text, "object")
     again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         text = text[: more.start()]
     more = re.search(r" (?:and|or) (\w+) \w", text)  # "a context or resume current playback"
     if more and more[1] in verb_words() and more[1] not in phrases()["nouns_too"]:
         text = text[: more.start()]
-    text = re.sub(
-        r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
-    )
-    text = re.sub(r"\b(?:the )?(?:current |authenticated )?users?'s?\b(?= \w)", "my", text)
-    text = re.sub(r"\byour\b", "my", text)
-    text = re.sub(r"\b(a|an|the) (?:unique )?(?:id|identifier|name|code) of\b", "", text)
     return " ".join(text.split()).strip(" ,.")
 
 

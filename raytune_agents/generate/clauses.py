@@ -13,9 +13,10 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, phrases, with_article
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
+from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
 LAST: list[str] = phrases()["last_kinds"]
 
@@ -57,23 +58,14 @@ def _flag(p: Parameter, value: bool) -> str:
     return f"({words}: {'yes' if value else 'no'})"
 
 
-DOCUMENTS = re.compile(
-    r"\b(e-?mails?|issues?|pages?|papers?|articles?|news|documents?|files?|messages?|posts?|notes?|"
-    r"tickets?|books?|videos?|threads?|records?|invoices?|orders?|reports?|information|info|rules|"
-    r"regulations?|questions?|verses|headlines?|research|results?|contracts?|cases?)$",
-    re.I,
-)
+DOCUMENTS = pattern("documents")
 SETTERS: list[str] = phrases()["setters"]
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
 PLACES: list[str] = phrases()["place_kinds"]
 DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
-WRITTEN = re.compile(
-    r"\b(e-?mail|message|comment|repl|post|note|sms|text|announce|tweet|letter|remind|notif|thread|"
-    r"channel|chat|send|write|tell|say)",
-    re.I,
-)
+WRITTEN = pattern("written")
 WHO = ("email", "person", "username", "phone")
 
 
@@ -132,26 +124,15 @@ def clause_of(
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
-PLAIN_DATE = re.compile(
-    r"^((target|due|event|visit|appointment|start|booking) )?(date|day|time|when|datetime)"
-    r"( time)?$|"
-    r"\b(for|at|on|by|when)$"
-)
-OWN_WORD = (  # a name that is itself the word before its value
-    "by|until|since|before|after|near|within|between|via|under|over|above|below|around|during|"
-    "without|about|against"
-)
-SITE = r"^(site|branch|station|depot|warehouse|store|office|facility|clinic|venue)( id| code)?$"
-LOCATIVE = r"(zone|area|region|district|floor|building|aisle|sector|ward|section)$"
-CONTAINER = (
-    r"\b(channel|folder|project|workspace|board|database|room|group|space|queue|thread|cluster)$"
-)
-NUMBERS = r"(reference|ref|code|key|token|serial|number|confirmation|.* digits)\b"
-SPANS = (
-    r"^(duration|length|number of|num|max|min|time|stay|rental|term|last|past|next|the|in)( in)?$"
-)
+PLAIN_DATE = pattern("plain_date")
+OWN_WORD = regex("own_word")
+SITE = regex("site")
+LOCATIVE = regex("locative")
+CONTAINER = regex("container")
+NUMBERS = regex("reference_names")
+SPANS = regex("spans")
 COUNTED_NAME = r"(?!.*eed$)\w{3,}ed"  # "counted", not "speed"
-BY_MEANS = re.compile(r"(sms|e-?mail|phone|push|whatsapp|post|letter|mail|call|fax|text)$", re.I)
+BY_MEANS = pattern("by_means")
 
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
@@ -238,16 +219,7 @@ def _in_bank(p: Parameter, sense: Kind) -> bool:
     return any(str(v).lower().replace("_", " ") in ours for v in (p.items or p).values)
 
 
-UNIT_WORDS = {
-    "celsius": "degrees",
-    "fahrenheit": "degrees",
-    "kilometers": "km",
-    "kilometres": "km",
-    "kilograms": "kg",
-    "km": "km",
-    "usd": "dollars",
-    "eur": "euros",
-}
+UNIT_WORDS: dict[str, str] = word_data("names")["unit_words"]
 
 
 def _noun(p: Parameter, sense: Kind) -> str:
@@ -271,14 +243,10 @@ def _noun(p: Parameter, sense: Kind) -> str:
     return words
 
 
-ACRONYMS = re.compile(
-    r"\b(sku|url|pin|vat|ip|iban|isbn|api|cpu|gpu|ram|dns|ssl|pdf|csv|json|sql|gps|vin|sms|crm|cas|id)\b"
-)
+ACRONYMS = pattern("acronyms")
 ENDS = {"to": "destination", "from": "origin"}
 PARTIES = {"to": "recipient", "from": "sender"}
-DATED = dict.fromkeys(("when", "on", "at", "before", "after", "since", "as of"), "date")
-DATED |= dict.fromkeys(("from", "starts", "started", "start"), "start date")
-DATED |= dict.fromkeys(("to", "until", "ended", "end"), "end date")
+DATED: dict[str, str] = word_data("names")["dated"]
 
 
 def field_noun(p: Parameter) -> str:

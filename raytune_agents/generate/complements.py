@@ -24,11 +24,12 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
+from raytune_agents.generate.wordlists import pattern, regex
 
-ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
+ARTICLE = pattern("article")
 
 
-INDEFINITE = r"(a|an|one|another|some|two \w|its?|them|id|any|someone|the (next|last|past))\b"
+INDEFINITE = regex("indefinite")
 
 
 class Complements:

@@ -28,12 +28,13 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, mended, phrases, with_article
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, mended, with_article
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.nouns import NUMBERED, slot_of
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
+from raytune_agents.generate.wordlists import pattern, phrases
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,7 @@ class Wish:
 # --- a wish ---------------------------------------------------------------------------------------
 
 
-MANUAL_VERBS = re.compile(  # verbs of manuals that nobody uses
-    r"(retrieve|fetch|return|obtain|lookup|display|provide|query|determine|gather|acquire|initialize|"
-    r"enumerate|insert|discover|locate|access|search|view|give|look|show|report|describe|see|load|"
-    r"read|say)$"
-)
+MANUAL_VERBS = pattern("manual_verbs")
 
 
 def _lead(

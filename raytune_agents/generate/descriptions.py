@@ -7,48 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
 from raytune_agents.records import JsonSchema
 
-
-def _pairs(text: str) -> dict[str, str]:
-    """ "a:b c:d" -> {a: b, c: d}."""
-    return dict(pair.split(":") for pair in text.split())
-
-
-UNITS = re.compile(
-    r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
-    r"pounds|lbs|oz|lit(?:er|re)s?|ml|celsius|fahrenheit|kelvin|minutes?|hours?|seconds?|days?|"
-    r"weeks?|months?|years?|percent|usd|eur|gbp|euros?|dollars?|pounds|gb|mb|gib|mib|tb|km/h|mph|"
-    r"kwh|watts?|volts?|amps?|ohms?|hz|calories|kcal|cents|pixels|grams|characters|m/s|m/min|"
-    r"kph|rpm|bpm|tonnes)\b",
-    re.I,
-)
-_PER = re.compile(
-    r"\b(?!times\b)(\w+s|km) per (second|minute|hour|day|hectare|square met\w+)\b", re.I
-)
-SUFFIXES = _pairs(  # the last word of a number's name that is its unit: altitude_m
-    "m:m km:km cm:cm mm:mm kg:kg g:g mg:mg ml:ml l:litres s:seconds ms:ms h:hours c:degrees "
-    "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes kn:kN gpa:GPa "
-    "mpa:MPa kpa:kPa um:µm lb:lb ft:ft"
-)
-DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
-
-
-ABBREVIATED = _pairs(
-    "ext:extension loc:location dest:destination dst:destination src:source addr:address "
-    "tel:phone dt:date qty:quantity amt:amount curr:currency lang:language desc:description "
-    "msg:message txt:text img:image emp:employee acct:account dept:department cust:customer "
-    "usr:user prio:priority freq:frequency dur:duration temp:temperature pwd:password "
-    "prod:product appt:appointment"
-)
+NAMES = word_data("names")
+UNITS = pattern("units")
+_PER = pattern("per_unit")
+SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
+DATE_FORM = pattern("date_form")
 
 
 def spelled_out(words: str) -> str:
     """Words with their abbreviations written out: "dest loc" -> "destination location"."""
-    return " ".join(ABBREVIATED.get(w, w) for w in words.split())
+    return " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
 
 
 def measured(words: str) -> tuple[str, str]:
@@ -92,7 +65,7 @@ def subject_of(about: str) -> str:
     return first
 
 
-_GENERAL = r"(?:name|title|label|ids?|identifiers?|keys?|number|sid|slug|code|uuid|reference)"
+_GENERAL = regex("id_words")
 
 
 def thing_of(words: str, about: str) -> str:
@@ -127,11 +100,11 @@ def thing_of(words: str, about: str) -> str:
     if (
         clause
         or UNITS.fullmatch(subject)
-        or words in SHORT
+        or words in NAMES["short"]
         or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject)
     ):
         return ""
-    opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
+    opaque = len(words) <= 2 or words in NAMES["opaque"] or not re.search(r"[aeiouy]", words)
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
     foreign = not any(w[:4] in ENGLISH_STEMS or w in subject for w in words.split())
     if foreign or ((opaque or richer) and not is_meta(subject)):
@@ -139,66 +112,33 @@ def thing_of(words: str, about: str) -> str:
     return ""
 
 
-_DATA = Path(__file__).parent / "data"
 ENGLISH_STEMS = frozenset(  # a name of other words is of another language, or rare
     word[:4]
     for name in ("kinds", "values", "phrases")
-    for word in re.findall("[a-z]{2,}", (_DATA / f"{name}.yaml").read_text("utf-8").lower())
+    for word in re.findall("[a-z]{2,}", (DATA / f"{name}.yaml").read_text("utf-8").lower())
 )
-OPAQUE = ("src", "dst", "amt", "ext", "val", "num", "arg", "var", "param", "pos", "ref")
-SHORT = ("id", "ip", "to", "at", "by", "on", "in", "as", "cc", "os", "db", "vm", "pr", "tv")
-_FOREIGN = frozenset(
-    "der die das und für eine einen einem ein zwischen von mit zu auf aus nach zum zur el los las "  # noqa: SIM905
-    "una un para del con en por le les des une pour avec dans sur du et il gli di che della uma os "
-    "em com dos".split()
-)
-_ENGLISH = frozenset("the of for to with and or from by on at is this that its".split())  # noqa: SIM905
 
 
 def is_english(text: str) -> bool:
     """Whether a description reads as English: no two foreign words without an English one."""
     words = re.findall(r"[^\W\d_]+", text.lower())
-    foreign = sum(w in _FOREIGN or not w.isascii() for w in words)
-    return foreign < 2 or any(w in _ENGLISH for w in words)
+    foreign = sum(w in NAMES["foreign"] or not w.isascii() for w in words)
+    return foreign < 2 or any(w in NAMES["english"] for w in words)
 
 
 # --- what a description says ----------------------------------------------------------------------
 
-_LEAD = (
-    r"(?:\be\.g\.?|\bi\.e\.?|\bfor example|\bfor instance|\bsuch as|\bexamples?(?: are| is)?|"
-    r"\bex\.)[,:]?\s*"
-)
-_EXAMPLES = re.compile(_LEAD + r"((?:\([^()]*\)|[^)\n])+?)(?:\)|\.\s|\.$|;|\]|\n|$)", re.I)
-_LIKE = re.compile(r"\blike\s+([\"'`]?[\w#/-]*\d[\w#/.-]*[\"'`]?)")
-_CLOSED = re.compile(
-    r"(?:\bone of|\beither|\bmust be|\b(?:available|supported|valid|allowed|possible|accepted|"
-    r"permitted)\s[\w ]{0,25}?(?::| are| include| is one of)|\b(?:options|choices|values)"
-    r"(?: are|:))\s*:?\s*([^.;()\n]+)",
-    re.I,
-)
-_QUOTED = re.compile(r"(?<!\w)[\"'`“‘]([^\"'`“”‘’]{1,60})[\"'`”’](?!\w)")
-_PIPES = re.compile(r"\(?\b(\w[\w-]*(?:\s?[|/]\s?\w[\w-]*){1,9})\b\)?")
-_OR = re.compile(r"\(([\w-]+(?:, [\w-]+)*,? or [\w-]+)\)")
-_ONLY = re.compile(r"((?:[\w-]+(?: [\w-]+)?, )+[\w-]+(?: [\w-]+)?,? or [\w-]+(?: [\w-]+)?)\.?$")
-_NOISE = re.compile(  # no value: a filler, punctuation, a part that is left out, a query string
-    r"^(etc|and so on|a|an|the|optional|required|default.*|string|e\.g)\W*$|"
-    r"^\W*$|\.\.\.|^\?|^\{.*:|^(in|on|for|of|to|from|with|by|when|if|as|at|where|while|using)\s",
-    re.I,
-)
+_EXAMPLES = pattern("example_list")
+_LIKE = pattern("like_example")
+_CLOSED = pattern("closed_list")
+_QUOTED = pattern("quoted")
+_PIPES = pattern("pipes")
+_OR = pattern("alternatives")
+_ONLY = pattern("only_alternatives")
+_NOISE = pattern("no_value")
 # A sentence that says when a parameter counts quotes values of others.
-_CONDITION = re.compile(
-    r"\b(when|if|unless|ignored|set to|required (for|by)|only (for|with))\b|"
-    r"\b(for|optional for|methods?) [\"'`]",
-    re.I,
-)
-_META = re.compile(  # what stands for a value without being one
-    r"^(city|town|state|province|country|region|((street|full) )?address|street|zip( ?code)?|"
-    r"airport code|location|latitude|longitude|coordinates|(user|real|display )?name|number|"
-    r"(account )?id|key|slug|url|path|email( address)?|phone|date|time|user ?name|handle|login|"
-    r"organi[sz]ation|value\d?|(commit )?sha|(branch|tag)( name)?|"
-    r"day|month|year|[YMDHS]{2,4}([-/: .T]*[YMDHS]{2,4})*Z?( AM/PM)?|h+:m+(:s+)?( ?am/pm)?)$",
-    re.I,
-)
+_CONDITION = pattern("condition")
+_META = pattern("kind_named_as_value")
 
 
 def is_meta(text: Any) -> bool:

@@ -17,7 +17,7 @@ from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.clauses import field_noun, in_quotes, request_noun
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.grammar import is_plural, phrases
+from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
@@ -31,6 +31,7 @@ from raytune_agents.generate.tasks import (
     sample_call,
     styled,
 )
+from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, Trajectory
 
 DIALOGUE: dict[str, list[str]] = phrases()["dialogue"]

@@ -9,51 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import is_code
+from raytune_agents.generate.wordlists import pattern, word_data
 from raytune_agents.records import JsonObject
 
-DATA = Path(__file__).parent / "data"
 ROLES = ("from", "to", "min", "max")
-FORMATS = {
-    "date": "date",
-    "date-time": "datetime",
-    "time": "time",
-    "email": "email",
-    "uri": "url",
-    "url": "url",
-    "hostname": "domain",
-    "ipv4": "ip",
-    "uuid": "uuid",
-    "iri": "url",
-}
-ROLE = {  # the first words of a name -> its role
-    "from": r"^(from|origin|source|src|start|starts|starting|begin|departure|depart|departing|"
-    r"pick ?up|sender|since|after|valid from|check ?in|arrive|arrival date|outbound|"
-    r"first (?:day|date|night))\b|"
-    r"\b(from|start|check ?in)$",
-    "to": r"^(to|destination|dest|target|end|ends|ending|until|before|till|arrival|drop ?off|"
-    r"new|check ?out|return|recipient|recipients|leave|output|valid until|"
-    r"last (?:day|date|night))\b|"
-    r"\b(to|until|end|check ?out)$",
-    "min": r"^(min|minimum|at least|lowest|least)\b|\b(min|minimum|from)$|\bat least\b",
-    "max": r"^(max|maximum|at most|highest|up to|most)\b|\b(max|maximum|limit)$|\bat most\b",
-}
-OTHER_ROLES = {  # kinds with words of their own for some names
-    "due": r"\b(due|deadline|by|expir\w+)\b",
-    "birth": r"\b(birth|dob|born)",
-    "cc": r"^b?cc\b",
-    "with": r"\b(attendees?|participants?|invitees?|guests|with)\b",
-    "ago": r"\b(back|last|past)\b",
-    "assignee": r"\b(assignee|reviewer)\b",
-    "owner": r"\bowner\b",
-    "attach": r"\battach",
-}
+FORMATS: dict[str, str] = word_data("names")["formats"]
+ROLE: dict[str, str] = word_data("names")["roles"]
+OTHER_ROLES: dict[str, str] = word_data("names")["own_roles"]
 
 
 @dataclass(frozen=True)
@@ -96,8 +62,7 @@ def _kind_of_line(line: JsonObject) -> Kind:
 @cache
 def all_kinds() -> tuple[Kind, ...]:
     """All kinds, in the order in which they are tried."""
-    lines = yaml.safe_load((DATA / "kinds.yaml").read_text("utf-8"))
-    return tuple(map(_kind_of_line, lines))
+    return tuple(map(_kind_of_line, word_data("kinds")))
 
 
 @cache
@@ -109,7 +74,7 @@ def kind_named(name: str) -> Kind:
 @cache
 def banks() -> JsonObject:
     """The values of `data/values.yaml`."""
-    found = yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
+    found = word_data("values")
     return found | {name: list(works) for name, works in found["made_by"].items()}
 
 
@@ -125,13 +90,8 @@ def _fits(kind: Kind, type_: str) -> bool:
     )
 
 
-MAILED = re.compile(
-    r"\b(to|cc|bcc|from|attendees?|participants?|recipients?|invitees?|assignee|user|customer|"
-    r"person|contact|member|guest|owner|sender|reviewers?)$"
-)
-GENERAL = re.compile(  # names that say less than a description
-    r"(path|source|destination|items?|value|input|target|from|to|object|thing)$"
-)
+MAILED = pattern("mailed")
+GENERAL = pattern("vague_names")
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
 
@@ -166,10 +126,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     return "", False
 
 
-SECRET = re.compile(  # what no user would say and nobody may invent
-    r"\b(api ?key|apikey|password|passcode|secret|cookie|credentials?|private key|signature|"
-    r"(access|auth|bearer|session|refresh|page|next|id) token|cursor|callback|proxy|user agent)\b"
-)
+SECRET = pattern("secret")
 DIGITS = re.compile(r"^\d{1,4}$")
 
 
@@ -197,8 +154,8 @@ def role_of(words: str, kind: str) -> str:
     """What part of a pair a parameter is: from, to, min or max; or a kind's own role; ""."""
     line = kind_named(kind) if kind and kind != "choice" else Kind("")
     own = dict(line.sayings)
-    for role, pattern in OTHER_ROLES.items():
-        if role in own and re.search(pattern, words):
+    for role, words_of_role in OTHER_ROLES.items():
+        if role in own and re.search(words_of_role, words):
             return role
     order = ("min", "max", "from", "to") if line.range else ROLES
     return next((r for r in order if re.search(ROLE[r], words)), "")

@@ -11,11 +11,9 @@ from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.kind_table import banks, kind_named, matching_kind
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import GENERATORS, Scene
+from raytune_agents.generate.wordlists import regex
 
-FACILITIES = (
-    r"\b(library|museum|hospital|school|park|stadium|clinic|theater|theatre|gallery|zoo|"
-    r"station|gym|market|warehouse|branch|store|farm|lab|studio|gallery|arena)\b"
-)
+FACILITIES = regex("facilities")
 
 
 VERBS_NOT_THINGS = ("show", "book", "order", "file", "track", "name", "object", "place", "play")

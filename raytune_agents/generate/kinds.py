@@ -30,6 +30,7 @@ from raytune_agents.generate.kind_table import (
     role_of,
     settled,
 )
+from raytune_agents.generate.wordlists import pattern, regex
 from raytune_agents.records import JsonSchema
 
 PERIODS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
@@ -148,7 +149,7 @@ def parameter(
     return _scalar(known, detail, values, context)
 
 
-NAMED_KINDS = r"\b(image|size|model|plan|tier|flavou?r|platform|runtime|engine)( id| slug| name)?$"
+NAMED_KINDS = regex("named_kinds")
 
 
 def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
@@ -167,7 +168,7 @@ def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])
 
 
-JSON_TEXT = re.compile(r"\bJSON[- ](string|object|array|encoded|text|representation|list|format)")
+JSON_TEXT = pattern("json_text")
 
 
 def _list(

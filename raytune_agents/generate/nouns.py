@@ -5,35 +5,22 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.codes import is_code
-from raytune_agents.generate.grammar import phrases
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.wordlists import pattern, phrases, regex
 
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
 ITSELF: list[str] = phrases()["kinds_as_said"]
-TITLED = re.compile(
-    r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
-    r"project|channel|repo|repo_name|tag|service|column|hotel|restaurant|environment|drink|team|version|"
-    r"artist|author|album|company|bucket|feature_flag)$"
-)
-BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
-    r"(home_room|table|column|folder|branch|project|service|tag|channel|environment|team|playlist|"
-    r"database)$"
-)
+TITLED = pattern("titled")
+BEFORE_NOUN = pattern("before_noun")
 DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
-AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
-FILES = r"^(several|multiple|two|many|some)?\b.*\b(files|documents|images|photos|pdfs)$"
-CROWD = r"people|users|members|guests|participants|recipients|attendees|teammates|colleagues"
-KINDLY = "type|kind|category|style|class|colou?r|size"
-CLAUSE = r"(?:what|how|which|where|when|if|whether)\b"
-PREDICATE = (
-    r"((?:an?|the|one|another|some) [\w-]+(?: [\w-]+)?)"
-    r"( (?:is|are|was|were|has|have|costs?|needs?|will)\b.*)$"
-)
-OWNERS = (  # whose id is not that of what they order or ask for
-    r"\b(users?|employees?|customers?|patients?|members?|accounts?|owner|author|students?|guests?|"
-    r"clients?|drivers?|agent|contact|team|company|tenant|organi[sz]ation|workspace)$"
-)
+AFTERWARDS = regex("afterwards")
+FILES = regex("several_files")
+CROWD = regex("crowd")
+KINDLY = regex("kindly")
+CLAUSE = regex("clause")
+PREDICATE = regex("predicate")
+OWNERS = regex("owners")
 NAMES = ("name", "document_title", "event_title")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.agents.wording import asks_how, numbers, survives
+from raytune_agents.generate.wordlists import pattern
 from raytune_agents.records import Trajectory, derive
 
 # Pools whose request may be said in other words. The others answer the very words of the request.
@@ -32,19 +33,9 @@ REWORDED = (
     "irrelevant",
 )
 CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
-REPLIES = re.compile(
-    r"^(sure|of course|certainly|okay|ok,|here is|here's|here are|i'm sorry|sorry|as an ai|"
-    r"i have |i've |i can |i will |i'll |to (run|do|use|find|get|send|write) )",
-    re.I,
-)
-LABEL = re.compile(
-    r"^(reworded( request)?|rewritten( request)?|new request|request|paraphrase|user|output|"
-    r"answer|assistant)\s*:\s*",
-    re.I,
-)
-NEGATION = re.compile(
-    r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
-)
+REPLIES = pattern("replies")
+LABEL = pattern("answer_labels")
+NEGATION = pattern("negation")
 
 NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, a page, a user
 

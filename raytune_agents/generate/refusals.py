@@ -36,6 +36,7 @@ from raytune_agents.generate.tasks import (
     sample_call,
     styled,
 )
+from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
 
 CELLS = (
@@ -68,7 +69,7 @@ def _deed(tool: ToolConfig) -> str:
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)
     group = actions.verb_groups().get(act.verbs[0], "")
-    say = grammar.phrases()["groups"][group]["say"][0] if group else act.verbs[0]
+    say = phrases()["groups"][group]["say"][0] if group else act.verbs[0]
     return grammar.mended(" ".join([say, grammar.with_article(act.head, False), *parts]))
 
 
@@ -115,7 +116,7 @@ def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
         raise NoValue(f"{tool.name}: no words for it")
     needed = [request_noun(p) for p in parameters_of(tool) if p.required]
     needs = f"I need the {listed(needed)} for that." if needed else "I need nothing else for that."
-    question = rng.choice(grammar.phrases()["dialogue"]["about"]).format(what=what)
+    question = rng.choice(phrases()["dialogue"]["about"]).format(what=what)
     if question.startswith(("What", "How")):
         return question, f"{needs} Tell me when I should do it."
     answer = rng.choice(["Yes. {needs} Tell me when I should do it.", "Yes, I can. {needs}"])
@@ -180,7 +181,7 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
         text, answer = _about(spec, rng)
     elif cell == "tool_none":
         text = styled(sample_call(rng.choice(spec.tools), rng).wish, rng)[1]
-        answer = rng.choice(grammar.phrases()["dialogue"]["no_tools"])
+        answer = rng.choice(phrases()["dialogue"]["no_tools"])
     else:
         refusal = _refusal(spec, cell, near, tools, rng)
         if refusal is None:

@@ -19,6 +19,7 @@ from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
 from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.wordlists import pattern, word_data
 
 
 @dataclass(frozen=True)
@@ -129,24 +130,13 @@ def _date_text(day: date, p: Parameter) -> str:
         text = form[0].replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
         return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
     for example in map(str, p.values):
-        for pattern, made in DATE_FORMS:
-            if re.fullmatch(pattern, example):
+        for shape, made in DATE_FORMS.items():
+            if re.fullmatch(shape, example):
                 return day.strftime(made)
     return day.isoformat()
 
 
-DATE_FORMS = [
-    (r"\d{4}-\d\d-\d\d", "%Y-%m-%d"),
-    (r"\d{4}/\d\d/\d\d", "%Y/%m/%d"),
-    (r"\d{8}", "%Y%m%d"),
-    (r"\d\d/\d\d/\d{4}", "%m/%d/%Y"),
-    (r"\d\d\.\d\d\.\d{4}", "%d.%m.%Y"),
-    (r"\d\d-\d\d-\d{4}", "%d-%m-%Y"),
-    (r"[A-Z][a-z]+ \d{1,2}, \d{4}", "%B %d, %Y"),
-    (r"\d{1,2} [A-Z][a-z]+ \d{4}", "%d %B %Y"),
-    (r"\d{4}-\d\d", "%Y-%m"),
-    (r"\d{4}", "%Y"),
-]
+DATE_FORMS: dict[str, str] = word_data("names")["date_forms"]
 
 
 MEALS = {"breakfast": (7, 10), "brunch": (10, 12), "lunch": (12, 14), "dinner": (18, 21)}
@@ -173,7 +163,7 @@ def _datetime(scene: Scene, p: Parameter) -> str:
 
 
 # The second of two, by its name.
-SECOND = re.compile(r"\b(b|2|two|second|other)$|^(second|other)\b")
+SECOND = pattern("second_of_two")
 
 
 def _city(scene: Scene, p: Parameter) -> str:

@@ -13,34 +13,15 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import DATES, LAST, field_noun, unit_words
-from raytune_agents.generate.grammar import phrases
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import Arguments
 
-COUNTED = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
+COUNTED: list[str] = word_data("names")["counts"]
 COUNTS = ("nights", "beds", "people", "rooms", "days", "weeks", "hours", "quantity", "replicas")
-SYMBOLS = {
-    "usd": "${x}",
-    "dollars": "{x} dollars",
-    "eur": "{x} euros",
-    "euros": "{x} euros",
-    "gbp": "£{x}",
-    "pounds": "£{x}",
-    "cents": "{x} cents",
-}
-ORDER = [  # what is said first
-    re.compile(f"({line})$")
-    for line in (
-        "query|name|product|movie|book|song|file|id|id_number|person|artist|playlist|dish|"
-        "event_title|task_title|document_title",
-        "email",
-        "iata|city|country|state|street|hotel|restaurant|landmark",
-        "date|datetime|month|year|nights",
-        "time|weekday",
-        "people|rooms|beds|quantity|money|loan",
-    )
-]
+SYMBOLS: dict[str, str] = word_data("names")["currency_texts"]
+ORDER: list[list[str]] = word_data("names")["spoken_first"]
 PAGING = ("limit", "page", "offset", "sort_order", "format")
 
 
@@ -50,7 +31,7 @@ def rank(p: Parameter) -> tuple[int, int]:
         return len(ORDER) + 3, 0
     if p.kind == "flag" or p.sense in PAGING:
         return len(ORDER) + 1 + (p.sense in PAGING), 0
-    order = next((i for i, line in enumerate(ORDER) if line.match(p.sense)), len(ORDER))
+    order = next((i for i, line in enumerate(ORDER) if p.sense in line), len(ORDER))
     return order, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1)
 
 
@@ -112,7 +93,7 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
 PLAIN = frozenset(phrases()["address_kinds"])
 
 
-LEADING = re.compile(r"^(item|product|label|title|summary|(full |display )?name|description)$")
+LEADING = pattern("leading_fields")
 
 
 def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:

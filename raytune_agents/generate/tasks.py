@@ -24,10 +24,11 @@ from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.grammar import mended, phrases
+from raytune_agents.generate.grammar import mended
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
