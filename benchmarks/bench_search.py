@@ -35,7 +35,6 @@ import hashlib
 import json
 import os
 import platform
-import random
 import shutil
 import subprocess
 import sys
@@ -141,8 +140,16 @@ def proposals(searcher: str, space: Space, seed: int) -> tuple[Callable, Callabl
         points = [space.simplex().invert(dict(zip(POOLS, mix))) for mix in GRID]
         return iter([*points] * (BUDGET // len(points))).__next__, lambda score: None
     if searcher == "random":
-        rng = random.Random(seed)
-        return (lambda: first.pop(0) if first else space.sample(rng)), lambda score: None
+        rng, domains = np.random.default_rng(seed), space.tune_space()
+
+        def ask() -> dict[str, Any]:
+            return (
+                first.pop(0)
+                if first
+                else {n: d.sample(random_state=rng) for n, d in domains.items()}
+            )
+
+        return ask, lambda score: None
     sampler = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[searcher]
     study = optuna.create_study(direction="maximize", sampler=sampler(seed=seed))
     for point in first:

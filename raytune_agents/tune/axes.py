@@ -8,14 +8,13 @@ the prior without knowing of it (as for the mix, `simplex`).
 from __future__ import annotations
 
 import math
-import random
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from scipy.special import ndtr, ndtri
+from scipy.stats import truncnorm
 
 from raytune_agents.records import canonical
 
@@ -67,7 +66,7 @@ class Axis:
             ends = self._slices()
             return code(self.options[min(bisect(ends, u * ends[-1]), len(ends) - 1)])
         if self.prior is not None:
-            u = self._prior_quantile(min(max(u, 0.0), 1.0))
+            u = float(self._prior().ppf(min(max(u, 0.0), 1.0)))
         if self.kind == "randint":
             # Every whole number has an equal slice of u; at u = 1 the last one would be passed.
             return min(int(self.low + u * (self.high + 1 - self.low)), int(self.high))
@@ -85,19 +84,10 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def _prior_ends(self) -> tuple[float, float, float, float]:
-        """Mean and deviation of the prior, a normal truncated to [0, 1], and its mass below both
-        ends."""
-        mean, sd = self._scaled(self.prior), SPREAD
-        return mean, sd, ndtr(-mean / sd), ndtr((1 - mean) / sd)
-
-    def _prior_quantile(self, u: float) -> float:
-        mean, sd, low, high = self._prior_ends()
-        return min(max(float(mean + sd * ndtri(low + u * (high - low))), 0.0), 1.0)
-
-    def _prior_cdf(self, x: float) -> float:
-        mean, sd, low, high = self._prior_ends()
-        return min(max(float((ndtr((x - mean) / sd) - low) / (high - low)), 0.0), 1.0)
+    def _prior(self) -> Any:
+        """The prior of a range: a normal around where its value lies, truncated to [0, 1]."""
+        mean = self._scaled(self.prior)
+        return truncnorm(-mean / SPREAD, (1 - mean) / SPREAD, mean, SPREAD)
 
     def _slices(self) -> list[float]:
         """Upper ends of the choices' slices; the prior's is twice as wide as another's."""
@@ -110,10 +100,6 @@ class Axis:
         whole = self.step == int(self.step)
         # 3 * 0.1 is 0.30000000000000004: equal options must be equal, also as text.
         return int(rounded) if whole else float(f"{rounded:.12g}")
-
-    def sample(self, rng: random.Random) -> Sample:
-        u = rng.random()
-        return {self.name: u if self.prior is not None else self.at(u)}
 
     def value(self, sample: Mapping[str, Any]) -> Any:
         """The option's value in a proposal; quantised again, as some searchers ignore steps."""
@@ -148,7 +134,7 @@ class Axis:
             inside = (value + 0.5 - self.low) / (self.high + 1 - self.low)
         elif self.kind == "quniform":
             inside = (value - self.low + self.step / 2) / (self.high - self.low + self.step)
-        return {self.name: self._prior_cdf(inside)}
+        return {self.name: float(self._prior().cdf(inside))}
 
     def quantile(self, u: float) -> Sample:
         """The proposal at quantile u of the axis; u in [0, 1]."""
@@ -157,7 +143,7 @@ class Axis:
     def middle(self) -> Sample:
         """The proposal in the middle: the prior's value where there is one, else the median."""
         found = self.invert(self.prior) if self.prior is not None else None
-        return found or {self.name: self.at(0.5) if self.prior is None else 0.5}
+        return found or self.quantile(0.5)
 
 
 def code(option: Any) -> Any:

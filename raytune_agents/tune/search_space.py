@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -57,17 +56,9 @@ class Space:
         rest = tuple(axis for axis in self.axes if axis.key != key)
         return Space(rest, {**self.constants, key: value})
 
-    def keys(self) -> list[str]:
-        """The searched options, dotted."""
-        return [axis.key for axis in self.axes]
-
     def tune_space(self) -> Options:
         """Variable -> ray.tune domain, flat: the `param_space` of a Tuner."""
         return {name: d for axis in self.axes for name, d in axis.domains().items()}
-
-    def sample(self, rng: random.Random) -> Sample:
-        """One random proposal, without Ray."""
-        return {name: v for axis in self.axes for name, v in axis.sample(rng).items()}
 
     def resolve(self, sample: Mapping[str, Any]) -> Options:
         """A proposal -> dotted options; axes whose `when` does not hold are left out."""
@@ -110,9 +101,8 @@ class Space:
         for axis in self.axes:
             if isinstance(axis, Axis):
                 rest |= axis.invert(attrgetter(axis.key)(base)) or axis.middle()
-        points = [rest]
-        if simplex:
-            points = [rest | simplex.invert(mix) for mix in simplex.mixes().values()]
+        mixes = [simplex.invert(mix) for mix in self.baselines().values()] if simplex else [{}]
+        points = [rest | mix for mix in mixes]
         # Natural and stratified are one mix where the pools are equally large.
         return [p for i, p in enumerate(points) if p not in points[:i]]
 

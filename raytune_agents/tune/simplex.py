@@ -6,7 +6,6 @@ weights sum to 1. Vectorised: a surrogate asks for 100,000 mixes at once.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,9 +44,6 @@ class Simplex:
         from ray import tune
 
         return {name: tune.uniform(0.0, 1.0) for name in self.names()}
-
-    def sample(self, rng: random.Random) -> dict[str, float]:
-        return {name: rng.random() for name in self.names()}
 
     def value(self, sample: Mapping[str, Any]) -> dict[str, float]:
         """The normalised weights of a proposal, by pool."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from proposals import draw
 
 from raytune_agents import config
 from raytune_agents.config import ConfigError
@@ -38,14 +39,14 @@ def trial(number, weights, score, rate=1e-3, status="finished", reports=3, **mor
 
 def planted(noise, count=24, seed=1):
     """Baselines, random mixes and three runs of the first; the score falls away from BEST."""
-    rng, draw = random.Random(seed), np.random.default_rng(seed)
-    proposals = [*SPACE.baseline_samples(), *(SPACE.sample(rng) for _ in range(count))]
+    rng, noises = random.Random(seed), np.random.default_rng(seed)
+    proposals = [*SPACE.baseline_samples(), *(draw(SPACE, rng) for _ in range(count))]
     found = []
     for number, proposal in enumerate([*proposals, proposals[0], proposals[0]]):
         options = SPACE.resolve(proposal)
         weights, rate = options["mix.weights"], options["train.learning_rate"]
         far = sum((weights[p] - share) ** 2 for p, share in BEST.items())
-        score = 0.5 - far - 0.1 * math.log10(rate / 1e-3) ** 2 + draw.normal(0, noise)
+        score = 0.5 - far - 0.1 * math.log10(rate / 1e-3) ** 2 + noises.normal(0, noise)
         found.append(trial(number, weights, score, rate))
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proposals import draw
 from scipy.stats import chisquare, kstest
 
 from raytune_agents import config
@@ -90,7 +91,7 @@ def test_pools_without_rows_and_budgets_beyond_the_epochs_are_refused():
     space = parse_space(capped, sizes, tokens=400)  # caps of 2 * 100 / 400 = 0.5
     rng = random.Random(0)
     assert (
-        max(max(space.resolve(space.sample(rng))["mix.weights"].values()) for _ in range(200))
+        max(max(space.resolve(draw(space, rng))["mix.weights"].values()) for _ in range(200))
         <= 0.5
     )
     with pytest.raises(ConfigError, match="none that is known"):
@@ -114,7 +115,7 @@ def test_mixes_are_uniform_on_the_simplex():
     space, rng = parse_space(MIX), random.Random(5)
     cells = Counter()
     for _ in range(4000):
-        weights = space.resolve(space.sample(rng))["mix.weights"]
+        weights = space.resolve(draw(space, rng))["mix.weights"]
         cells[tuple(int(4 * weights[p]) for p in POOLS)] += 1
     assert len(cells) == 16
     assert chisquare(list(cells.values())).pvalue > 0.01
@@ -122,7 +123,7 @@ def test_mixes_are_uniform_on_the_simplex():
     skewed = parse_space(natural, {"positive": 1.0, "synthetic": 1.0, "negative": 100.0})
     near = Counter()
     for _ in range(1600):
-        weights = skewed.resolve(skewed.sample(rng))["mix.weights"]
+        weights = skewed.resolve(draw(skewed, rng))["mix.weights"]
         near[tuple(int(4 * weights[p]) for p in POOLS)] += 1
     assert chisquare([*near.values(), *[0] * (16 - len(near))]).pvalue < 1e-6  # the test can fail
 
@@ -205,7 +206,7 @@ def test_baselines_take_the_other_options_from_the_base_config():
 def test_samples_stay_inside_their_axes_and_build_a_config():
     space, rng, seen = parse_space(FULL), random.Random(1), Counter()
     for _ in range(400):
-        options = space.resolve(json.loads(json.dumps(space.sample(rng))))
+        options = space.resolve(json.loads(json.dumps(draw(space, rng))))
         assert 3e-4 <= options["train.learning_rate"] <= 3e-3
         assert options["train.max_tokens_per_forward"] % 256 == 0
         assert 512 <= options["train.max_tokens_per_forward"] <= 4096
@@ -231,7 +232,7 @@ def test_samples_stay_inside_their_axes_and_build_a_config():
 def test_log_axes_are_uniform_in_the_logarithm():
     space = parse_space({"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
     rng = random.Random(2)
-    logs = [np.log10(space.sample(rng)["train.learning_rate"]) for _ in range(1000)]
+    logs = [np.log10(draw(space, rng)["train.learning_rate"]) for _ in range(1000)]
     assert kstest(logs, "uniform", (-4, 2)).pvalue > 0.01
 
 
@@ -262,14 +263,13 @@ def test_an_axis_counts_only_where_its_condition_holds():
 
 def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
     rank = {"train.lora.r": {"choice": [4, 8], "when": {"tune.method": "nat"}}}
-    assert parse_space(rank, base=config.load_config(None, ["tune.method=nat"])).keys() == [
-        "train.lora.r"
-    ]
+    nat = config.load_config(None, ["tune.method=nat"])
+    assert [axis.key for axis in parse_space(rank, base=nat).axes] == ["train.lora.r"]
     sft = config.load_config(None, ["tune.method=sft"])
-    assert parse_space(MIX | rank, base=sft).keys() == ["mix.weights"]
+    assert [axis.key for axis in parse_space(MIX | rank, base=sft).axes] == ["mix.weights"]
     below = {"train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
     chained = parse_space(MIX | rank | below, base=sft)
-    assert list(chained.resolve(chained.sample(random.Random(0)))) == ["mix.weights"]
+    assert list(chained.resolve(draw(chained, random.Random(0)))) == ["mix.weights"]
     with pytest.raises(ConfigError, match="empty"):
         parse_space(rank, base=sft)
 
@@ -278,7 +278,7 @@ def test_the_preset_and_the_default_space_parse():
     sizes = {"positive": 9000, "synthetic": 3000, "negative": 4000}
     own = {"train.lora.r": {"choice": [4, 64]}}
     space = parse_space(own, sizes, tokens=4000, preset="literature")
-    options = space.resolve(space.sample(random.Random(0)))
+    options = space.resolve(draw(space, random.Random(0)))
     assert options["train.lora.r"] in (4, 64)  # the given axis beats the preset's
     always = {"mix.weights", "tune.method", "train.learning_rate", "train.lora.r"}
     of_method = {"sft": set(), "nat": {"train.nat.cuts"},
@@ -288,7 +288,7 @@ def test_the_preset_and_the_default_space_parse():
     assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(3e-4))
     assert start["train.nat.cuts"] == []
     two = parse_space({"tune.method": {"choice": ["sft", "nat"]}}, sizes, 4000, preset="literature")
-    assert set(two.keys()) == always | {"train.nat.cuts"}  # no axis of a method not searched
+    assert {axis.key for axis in two.axes} == always | {"train.nat.cuts"}  # no axis of a method not searched
     assert parse_space(Config().tune.space, sizes, Config().tune.tokens).baselines()
 
 
@@ -305,7 +305,7 @@ def test_a_prior_draws_a_normal_around_its_value():
     (of a standard normal between -2 and 2 that leaves 0.8796 of the deviation)."""
     spec = {"loguniform": [1e-4, 1e-2], "prior": 1e-3}
     space, rng = parse_space({"train.learning_rate": spec}), random.Random(3)
-    drawn = [space.resolve(space.sample(rng))["train.learning_rate"] for _ in range(3000)]
+    drawn = [space.resolve(draw(space, rng))["train.learning_rate"] for _ in range(3000)]
     at = (np.log10(drawn) + 4) / 2
     assert np.mean(at) == pytest.approx(0.5, abs=0.015)
     assert np.std(at) == pytest.approx(0.25 * 0.8796, rel=0.05)
@@ -318,7 +318,7 @@ def test_a_prior_choice_is_drawn_more_often():
     space = parse_space({"train.lora.r": {"choice": [8, 16, 32], "prior": 16}})
     rng, seen = random.Random(0), Counter()
     for _ in range(3000):
-        seen[space.resolve(space.sample(rng))["train.lora.r"]] += 1
+        seen[space.resolve(draw(space, rng))["train.lora.r"]] += 1
     assert chisquare([seen[r] for r in (8, 16, 32)], [750, 1500, 750]).pvalue > 0.01
     for rank in (8, 16, 32):
         assert space.resolve(space.axes[0].invert(rank)) == {"train.lora.r": rank}
@@ -341,7 +341,7 @@ def test_ray_tune_domains_propose_what_resolve_reads():
     pytest.importorskip("ray.tune")
     space = parse_space(FULL)
     domains = space.tune_space()
-    assert set(domains) == set(space.sample(random.Random(0)))
+    assert set(domains) == set(draw(space, random.Random(0)))
     np.random.seed(0)
     for _ in range(30):
         options = space.resolve({name: domain.sample() for name, domain in domains.items()})
