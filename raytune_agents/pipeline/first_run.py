@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from jinja2 import StrictUndefined, Template
+
 from raytune_agents.agents import AgentSpec
 from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
 from raytune_agents.evaluate.paired import detectable
@@ -22,6 +24,7 @@ from raytune_agents.records import Trajectory
 from raytune_agents.runs import STEPS
 from raytune_agents.split import split_rows
 
+TEMPLATE = Path(__file__).with_suffix(".jinja")
 SEED = Config().seed
 ROWS_PER_TOOL, LEAST_ROWS, MOST_ROWS = 40, 160, 1500  # synthetic rows
 REAL_EPOCHS = 4  # passes over the few real rows for one over the synthetic ones
@@ -119,63 +122,34 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     splits, synthetic = first.splits, first.synthetic
     real = splits["train"]
     rows = REAL_EPOCHS * real + synthetic
-    steps = max(10, rows // TrainConfig().rows_per_step(rows))
-    every = max(5, steps // 8)
     share = round(REAL_EPOCHS * real / rows, 2)
-    weights = {"positive": share, "synthetic": round(1 - share, 2)} if real else {"synthetic": 1.0}
-    suite_notes = "\n".join(f"  # {line}" for line in suite_lines(first))
-    tools, shown = len(first.spec.tools), first.shown_tools
-    tested = ", ".join(s for s in ("test_seen", "test_unseen") if splits[s]) or "test_seen"
-    fewer = f"  tools: {shown}  # of {tools} in a row: the called ones and others\n"
-    return f"""\
-# {first.name}: {tools} tools, {len(first.rows)} good rows; {duration_text(minutes)}.
-# Next: raytune-agents run THIS_FILE; before it, raytune-agents plan or doctor THIS_FILE.
-name: {first.name}
-seed: {SEED}  # decides which rows are kept back; {first.spec_path} quotes the others alone
-model: {{name: {first.model}, max_length: {first.max_length}}}
-engine: {{max_model_len: {first.max_length + 128}}}
-read:
-{source_lines(first)}{fewer if shown < tools and first.rows else ""}generate:
-  agents: [{first.spec_path}]
-  rows: {synthetic}  # {ROWS_PER_TOOL} per tool, {LEAST_ROWS} to {MOST_ROWS}
-  tools: {shown}
-mix:
-  weights: {_flow(weights)}  # a real row {REAL_EPOCHS} times for a synthetic one once
-  tokens: auto  # all rows once; three in ten need no call (mix.no_call)
-  max_epochs: {2 * REAL_EPOCHS}
-train:
-  eval_steps: {every}  # of about {steps} steps; val chooses the best and stops
-  early_stopping_patience: 3
-  arms:
-    sft: {{method: sft}}
-    nat: {{method: nat, weights: {_flow(weights | {"negative": 0.25})}}}
-evaluate:
-  splits: [{tested}]
-{suite_notes}
-  unseen_agents: [support]  # another agent's tasks: what tuning costs elsewhere
-tune: {{num_samples: 0}}
-"""
+    return Template(
+        TEMPLATE.read_text(encoding="utf-8"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).render(
+        first=first,
+        tools=len(first.spec.tools),
+        duration=duration_text(minutes),
+        seed=SEED,
+        splits=splits,
+        synthetic_rows=(ROWS_PER_TOOL, LEAST_ROWS, MOST_ROWS),
+        real_epochs=REAL_EPOCHS,
+        weights={"positive": share, "synthetic": round(1 - share, 2)}
+        if real
+        else {"synthetic": 1.0},
+        steps=max(10, rows // TrainConfig().rows_per_step(rows)),
+        tested=[s for s in ("test_seen", "test_unseen") if splits[s]] or ["test_seen"],
+        suites=suite_lines(first),
+    )
 
 
 def duration_text(minutes: float | None) -> str:
     if minutes is None:
         return "minutes: see `raytune-agents plan`"
     return f"about {max(1, round(minutes))} minutes on this machine, if nothing else keeps it busy"
-
-
-def source_lines(first: FirstRun) -> str:
-    """The lines of read.sources."""
-    if not first.rows:
-        return "  sources: []  # tools alone: every row is generated\n"
-    parts = ", ".join(f"{first.splits[s]} {s}" for s in ("train", "val", "test_seen"))
-    how = f"{len(first.rows)} rows, whole situations kept back: {parts}"
-    agent = f", agent: {first.spec_path}" if first.bare else ""
-    why = f"  # {first.bare} rows list no tools and get the agent's" if first.bare else ""
-    return f"  # {how}\n  sources: [{{path: {first.source}{agent}}}]{why}\n"
-
-
-def _flow(weights: dict[str, float]) -> str:
-    return "{" + ", ".join(f"{k}: {v:g}" for k, v in weights.items()) + "}"
 
 
 def foreseen_minutes(config: Config, steps: Sequence[str] = STEPS) -> float | None:

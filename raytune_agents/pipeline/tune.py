@@ -10,8 +10,10 @@ confirm         the recommended and the plain mixes at the full budget on test_u
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from raytune_agents import mix
@@ -24,7 +26,7 @@ from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.progress import Bar
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
-from raytune_agents.runs import Counts, Step
+from raytune_agents.runs import METRICS, Counts, Step
 from raytune_agents.storage import write_json
 from raytune_agents.train.job import LONGER
 from raytune_agents.train.methods import build_columns, method_named
@@ -93,14 +95,13 @@ def search_context(context: Context, step: Step, bar: Bar) -> SearchContext:
     if options.num_workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
         placed.check(options.num_workers, "tune.num_workers")
         resources = {"memory": 1}
-    labels = context.config.train.label_selector
-    ledger = step.folder / "metrics.jsonl"
-    budget = SearchBudget(context.config.budget, ledger, spent_before(context.run.folder))
     return SearchContext(
         step.folder,
-        budget,
+        SearchBudget(
+            context.config.budget, step.folder / METRICS, spent_before(context.run.folder)
+        ),
         resources,
-        labels,
+        context.config.train.label_selector,
         lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
     )
 
@@ -193,17 +194,17 @@ def conclude(
     config, options = context.config, context.config.tune
     how = Resampling(confidence=config.evaluate.confidence, seed=config.seed)
     gate = search_gate.judge_search(found.trials, found.base, found.positives, how)
-    floors = []
+    floor = None
     if gate.least is not None:
         values = {t.trial_id: t.reports[-1].get(gate.metric) for t in found.trials if t.reports}
         kept = {i: v for i, v in values.items() if i in gate.outcomes and v is not None}
-        floors = [guideline.Floor(kept, gate.least)]
+        floor = guideline.Floor(kept, gate.least)
     known = guideline.recommend(
         [*found.trials, *found.earlier],
         found.inputs.space,
         metric=trial_stats.guideline_metric(options.objective),
         how=replace(how, resamples=surrogate.DRAWN.resamples),
-        floors=floors,
+        floor=floor,
     )
     known = replace(
         known, gate=gate, settled=found.settled, reused=len(found.earlier), notes=list(notes)
@@ -262,7 +263,9 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
             calls = {r.id: bool(r.calls) for r in part}
             short = [c for c in columns if len(c["input_ids"]) <= LONGEST][:most]
             made[name][key] = [c | {"calls": calls[c["row_id"]]} for c in short]
-            by_id, limits = {r.id: r for r in part}, answer_lengths(short)
+            by_id, limits = {r.id: r for r in part}, Counter[str]()  # tokens of the gold answer
+            for c in short:
+                limits[c["row_id"]] += c["trained_tokens"]
             made["prompts"][key if name == "val" else f"{key}/test"] = [
                 Prompt(by_id[i], context.chat.prompt_ids(by_id[i], marker), most + LONGER)
                 for i, most in limits.items()
@@ -305,24 +308,15 @@ def interleaved(rows: Sequence[Trajectory]) -> list[Trajectory]:
     return [row for _, row in sorted(placed, key=lambda item: (item[0], item[1].id))]
 
 
-def answer_lengths(columns: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Row id -> tokens of its gold answer."""
-    out: dict[str, int] = {}
-    for c in columns:
-        out[c["row_id"]] = out.get(c["row_id"], 0) + c["trained_tokens"]
-    return out
-
-
 def usable_objective(
     objective: dict[str, float], val: dict[str, list[dict[str, Any]]]
 ) -> tuple[dict[str, float], list[str]]:
     """The objective without irrelevance where no val row wants no call, and a note that says so.
     Raises ConfigError where nothing is left."""
-    if all(any(not c["calls"] for c in part) for part in val.values()):
+    silent = all(any(not c["calls"] for c in part) for part in val.values())
+    if silent or "irrelevance" not in objective:
         return objective, []
     left = {k: w for k, w in objective.items() if k != "irrelevance"}
-    if left == objective:
-        return objective, []
     if not left:
         raise ConfigError(
             f"tune.objective={objective}: no val row wants no call; add such rows to read.sources"
@@ -353,10 +347,8 @@ def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
 def pool_sizes(costs: Sequence[tuple[str, str, int]]) -> dict[str, int]:
     """Loss tokens of every pool, under its dotted name and each of its heads, of rows (id, pool,
     loss tokens)."""
-    out: dict[str, int] = {}
+    out = Counter[str]()
     for _, pool, tokens in costs:
-        parts = pool.split(".")
-        for k in range(1, len(parts) + 1):
-            name = ".".join(parts[:k])
-            out[name] = out.get(name, 0) + tokens
+        for name in accumulate(pool.split("."), "{}.{}".format):
+            out[name] += tokens
     return out

@@ -7,16 +7,19 @@ It is made of the run's files only, so it can be written again when scores come.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import StrictUndefined, Template
 
 from raytune_agents.exports.card import markdown_table
 from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
 from raytune_agents.storage import read_json
 
+TEMPLATE = Path(__file__).with_suffix(".jinja")
 MOST = 5  # metrics of the table of scores
 
 
@@ -47,31 +50,28 @@ def text(run: Path, arm: str, command: str = "") -> str:
     head["tags"] = ["agents", "tool-calling", method]
     if results := hub_results(run, arm):
         head["model-index"] = [{"name": f"{run.name}/{arm}", "results": results}]
-    parts = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
-        f"# {run.name}/{arm}",
-        f"{kind.capitalize()} of `{model['name']}`"
-        + (f" (revision {model['revision']})" if model["revision"] else "")
-        + (f", going on from {start} of this run" if start else "")
-        + f", trained with method `{method}` on {sum(pools.values())} rows, seed "
-        f"{manifest.seed}. The chat template beside it renders the prompts that it was "
-        "trained on.",
-        "## Data\n\n" + markdown_table(("pool", "rows"), sorted(pools.items())),
-        "\n".join(f"- hash of {k}: `{v}`" for k, v in manifest.inputs.items())
-        + f"\n- code: `{manifest.revision}`, commit `{manifest.commit or 'unknown'}`",
-        "## Licences\n\nThe licence of the base model holds for what is made of it, and the "
-        "licence of each source for its rows: "
-        + ", ".join(f"`{s}`" for s in sources(run))
-        + ". Check both before you share this.",
-        "## Options\n\n```yaml\n"
-        + yaml.safe_dump({"model": model, "train": config}, sort_keys=False)
-        + "```",
-    ]
-    if scores := score_text(run / "evaluate", arm):
-        parts.insert(5, scores)
-    if command:
-        parts.insert(3, f"## Serve\n\nIn this folder:\n\n```bash\n{command}\n```")
-    return "\n\n".join(parts) + "\n"
+    return Template(
+        TEMPLATE.read_text(encoding="utf-8"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).render(
+        head=head,
+        name=f"{run.name}/{arm}",
+        kind=kind,
+        model=model,
+        start=start,
+        method=method,
+        pools=pools,
+        manifest=manifest,
+        command=command,
+        scores=score_text(run / "evaluate", arm),
+        sources=[f"`{source}`" for source in sources(run)],
+        config=config,
+        yaml=partial(yaml.safe_dump, sort_keys=False),
+        table=markdown_table,
+    )
 
 
 def sources(run: Path) -> list[str]:
@@ -119,7 +119,7 @@ def score_text(folder: Path, arm: str) -> str:
         return ""
     gates = read_json(folder / "gate.json")
     rows = [(split, *(interval(by.get(n)) for n in names)) for split, by in found.items()]
-    text = "## Scores\n\n" + markdown_table(("split", *(metrics[n]["label"] for n in names)), rows)
+    text = markdown_table(("split", *(metrics[n]["label"] for n in names)), rows)
     if gate := gates.get(arm):
         lost = ", ".join(
             f"{metrics[n]['label']} {cell['outcome']} ({interval(cell)})"

@@ -104,10 +104,10 @@ def recommend(
     space: Space | None = None,
     metric: str = "exact_match",
     how: Resampling = surrogate.DRAWN,
-    floors: Sequence[Floor] = (),
+    floor: Floor | None = None,
 ) -> Guideline:
     """The guideline of the trials `found`. More of `metric` is better; a mix that is predicted to
-    fall below a floor is no candidate."""
+    fall below the floor is no candidate."""
     level, levels, scored = trial_stats.at_level(found, metric)
     pools = sorted({p for t, _ in scored for p in t.mix})
     guide = Guideline(
@@ -131,10 +131,11 @@ def recommend(
         missing = max(0, fitted.needed - fitted.runs)
         return replace(guide, refused=fitted.reason, missing=missing)
     candidates = _candidates(fitted.x, pools, options, space, how.seed)
-    kept = _above_floors(candidates, floors, scored, x, len(pools))
-    if not len(kept):
+    if floor is not None:
+        candidates = _above_floor(candidates, floor, scored, x, len(pools))
+    if not len(candidates):
         return replace(guide, refused="every mix is predicted to lose what the reference can do")
-    return _with_optimum(guide, fitted, kept, scored, pools, options, space, how)
+    return _with_optimum(guide, fitted, candidates, scored, pools, options, space, how)
 
 
 def best_config_yaml(trial: Trial, base: Config) -> str:
@@ -164,25 +165,18 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
 # --- the fit to a recommendation -----------------------------------------------------------------
 
 
-def _above_floors(
-    candidates: np.ndarray,
-    floors: Sequence[Floor],
-    scored: Sequence[Scored],
-    x: np.ndarray,
-    pools: int,
+def _above_floor(
+    candidates: np.ndarray, floor: Floor, scored: Sequence[Scored], x: np.ndarray, pools: int
 ) -> np.ndarray:
-    """The candidates that are predicted to stay at or above every floor. A floor is fitted by the
-    same surrogates; what they cannot order is held against the mean of all runs."""
-    for floor in floors:
-        # A trial that was stopped early has no answers, so no value to hold against a floor.
-        known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
-        y = np.array([floor.values[scored[i][0].trial_id] for i in known])
-        fitted = surrogate.fit_surrogate(x[known], y, pools) if known else None
-        if isinstance(fitted, Fit):
-            candidates = candidates[fitted.predict(candidates) >= floor.least]
-        elif len(y) and y.mean() < floor.least:
-            candidates = candidates[:0]
-    return candidates
+    """The candidates that are predicted to stay at or above the floor. It is fitted by the same
+    surrogates; what they cannot order is held against the mean of all runs."""
+    # A trial that was stopped early has no answers, so no value to hold against a floor.
+    known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
+    y = np.array([floor.values[scored[i][0].trial_id] for i in known])
+    fitted = surrogate.fit_surrogate(x[known], y, pools) if known else None
+    if isinstance(fitted, Fit):
+        return candidates[fitted.predict(candidates) >= floor.least]
+    return candidates[:0] if len(y) and y.mean() < floor.least else candidates
 
 
 def _with_optimum(

@@ -33,15 +33,15 @@ class NoiseAwareASHA(ASHAScheduler):
     """Asynchronous successive halving (arXiv 1810.05934) on trained tokens that spares a trial
     whose score cannot be told from the best of its rung.
 
-    `noise`: report number -> standard deviation of the objective between equal runs.
+    `ledger`: where the reports of this `stage` are written; `noise`: report number -> standard
+    deviation of the objective between equal runs.
     """
 
-    def follow(self, ledger: Path, stage: str, noise: dict[int, float]) -> NoiseAwareASHA:
-        """Where the reports of this stage are written, and how far equal runs differ."""
+    def __init__(self, ledger: Path, stage: str, noise: dict[int, float], **options: Any):
+        super().__init__(**options)
         self.ledger, self.stage, self.noise = ledger, stage, noise
         self.seen: dict[int, dict[str, float]] = {}
         self.restored = False
-        return self
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: JsonObject) -> str:
         if not self.restored:
@@ -49,7 +49,10 @@ class NoiseAwareASHA(ASHAScheduler):
             self.restored = True
             for line in reports_of(self.ledger, self.stage):
                 self._note(line["trial_id"], line)
-                self._replay(line)
+                earlier: Any = SimpleNamespace(trial_id=line["trial_id"])
+                # By every bracket: which one a trial was in is not kept.
+                for bracket in self._brackets:
+                    bracket.on_result(earlier, line[self._time_attr], line[OBJECTIVE])
         self._note(trial.trial_id, result)
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP and self.is_within_noise(result):
@@ -64,12 +67,6 @@ class NoiseAwareASHA(ASHAScheduler):
 
     def _note(self, trial_id: str, result: JsonObject) -> None:
         self.seen.setdefault(int(result["report"]), {})[trial_id] = result[OBJECTIVE]
-
-    def _replay(self, line: JsonObject) -> None:
-        """Take in a report of before the restore, by every bracket: which it was in is not kept."""
-        other: Any = SimpleNamespace(trial_id=line["trial_id"])
-        for bracket in self._brackets:
-            bracket.on_result(other, line[self._time_attr], line[str(self._metric)])
 
 
 def validate_tune(config: Config) -> None:
@@ -123,7 +120,11 @@ def asha(
         return None
     rung = 0.9 * tune.tokens / tune.num_rungs
     grace: Any = min(tune.grace_period, tune.num_rungs) * rung  # Ray wants an int, takes a float
-    made = NoiseAwareASHA(  # no trial is stopped by max_t: it reports at most `num_rungs` times
+    # no trial is stopped by max_t: it reports at most `num_rungs` times
+    return NoiseAwareASHA(
+        ledger,
+        stage,
+        noise,
         time_attr="tokens",
         metric=OBJECTIVE,
         mode="max",
@@ -132,4 +133,3 @@ def asha(
         reduction_factor=max(2, tune.reduction_factor),
         brackets=1,
     )
-    return made.follow(ledger, stage, noise)

@@ -103,8 +103,7 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
     found = tuner.fit()  # the budget may end before all have begun
-    if inputs.tune.num_workers > 1:
-        nested_trial.free_workers(context.folder)
+    nested_trial.free_workers(context.folder)
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
@@ -144,10 +143,7 @@ def make_tuner(
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[
-                ProgressCallback(),
-                *([PlacementGroupCleanup()] if tune.num_workers > 1 else []),
-            ],
+            callbacks=[ProgressCallback()],
             stop=context.budget,
             # A second try for a killed process; what is wrong with a trial fails twice.
             failure_config=ray_tune.FailureConfig(max_failures=1),
@@ -178,21 +174,14 @@ class ProgressCallback(Callback):
         append_jsonl(self.context.ledger, line)
 
     def on_trial_complete(self, iteration, trials, trial, **info):
-        ProgressCallback.done += 1
+        # What a nested Ray Train run held goes to the next trial.
+        nested_trial.free_workers(self.context.folder, trial.trial_id)
         # On the class, as in `begin`: Ray makes copies of the callback.
+        ProgressCallback.done += 1
         ids = {"run": self.context.folder.parent.name, "stage": self.stage.name}
         telemetry.add("raytune_trials", 1, outcome=trial.status.lower(), **ids)
         best = "" if self.best == float("-inf") else f"best {self.best:.3f}"
         log.info("%s: trial %s %s, %s", self.stage.name, trial.trial_id, trial.status, best)
         self.context.progress(self.done, self.stage.total, f"{self.stage.name}: {best}")
-
-    on_trial_error = on_trial_complete
-
-
-class PlacementGroupCleanup(Callback):
-    """While trials nest Ray Train runs: what a trial held goes to the next when it ends."""
-
-    def on_trial_complete(self, iteration, trials, trial, **info):
-        nested_trial.free_workers(ProgressCallback.context.folder, trial.trial_id)
 
     on_trial_error = on_trial_complete

@@ -62,9 +62,9 @@ def test_a_mix_below_a_floor_is_never_recommended() -> None:
     free = guideline.recommend(found, SPACE)
     assert free.recommended["negative"] > 0.9
     floor = guideline.Floor({t.trial_id: 1 - t.mix["negative"] for t in found}, 0.6)
-    held = guideline.recommend(found, SPACE, floors=[floor])
+    held = guideline.recommend(found, SPACE, floor=floor)
     assert held.recommended["negative"] == pytest.approx(0.4, abs=0.05)
-    none = guideline.recommend(found, SPACE, floors=[guideline.Floor(floor.values, 1.2)])
+    none = guideline.recommend(found, SPACE, floor=guideline.Floor(floor.values, 1.2))
     assert "lose what the reference can do" in none.refused
 
 

@@ -24,7 +24,7 @@ from raytune_agents.generate import (
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.pipeline.first_run import FirstRun, source_lines
+from raytune_agents.pipeline.first_run import FirstRun, run_yaml
 from raytune_agents.pipeline.read import with_catalogue
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
@@ -418,8 +418,8 @@ def test_rows_that_list_no_tools_get_the_agents(tmp_path) -> None:
     spec = spec_of({"name": "f", "description": "Do it",
                     "parameters": {"type": "object", "properties": {}}})  # fmt: skip
     first = FirstRun("strange", "strange.yaml", spec, "rows.jsonl", [bare], bare=1)
-    assert "{path: rows.jsonl, agent: strange.yaml}]  # 1 rows list no tools" in source_lines(first)
-    assert "agent" not in source_lines(replace(first, bare=0))
+    assert "{path: rows.jsonl, agent: strange.yaml}]  # 1 rows list no tools" in run_yaml(first)
+    assert "agent:" not in run_yaml(replace(first, bare=0))
 
 
 def test_a_number_that_rules_its_noun_stays_one() -> None:
