@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from scipy.stats import truncnorm
-
 from raytune_agents.records import canonical
 
 Sample = dict[str, Any]  # variable of the search -> value: a proposal
@@ -86,6 +84,9 @@ class Axis:
 
     def _prior(self) -> Any:
         """The prior of a range: a normal around where its value lies, truncated to [0, 1]."""
+        # Here, as it is slow to load: commands that only look at trials do not draw any.
+        from scipy.stats import truncnorm
+
         mean = self._scaled(self.prior)
         return truncnorm(-mean / SPREAD, (1 - mean) / SPREAD, mean, SPREAD)
 
