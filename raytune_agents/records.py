@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
 SCHEMA_VERSION = 1
@@ -251,12 +251,8 @@ def _lean(message: Message) -> JsonObject:
 def to_row(row: Trajectory) -> FlatRow:
     """The flat dict that Parquet and Ray Data hold: scalars, and JSON text for nested parts."""
     out = {name: getattr(row, name) for name in COLUMNS}
-    tools = [
-        {"name": t.name, "description": t.description, "parameters": t.parameters}
-        for t in row.tools
-    ]
     out["messages"] = json.dumps([_lean(m) for m in row.messages], ensure_ascii=False)
-    out["tools"] = json.dumps(tools, ensure_ascii=False)
+    out["tools"] = json.dumps([asdict(t) for t in row.tools], ensure_ascii=False)
     out["parents"] = json.dumps(list(row.parents))
     out["meta"] = json.dumps(row.meta, default=str)  # as ASCII: a surrogate is no harm there
     return out

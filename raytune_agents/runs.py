@@ -136,11 +136,6 @@ class Manifest(BaseModel):
         """What the step alone has: arms, funnel, pools."""
         return self.model_extra or {}
 
-    @property
-    def key_of_files(self) -> str:
-        """Hash of all files, also of those that only the report reads."""
-        return content_hash([[name, mark.content] for name, mark in sorted(self.files.items())])
-
     @classmethod
     def load(cls, folder: Path) -> Manifest | None:
         """The manifest of a step's folder; None where it is absent, or cannot be read: then the
@@ -167,9 +162,9 @@ def output_marks(folder: Path) -> dict[str, FileMark]:
     return found
 
 
-def outputs_hash(files: Mapping[str, FileMark]) -> str:
-    """Hash of the data files of a finished step, names and contents."""
-    return content_hash([[n, m.content] for n, m in sorted(files.items()) if n.endswith(DATA)])
+def files_hash(files: Mapping[str, FileMark], ends: tuple[str, ...] = ("",)) -> str:
+    """Hash of the names and contents of a finished step's files whose names end so."""
+    return content_hash([[n, m.content] for n, m in sorted(files.items()) if n.endswith(ends)])
 
 
 def damage(folder: Path, files: Mapping[str, FileMark]) -> str:
@@ -274,7 +269,7 @@ class Step:
             seconds=round(max(0.0, now - started), 3),  # a clock may be set back
             versions=versions(),
             hardware=hardware(),
-            outputs=outputs_hash(files),
+            outputs=files_hash(files, DATA),
             files=files,
             **json.loads(json.dumps(notes, default=str)),
         )
@@ -337,7 +332,7 @@ class Run:
                     f"{other}`"
                 )
             # The report shows scores and figures too, which no other step reads.
-            inputs[other] = before.key_of_files if name == "report" else before.outputs
+            inputs[other] = files_hash(before.files) if name == "report" else before.outputs
         last = Manifest.load(self.folder / name)
         # The marks of the last time save reading what has not changed since.
         found = marks(content, last.content if last else {})

@@ -16,7 +16,9 @@ import hashlib
 import json
 import math
 import time
+from bisect import bisect
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,12 +83,10 @@ def choose_arm(name: str, key: str, routes: Routes) -> tuple[str, str]:
         return routes.base, models[routes.base]
     # With the agent's name: a user's arm at one agent says nothing of the arm at another.
     digest = hashlib.sha256(f"{name}\0{key}".encode("utf-8", "surrogatepass")).digest()
-    at = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares.values())
-    arms = iter(shares.items())
-    arm, share = next(arms)
-    while at >= share:
-        at -= share
-        arm, share = next(arms, (arm, math.inf))  # rounding may leave a rest
+    ends = list(accumulate(shares.values()))
+    at = int.from_bytes(digest[:8], "big") / 2**64 * ends[-1]
+    # The quotient may be rounded up to 1, past the last arm.
+    arm = list(shares)[min(bisect(ends, at), len(ends) - 1)]
     return arm, models[arm]
 
 

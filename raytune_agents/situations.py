@@ -108,7 +108,8 @@ def kept_back(
     groups: dict[int, list[int]] = {}
     for i, number in enumerate(situations(rows)):
         groups.setdefault(number, []).append(i)
-    order = {k: _hash(seed, min(rows[i].id for i in own)) for k, own in groups.items()}
+    named = {k: f"{seed}\0situation\0{min(rows[i].id for i in own)}" for k, own in groups.items()}
+    order = {k: hashlib.sha256(name.encode()).hexdigest() for k, name in named.items()}
     left, out = _Left(groups, tools, order), ["train"] * len(rows)
     for name, count in wanted.items():
         taken: Counter[str] = Counter()
@@ -122,7 +123,3 @@ def kept_back(
                 taken.update(tools[i] or {""})
                 size += 1
     return out
-
-
-def _hash(seed: int, text: str) -> str:
-    return hashlib.sha256(f"{seed}\0situation\0{text}".encode()).hexdigest()

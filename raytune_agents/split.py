@@ -84,24 +84,22 @@ def row_facts(row: Trajectory, config: SplitConfig, seed: int) -> RowFacts:
 
 
 class ToolGroups:
-    """Tools that must fall on one side, as a forest (union-find) over tool names and ties."""
+    """Tools that must fall on one side, as disjoint sets of tool names and ties."""
 
     def __init__(self) -> None:
-        self.parent: dict[str, str] = {}
+        # Here, as scipy is slow to load: most commands split nothing.
+        from scipy.cluster.hierarchy import DisjointSet
+
+        self.joined = DisjointSet()
         self.rows: Counter[str] = Counter()  # by the first tool of a row
         self.uses: Counter[str] = Counter()  # rows that call a tool
         self.texts: dict[str, set[str]] = {}  # description -> names of tools that have it
         self.fixed: set[str] = set()  # tools of rows whose source gave a split
 
-    def root(self, node: str) -> str:
-        self.parent.setdefault(node, node)
-        while self.parent[node] != node:
-            self.parent[node] = node = self.parent[self.parent[node]]
-        return node
-
     def join(self, nodes: Sequence[str]) -> None:
-        for node in nodes[1:]:
-            self.parent[self.root(node)] = self.root(nodes[0])
+        for node in nodes:
+            self.joined.add(node)
+            self.joined.merge(nodes[0], node)
 
     def add(self, facts: RowFacts, fixed: bool = False) -> None:
         """One more row; `fixed` where its source gave the split. Tools that a conversation calls
@@ -128,8 +126,8 @@ class ToolGroups:
             if len(named) <= MOST_SHARING:
                 self.join(sorted(named))
         out: dict[str, list[str]] = {}
-        for node in sorted(n for n in self.parent if n.startswith("tool ")):
-            out.setdefault(self.root(node), []).append(node.removeprefix("tool "))
+        for node in sorted(n for n in self.joined if n.startswith("tool ")):
+            out.setdefault(self.joined[node], []).append(node.removeprefix("tool "))
         return out
 
 
@@ -155,8 +153,8 @@ def held_out(groups: ToolGroups, config: SplitConfig, seed: int) -> HeldOut:
         return HeldOut(reason=f"{len(found)} groups of tools, fewer than {LEAST_GROUPS}")
     rows: Counter[str] = Counter()
     for tool, count in groups.rows.items():
-        rows[groups.root(tool)] += count
-    fixed = {groups.root(tool) for tool in groups.fixed if tool in groups.parent}
+        rows[groups.joined[tool]] += count
+    fixed = {groups.joined[tool] for tool in groups.fixed if tool in groups.joined}
     wanted = config.unseen_tools * sum(map(len, found.values()))
     free = [r for r in found if r not in fixed and len(found[r]) <= wanted]
     most = config.rows_per_tool
@@ -167,7 +165,7 @@ def held_out(groups: ToolGroups, config: SplitConfig, seed: int) -> HeldOut:
         held += found[root] if len(held) + len(found[root]) <= wanted else []
     if not held:
         return HeldOut(reason="every group of tools is too large to be kept back")
-    count = sum(rows[r] for r in {groups.root(f"tool {name}") for name in held})
+    count = sum(rows[r] for r in {groups.joined[f"tool {name}"] for name in held})
     return HeldOut(frozenset(held), count)
 
 

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 
 from raytune_agents import models
-from raytune_agents.config import Config, LoraConfig, TrainConfig
+from raytune_agents.config import Config, TrainConfig
 from raytune_agents.infra.placement import Placement
 
 GIB = 2**30
@@ -82,9 +82,9 @@ class DecoderShape:
 
     def trained(self, config: TrainConfig) -> int:
         """Weights that are trained: all, or r * (in + out) of every target."""
-        return self.parameters if config.parameters == "full" else self.lora(config.lora)
-
-    def lora(self, lora: LoraConfig) -> int:
+        if config.parameters == "full":
+            return self.parameters
+        lora = config.lora
         names = None if lora.target_modules == "all-linear" else tuple(lora.target_modules)
         return sum(
             lora.r * (rows + columns)
@@ -92,9 +92,9 @@ class DecoderShape:
             if names is None or name.split(".")[-1] in names or name in names
         )
 
-    def kv_bytes(self, width: int = 2) -> int:
-        """Bytes of a token in the KV cache."""
-        return 2 * self.layers * self.kv_width * width
+    def kv_bytes(self) -> int:
+        """Bytes of a token in the KV cache: a key and a value of two bytes a number."""
+        return 2 * self.layers * self.kv_width * 2
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:
@@ -137,12 +137,12 @@ def training_gib(
     }
 
 
-def engine_gib(shape: DecoderShape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
-    """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged,
-    two more copies while one is loaded: the merged model and vLLM's fused layers."""
+def engine_gib(shape: DecoderShape, width: int, kv_gib: float) -> dict[str, float]:
+    """GiB of one engine on CPU whose numbers have `width` bytes. Two more copies of the weights
+    are there while an adapter is merged: the merged model and vLLM's fused layers."""
     weights = shape.parameters * width / GIB
-    parts = {"process": PROCESS_GIB["engine"], "weights": weights, "KV cache": kv_gib}
-    return parts | ({"merging": 2 * weights} if merges else {})
+    process = PROCESS_GIB["engine"]
+    return {"process": process, "weights": weights, "KV cache": kv_gib, "merging": 2 * weights}
 
 
 @dataclass(frozen=True)
@@ -205,15 +205,15 @@ def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
 
 
 def disk_gib(
-    shape: DecoderShape, sections: Sequence[TrainConfig], trials: int, kept: int, extras: int
+    shape: DecoderShape, sections: Sequence[TrainConfig], trials: int, extras: int
 ) -> dict[str, float]:
-    """GiB that a run leaves and, while it trains, needs. `extras`: bytes of a tokenizer; `kept`:
-    checkpoints of a trial. A checkpoint has the weights and two moments of each in fp32, and the
-    tokenizer."""
+    """GiB that a run leaves and, while it trains, needs. `extras`: bytes of a tokenizer. A
+    checkpoint, of which each trial keeps one, has the weights and two moments of each in fp32, and
+    the tokenizer."""
     sizes = [shape.trained(s) * 4 for s in sections]
     largest = max(sizes, default=0)
     return {
         "adapters": sum(size + extras for size in sizes) / GIB,
-        "trials": trials * kept * (3 * largest + extras) / GIB,
+        "trials": trials * (3 * largest + extras) / GIB,
         "while training": 2 * 3 * largest / GIB,
     }

@@ -343,9 +343,9 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     seconds["label"] += 2 * rows
     hours = sum(seconds.values()) / 3600
     usd, priced = estimate.money(config, hours, placed)
-    held = memory(config, shape, sections, arms, placed)
-    left = disk(config, shape, sections, arms, sample, path)
     kv = estimate.kv_gib(config, placed, shape)
+    held = memory(config, shape, sections, arms, have.gpus > 0, kv)
+    left = disk(config, shape, sections, arms, sample, path)
     length_note = lengths.describe(config.model.max_length)
     return Plan(
         placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, length_note
@@ -357,12 +357,12 @@ def memory(
     shape: DecoderShape,
     sections: Mapping[str, TrainConfig],
     arms: list[Work],
-    placed: Placement,
+    gpu: bool,
+    kv: float,
 ) -> dict[str, dict[str, float]]:
-    """GiB of the largest training worker and of the engine."""
+    """GiB of the largest training worker and of the engine, whose KV cache has `kv`."""
     from raytune_agents.train.batches import micro_batch
 
-    gpu = placed.have.gpus > 0
     width = 2 if (gpu and config.model.dtype != "float32") or models.bf16(config.model.dtype) else 4
     workers = [
         estimate.training_gib(
@@ -372,8 +372,7 @@ def memory(
     ]
     out = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
     if not gpu:
-        kv = estimate.kv_gib(config, placed, shape)
-        out["the engine"] = estimate.engine_gib(shape, width, kv, True)
+        out["the engine"] = estimate.engine_gib(shape, width, kv)
     return out
 
 
@@ -391,6 +390,6 @@ def disk(
     t = config.tune
     trials = t.num_samples + t.whole_trials if t.num_samples else 0
     rows = (len(sample.rows) * sample.scale) * sample.row_bytes
-    left = estimate.disk_gib(shape, list(sections.values()), trials, 1, extras)
+    left = estimate.disk_gib(shape, list(sections.values()), trials, extras)
     columns = sum({work.recipe: work.columns for work in arms}.values())
     return {"rows": rows / GIB, "columns": columns / GIB, **left}

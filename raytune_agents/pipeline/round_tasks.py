@@ -29,6 +29,7 @@ from raytune_agents.records import Trajectory
 from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import StoredRows, read_rows, write_rows
+from raytune_agents.train.methods import method_named
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -43,13 +44,20 @@ Tasks = dict[str, Trajectory]  # by id
 # --- answers ---
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Who answers: the base with an adapter ("" = none), asked with the marker of good rows."""
+@dataclass
+class ArmProgress:
+    """What goes from one round to the next, and who answers: the base with an adapter."""
 
+    name: str
     config: TrainConfig
-    adapter: str
-    marker: str = ""
+    tasks: Tasks  # the arm's own good rows, and those drawn so far
+    adapter: str  # the last good one; "" = the base
+    retired: set[str] = field(default_factory=set)
+    spent: int = 0  # trained tokens
+
+    @property
+    def marker(self) -> str:
+        return method_named("rounds").inference_marker(self.config)
 
 
 @dataclass
@@ -67,7 +75,7 @@ def in_round(row: Trajectory, k: int) -> Trajectory:
 
 
 def answer_tasks(
-    context: Context, step: Step, name: str, tasks: list[Trajectory], k: int, policy: Policy
+    context: Context, step: Step, name: str, tasks: list[Trajectory], k: int, now: ArmProgress
 ) -> TaskAnswers:
     """The policy's sampled answers. Finished shards stay. Raises EngineDown where too many tasks
     were lost to the engine."""
@@ -75,7 +83,7 @@ def answer_tasks(
     if not tasks:
         return out
     context.start_engine()
-    options, chat, config = policy.config.rounds, context.chat, context.config
+    options, chat, config = now.config.rounds, context.chat, context.config
     how = NegativesConfig(
         mined_samples=options.samples,
         max_tokens=options.max_tokens,
@@ -84,7 +92,7 @@ def answer_tasks(
     engine_config, seed = config.engine, step.seed + k
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
-        shard = rewrite.mine(part, chat, how, engine_config, seed, policy.adapter, policy.marker)
+        shard = rewrite.mine(part, chat, how, engine_config, seed, now.adapter, now.marker)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 

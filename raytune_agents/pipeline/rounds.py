@@ -15,7 +15,7 @@ score, or the start, becomes train/ARM/adapter; rounds.json has all records.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
+from raytune_agents.pipeline.round_tasks import ArmProgress
 from raytune_agents.pipeline.rows import answered_val_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
@@ -57,22 +58,6 @@ def validate_rounds(config: Config) -> None:
             raise ConfigError(
                 f"train.arms.{name}: rounds measure single answers; write grpo.turns: 1"
             )
-
-
-@dataclass
-class ArmProgress:
-    """What goes from one round to the next."""
-
-    name: str
-    config: TrainConfig
-    tasks: dict[str, Trajectory]  # by id: the arm's own good rows, and those drawn so far
-    adapter: str  # the last good one; "" = the base
-    retired: set[str] = field(default_factory=set)
-    spent: int = 0  # trained tokens
-
-    @property
-    def marker(self) -> str:
-        return method_named("rounds").inference_marker(self.config)
 
 
 def train_rounds(
@@ -161,10 +146,9 @@ def learn_from_failures(
         return Counts()
     waiting = [r for i, r in now.tasks.items() if i not in now.retired]
     sampled = rounds.sample_tasks(waiting, options.tasks, seed)
-    policy = round_tasks.Policy(now.config, now.adapter, now.marker)
-    answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, policy)
+    answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, now)
     new = round_tasks.sample_new_tasks(context, step, options, now.tasks, answered.failures, record)
-    tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, policy)
+    tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, now)
     failures = [*answered.failures, *tried.failures]
     record.faults = dict(answered.faults + tried.faults)
     record.answers = options.samples * (len(answered.right) + len(tried.right))

@@ -98,7 +98,7 @@ def test_seconds(folder) -> None:
 
 def test_disk(folder) -> None:
     shape, config = DecoderShape.of(folder), TrainConfig(lora={"r": 2})
-    parts = disk_gib(shape, [config, config], trials=3, kept=1, extras=100)
+    parts = disk_gib(shape, [config, config], trials=3, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * (3 * 104 * 4 + 100))
 
