@@ -176,22 +176,31 @@ def row_groups(files: Iterable[Path]) -> list[JsonObject]:
     return out
 
 
-def bunched(files: Iterable[Path]) -> list[list[Path]]:
-    """Parquet files in their order, as lists of those that together are one of at most FILE_ROWS
-    rows and FILE_BYTES; a larger file is alone."""
+def bunched(folder: Path, out: Path) -> list[JsonObject]:
+    """The Parquet files of a folder in their order as {"files", "out"}: those that together are one
+    file of at most FILE_ROWS rows and FILE_BYTES in `out`; a larger file is alone."""
     import pyarrow.parquet as pq
 
-    out: list[list[Path]] = []
+    items: list[JsonObject] = []
     rows = size = 0
-    for file in files:
+    for file in sorted(folder.glob("*.parquet")):
         about = pq.read_metadata(file)
         own = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
         rows, size = rows + about.num_rows, size + own
-        if not out or rows > FILE_ROWS or size > FILE_BYTES:
-            out.append([])
+        if not items or rows > FILE_ROWS or size > FILE_BYTES:
+            name = f"rows-{len(items):05d}.parquet"
+            items.append({"files": [], "out": str(out / name)})
             rows, size = about.num_rows, own
-        out[-1].append(file)
-    return out
+        items[-1]["files"].append(str(file))
+    return items
+
+
+def joined_table(item: JsonObject, columns: list[str] | None = None) -> pa.Table:
+    """The files of an item of `bunched` as one table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pa.concat_tables(pq.read_table(file, columns=columns) for file in item["files"])
 
 
 class RowFiles:

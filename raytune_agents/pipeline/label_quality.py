@@ -16,7 +16,7 @@ from raytune_agents.filters.quality import quality, rarity
 from raytune_agents.infra import cluster
 from raytune_agents.records import JsonObject, arrow_schema
 from raytune_agents.runs import Counts
-from raytune_agents.storage import bunched, with_column, write_table
+from raytune_agents.storage import bunched, joined_table, with_column, write_table
 
 PARTS = ("validity", "worth", "weight")  # what the quality is made of, see filters.quality
 
@@ -34,13 +34,9 @@ def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 def write_labels(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts, JsonObject]:
     """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
-    items = [
-        {"files": [str(file) for file in files], "out": str(out / f"rows-{number:05d}.parquet")}
-        for number, files in enumerate(bunched(sorted(rows.glob("*.parquet"))))
-    ]
     counts, pools, labels = Counts(), Counter(), Counter()
     shared = (pairs, *rarities(prints, pairs))
-    for done in cluster.map_items("quality", items, write_marked, *shared):
+    for done in cluster.map_items("quality", bunched(rows, out), write_marked, *shared):
         counts.rows_in += done["rows"]
         counts.rejected.update(done["rejected"])
         counts.rows_out += done["kept"]
@@ -54,7 +50,7 @@ def write_marked(
 ) -> JsonObject:
     """Some files of work/rows as one of the step's; `stay` and `rare` are `rarities`. Returns what
     is counted of its rows."""
-    table = pa.concat_tables(pq.read_table(file) for file in item["files"])
+    table = joined_table(item)
     handles = table["handle"].to_numpy()
     reasons = dedup.marked(table["reject_reason"].to_pylist(), handles, pairs)
     kept = np.array([not r for r in reasons], bool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
@@ -38,7 +37,14 @@ from raytune_agents.records import (
 )
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import RowFiles, StoredRows, bunched, with_column, write_table
+from raytune_agents.storage import (
+    RowFiles,
+    StoredRows,
+    bunched,
+    joined_table,
+    with_column,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -178,7 +184,8 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
 def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
     config = context.config.read
-    counts, survey, tasks = Counts(), split.Survey(config.split), Counter()
+    counts, survey = Counts(), split.Survey(config.split)
+    tasks: dict[str, Counter[str]] = defaultdict(Counter)
     noted = SourceNotes()
     work = step.folder / "work"
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
@@ -191,7 +198,7 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
                 line = {"where": item["where"], "reason": item["error"]}
                 bad.write(redact(json.dumps(line)) + "\n")
             table = table.filter(good)
-            tasks.update(task_outcomes(table))
+            count_tasks(tasks, table)
             for facts, source_split in facts_of(table):
                 survey.add(facts, source_split)
             for row in table.filter(pc.is_valid(table["format"])).select(NOTED).to_pylist():
@@ -214,29 +221,18 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
         context.display.say(f"read      {line}")
     step.log(splits=dict(splits), sources=dict(sources))
     notes = {"splits": dict(splits), "left_out": left_out} | noted.manifest()
-    if not tasks:
-        return counts, notes
-    found = task_table(tasks)
-    for task, counted in sorted(found.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
+    for task, counted in sorted(tasks.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
         context.display.say(f"read      task {task}: {counted['in']} rows, {counted['kept']} kept")
-    return counts, notes | {"task_types": found}
+    return counts, notes | ({"task_types": tasks} if tasks else {})
 
 
-def task_outcomes(table: pa.Table) -> Iterator[tuple[str, str]]:
-    """(task, what became of it) of the rated interactions among PARSED rows."""
+def count_tasks(tasks: dict[str, Counter[str]], table: pa.Table) -> None:
+    """Add the rated interactions among PARSED rows to the counts of their tasks: in, below
+    min_rating, kept."""
     for task, pool in zip(table["task_type"].to_pylist(), table["pool"].to_pylist()):
         if task is not None:
-            yield task, "below min_rating" if pool.startswith("negative") else "kept"
-
-
-def task_table(tasks: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """Task -> {"in", "below min_rating", "kept"}, rows."""
-    out: dict[str, dict[str, int]] = {}
-    for (task, word), n in tasks.items():
-        counts = out.setdefault(task, {"in": 0, "below min_rating": 0, "kept": 0})
-        counts["in"] += n
-        counts[word] += n
-    return out
+            bad = pool.startswith("negative")
+            tasks[task].update({"in": 1, "below min_rating": int(bad), "kept": int(not bad)})
 
 
 def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
@@ -282,16 +278,15 @@ def settle(
     sources: Counter[str] = Counter()
     items, needed = [], ["gold_tools", "ties", "position", "split", "source"]
     # A split depends on those before it, so all are told here, from a few columns.
-    for number, files in enumerate(bunched(sorted((folder / "work").glob("*.parquet")))):
-        table = pa.concat_tables(pq.read_table(file, columns=needed) for file in files)
+    for item in bunched(folder / "work", folder):
+        table = joined_table(item, needed)
         found = [splitter.split(facts, source_split) for facts, source_split in facts_of(table)]
         counts.rejected.update(why for _, why in found if why)
         counts.rows_out += sum(not why for _, why in found)
         splits.update(name for name, why in found if not why)
         sources.update(table["source"].to_pylist())
-        out = str(folder / f"rows-{number:05d}.parquet")
         columns = {"split": [name for name, _ in found], "reject_reason": [why for _, why in found]}
-        items.append({"files": [str(file) for file in files], "out": out} | columns)
+        items.append(item | columns)
     for _ in cluster.map_items("split", items, write_split):
         pass
     return splits, sources
@@ -300,9 +295,8 @@ def settle(
 def write_split(item: JsonObject) -> JsonObject:
     """Some files of `work/` as one of the step's, with the columns of `item`, which have a value
     for each of their rows (else pyarrow raises)."""
-    table = pa.concat_tables(pq.read_table(file) for file in item["files"])
     # What the split needed is not part of a trajectory.
-    table = table.drop_columns([f.name for f in FACTS])
+    table = joined_table(item).drop_columns([f.name for f in FACTS])
     for name in ("split", "reject_reason"):
         table = with_column(table, name, item[name])
     write_table(Path(item["out"]), table)

@@ -169,9 +169,12 @@ def test_small_files_of_rows_become_one(tmp_path: Path, monkeypatch) -> None:
     for path, count in zip(paths, (2, 3, 1, 7, 1)):
         write_rows(path, (POOL * 2)[:count])
     one, two, three, four, five = paths
-    assert bunched(paths) == [[one, two], [three], [four], [five]]
+    names = [[Path(f) for f in item["files"]] for item in bunched(tmp_path, tmp_path / "out")]
+    assert names == [[one, two], [three], [four], [five]]
     monkeypatch.setattr("raytune_agents.storage.FILE_BYTES", 1)
-    assert bunched(paths) == [[path] for path in paths]
+    items = bunched(tmp_path, tmp_path / "out")
+    assert [item["files"] for item in items] == [[str(path)] for path in paths]
+    assert items[1]["out"] == str(tmp_path / "out" / "rows-00001.parquet")
 
 
 def test_row_groups_know_which_rows_are_theirs(tmp_path: Path, monkeypatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,7 +159,8 @@ def test_the_tasks_of_rated_interactions_are_counted(tmp_path: Path) -> None:
     (table,) = read.parse_source(source, SECTION, "", 17)
     assert table["task_type"].to_pylist() == ["chat", "chat", "code"]
     assert table["pool"].to_pylist() == ["positive", "negative.rated", "positive"]
-    found = read.task_table(Counter(read.task_outcomes(table)))
+    found = defaultdict(Counter)
+    read.count_tasks(found, table)
     assert found == {
         "chat": {"in": 2, "below min_rating": 1, "kept": 1},
         "code": {"in": 1, "below min_rating": 0, "kept": 1},
