@@ -121,7 +121,10 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    native = tokenizer.chat_template = for_tools(tokenizer.chat_template)
+    native = tokenizer.chat_template
+    if isinstance(native, dict):  # several by name
+        native = native.get("tool_use") or native.get("default")
+    native = tokenizer.chat_template = native or ""
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
     lack = "" if habits.native else lacking(native, habits, path)
     if lack and (template == "native" or (template == "auto" and habits.unread)):
@@ -136,13 +139,6 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     if habits.words_end and habits.words_end != tokenizer.eos_token:
         tokenizer.eos_token = habits.words_end
     return Loaded(tokenizer, ours, ours_text, lack if template == "auto" else "")
-
-
-def for_tools(template: str | dict[str, str] | None) -> str:
-    """The template that is used with tools, where a tokenizer has several by name."""
-    if isinstance(template, dict):
-        return template.get("tool_use") or template.get("default") or ""
-    return template or ""
 
 
 def lacking(native: str, habits: Habits, path: str) -> str:

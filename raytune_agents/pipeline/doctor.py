@@ -209,34 +209,22 @@ class Doctor:
         return f"{reply.output_tokens[0]} tokens in {reply.latency_s:.1f} s: {reply.texts[0]!r:.60}"
 
     def training(self) -> str:
-        """One optimiser step of the first arm on its workers. Raises what training raises."""
-        self.context.free_gpu(self.context.placement.train_workers)
-        with tempfile.TemporaryDirectory(dir=self.context.run.folder) as folder:
-            metrics = one_step(self.context, self.rows(TRAINED), Path(folder))
-            found = read_jsonl(metrics)[-1]
+        """One step of supervised fine-tuning with the first arm's options, on its workers. Raises
+        what training raises."""
+        from raytune_agents.pipeline.train_arm import job_of
+        from raytune_agents.train import methods, worker
+        from raytune_agents.train.column_files import write_columns
+        from raytune_agents.train.job import METRICS, UNWATCHED
+
+        context, train = self.context, self.config.train
+        context.free_gpu(context.placement.train_workers)
+        config = context.placement.train(train.of(next(iter(train.arms.values()))))
+        config = config.model_copy(update={"max_steps": 1, "save_steps": 1} | UNWATCHED)
+        made, _ = methods.build_columns("sft", self.rows(TRAINED), context.chat, config, None)
+        with tempfile.TemporaryDirectory(dir=context.run.folder) as folder:
+            out = Path(folder)
+            write_columns(out / "columns" / "rows-00000.arrow", made)
+            job = job_of(context, config, "sft", out / "columns", out)
+            worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
+            found = read_jsonl(out / METRICS)[-1]
         return f"loss {found['loss']:.3f}, {found['peak_memory_mib'] / 1024:.1f} GiB"
-
-
-def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
-    """Train one step of supervised fine-tuning on the rows with the first arm's options; its
-    metrics."""
-    from raytune_agents.pipeline.train_arm import job_of
-    from raytune_agents.train import methods, worker
-    from raytune_agents.train.column_files import write_columns
-    from raytune_agents.train.job import METRICS
-
-    train = context.config.train
-    config = train.of(next(iter(train.arms.values())))
-    once = {
-        "max_steps": 1,
-        "save_steps": 1,
-        "report_to": [],
-        "eval_steps": 0,
-        "early_stopping_patience": 0,
-    }
-    config = context.placement.train(config).model_copy(update=once)
-    made, _ = methods.build_columns("sft", rows, context.chat, config, None)
-    write_columns(out / "columns" / "rows-00000.arrow", made)
-    job = job_of(context, config, "sft", out / "columns", out)
-    worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
-    return out / METRICS

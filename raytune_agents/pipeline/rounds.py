@@ -67,7 +67,10 @@ def train_rounds(
     there are no val rows, or nothing to learn from and no start."""
     options, started = config.rounds, bool(config.lora.start)
     now = ArmProgress(name, config, {r.id: r for r in rows}, config.lora.start or "")
-    first = last = start_values(context, step, now)
+    # The start is asked once, also by a run that goes on.
+    if not (step.folder / VALUES).is_file():
+        write_json(step.folder / VALUES, policy_values(context, now.adapter, now))
+    first = last = read_json(step.folder / VALUES)
     records, key = [RoundRecord(0, mean(first["exact_match"]))], step.key
     stopped = f"all {options.max} rounds are done"
     for k in range(1, options.max + 1):
@@ -223,13 +226,8 @@ def train_round(
 def mean(values: dict[str, float]) -> float:
     return sum(values.values()) / len(values) if values else 0.0
 
-
-def start_values(context: Context, step: Step, now: ArmProgress) -> Values:
-    """The start's values, asked once. Raises ConfigError where there is no val row."""
-    path = step.folder / VALUES
-    if not path.is_file():
-        write_json(path, policy_values(context, now.adapter, now))
-    return read_json(path)
+    """Values of val rows and of the gate's instructions under a policy, greedily; an answer that
+    was lost to the engine has none."""
 
 
 def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Values:

@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from raytune_agents import models, readers
 from raytune_agents.chat import UNLIMITED, Chat
@@ -61,7 +61,9 @@ def row_lengths(config: Config) -> RowLengths:
     chat = Chat.of(models.resolve(config.model), config.model)
     # Without a limit: what is asked is how long the rows would be.
     chat, found = Chat(**chat.arguments | {"max_length": UNLIMITED}), []
-    for row in [*sampled_source_rows(config), *generated_rows(config)]:
+    read = (row for s in config.read.sources for row in sampled_rows(s, READ, ENCODED))
+    shown = (with_fewer_tools(row, config.read.tools) for row in read)
+    for row in chain(shown, generated_rows(config)):
         with contextlib.suppress(RecordError):
             found += [len(example.input_ids) for example in chat.encode(row)]
     return RowLengths(sorted(found))
@@ -80,14 +82,6 @@ def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
     """Tokens of the first rows' prompts; those that the template refuses are left out."""
     found = (chat.prompt_length(row) for row in islice(rows, 200))
     return [n for n in found if n is not None]
-
-
-def sampled_source_rows(config: Config) -> list[Trajectory]:
-    return [
-        with_fewer_tools(row, config.read.tools)
-        for source in config.read.sources
-        for row in sampled_rows(source, READ, ENCODED)
-    ]
 
 
 def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Trajectory]:

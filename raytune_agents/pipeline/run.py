@@ -16,7 +16,7 @@ a killed one goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -33,12 +33,13 @@ from raytune_agents.pipeline.row_lengths import (
     with_max_length,
 )
 from raytune_agents.progress import Display
-from raytune_agents.records import JsonObject, Trajectory
-from raytune_agents.runs import Counts, Manifest, Step
+from raytune_agents.records import JsonObject
+from raytune_agents.runs import Counts, Step
 
 log = logging.getLogger(__name__)
 ENGINE_STEPS = ("train", "evaluate", "tune")
 LOOKED_AT = 32  # rows of each source whose gold is put through the template
+SHOWN_REASONS = 6  # of rejected, and of failed rows
 StepFunction = Callable[[Context, Step], tuple[Counts, JsonObject]]
 
 
@@ -87,8 +88,10 @@ def preflight(config: Config) -> None:
     chat = Chat.of(model, config.model)
     if chat.instead:
         log.warning("model.template=auto: %s; our own is used", chat.instead)
-    # Last, as the dearest: it tokenises rows.
-    validate_data.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
+    # Last, as the dearest: it tokenises the first rows of what is there without a download.
+    here = [s for s in config.read.sources if not readers.is_hub(s.path) and "://" not in s.path]
+    rows = (row for source in here for row in sampled_rows(source, LOOKED_AT, LOOKED_AT))
+    validate_data.gold_comes_back(rows, chat, config.read.max_error_share)
 
 
 def require_engine_packages(steps: Sequence[str]) -> None:
@@ -102,13 +105,6 @@ def require_engine_packages(steps: Sequence[str]) -> None:
             "without them write --steps read,generate,label,report with generate.rows=0 and "
             "negatives.mined_tasks=0"
         )
-
-
-def first_rows(config: Config) -> Iterator[Trajectory]:
-    """The first rows of every source that is at hand without a download; bad ones are left out."""
-    for source in config.read.sources:
-        if not readers.is_hub(source.path) and "://" not in source.path:
-            yield from sampled_rows(source, LOOKED_AT, LOOKED_AT)
 
 
 def run_steps(
@@ -180,14 +176,6 @@ def run_step(context: Context, step: Step) -> None:
     telemetry.finished(context.config.name, name, manifest)
     log.info("%s: %s, %.1f s", name, counts.line(), manifest.seconds)
     display.say(f"{name:<9} {counts.line()}  ({manifest.seconds:.0f} s)")
-    for line in loss_lines(manifest):
-        display.say(f"{'':<9}   {line}", style="dim")
-
-
-def loss_lines(manifest: Manifest, most: int = 6) -> list[str]:
-    """The most frequent reasons of rejected and of failed rows."""
-    out = []
-    for kind, found in (("rejected", manifest.rows.rejected), ("failed", manifest.rows.failed)):
-        ordered = sorted(found.items(), key=lambda x: -x[1])
-        out += [f"{kind} {count} {reason}" for reason, count in ordered[:most]]
-    return out
+    for kind, found in (("rejected", counts.rejected), ("failed", counts.failed)):
+        for reason, count in found.most_common(SHOWN_REASONS):
+            display.say(f"{'':<9}   {kind} {count} {reason}", style="dim")

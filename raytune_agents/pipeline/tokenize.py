@@ -21,7 +21,7 @@ from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.negatives.preference_pairs import first_request
 from raytune_agents.pipeline.rows import accepted, training_rows
-from raytune_agents.records import FlatRow, JsonObject, Trajectory, content_hash, from_row
+from raytune_agents.records import FlatRow, JsonObject, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step
 from raytune_agents.storage import GROUP_ROWS, row_groups
 from raytune_agents.train.methods import columns_recipe, method_named
@@ -76,7 +76,8 @@ def parts_made(
     pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of and few else None
 
     def make(item: JsonObject) -> JsonObject:
-        rows = group_rows(item["file"], item["group"])
+        tables = group_tables(item["file"], item["group"])
+        rows = (from_row(flat) for table in tables for flat in table.to_pylist())
         tokenize_part(folder, item["number"], rows, method, chat, config, pairs)
         return {}
 
@@ -136,12 +137,6 @@ def group_tables(file: str, group: int) -> Iterator[pa.Table]:
         for batch in opened.iter_batches(GROUP_ROWS // 16, row_groups=[group]):
             table = pa.Table.from_batches([batch])
             yield table.filter(accepted(table, "train"))
-
-
-def group_rows(file: str, group: int) -> Iterator[Trajectory]:
-    """The same as objects."""
-    for table in group_tables(file, group):
-        yield from map(from_row, table.to_pylist())
 
 
 def keep_columns(context: Context, kept: Collection[Path]) -> None:

@@ -16,6 +16,8 @@ from raytune_agents.train.column_files import TrainingRows
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
 LIMIT = "max_tokens_per_forward.json"  # after out of memory: what one forward pass may hold
 LONGER = 16  # tokens that a written answer may be longer than the gold one
+# what a training does on its own account, switched off: a trial scores its own reports
+UNWATCHED = {"report_to": [], "eval_steps": 0, "early_stopping_patience": 0}
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 
 

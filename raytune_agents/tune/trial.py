@@ -18,14 +18,11 @@ import numpy as np
 
 from raytune_agents import mix
 from raytune_agents.train.batches import step_rows
-from raytune_agents.train.job import Job
+from raytune_agents.train.job import UNWATCHED, Job
 from raytune_agents.train.methods import method_named
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
 from raytune_agents.tune.trial_spec import POINT, TrialInputs, specify
-
-# A trial scores its own reports: what training does on its own account is switched off.
-QUIET = {"report_to": [], "eval_steps": 0, "early_stopping_patience": 0}
 
 
 def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
@@ -48,7 +45,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
     # A report is made at a save, so rungs are saves.
     own = {"save_steps": every, "max_steps": steps, "global_batch_size": rows_per_step}
-    options = spec.options.model_copy(update=own | QUIET)
+    options = spec.options.model_copy(update=own | UNWATCHED)
     facts = TrialFacts(
         of=steps,
         save_steps=every,
