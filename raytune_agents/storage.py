@@ -103,11 +103,10 @@ def read_json(path: Path) -> Any:
 def append_jsonl(path: Path, value: Any) -> None:
     """Append one line, without secrets; a line that a killed writer left cut stays by itself."""
     with path.open("ab+") as file:
+        cut = False
         if file.tell():
             file.seek(-1, os.SEEK_END)
             cut = file.read(1) != b"\n"
-        else:
-            cut = False
         line = redact(json.dumps(value, default=str))
         file.write(f"{chr(10) * cut}{line}\n".encode())
 
@@ -209,12 +208,12 @@ class RowFiles:
 
     def __init__(self, folder: Path, stem: str = "rows"):
         self.folder, self.stem = folder, stem
-        self.rows = self.bytes = self.files = 0
+        self.rows = self.files = 0
         self._parts: list[pa.Table] = []
 
     def add(self, table: pa.Table) -> None:
         self._parts.append(table)
-        self.rows, self.bytes = self.rows + len(table), self.bytes + table.nbytes
+        self.rows += len(table)
         held = sum(map(len, self._parts)), sum(t.nbytes for t in self._parts)
         if held[0] >= FILE_ROWS or held[1] >= FILE_BYTES:
             self.close()

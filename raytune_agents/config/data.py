@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, Weights
-
-if TYPE_CHECKING:
-    from raytune_agents.config.method_options import ArmConfig
+from raytune_agents.config.method_options import ArmConfig
 
 
 class SourceConfig(BaseConfig):

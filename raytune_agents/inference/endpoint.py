@@ -44,10 +44,6 @@ class Refused(RuntimeError):
     """The endpoint will not answer however often it is asked: a wrong key, model or address."""
 
 
-class BudgetSpent(RuntimeError):
-    """The next request could go past the budget."""
-
-
 class Busy(RuntimeError):
     """The endpoint did not answer this time; `wait_s` is how long it asked to be left alone."""
 
@@ -89,9 +85,9 @@ class Budget:
         s = self.config
         return (tokens_in * s.usd_per_mtok_in + tokens_out * s.usd_per_mtok_out) / 1e6
 
-    def reserve(self, tokens_in: int, tokens_out: int) -> None:
+    def reserve(self, tokens_in: int, tokens_out: int) -> bool:
         """Set the most that a request can cost aside; where that is too much, wait for what others
-        leave of theirs. Raises BudgetSpent."""
+        leave of theirs. False where the budget is spent."""
         s, usd = self.config, self.price(tokens_in, tokens_out)
 
         def fits() -> bool:
@@ -104,9 +100,10 @@ class Budget:
             # Others may spend less than they set aside; with none pending, nothing more comes back.
             self.lock.wait_for(lambda: fits() or not self.pending)
             if not fits():
-                raise BudgetSpent(f"{self.tokens} tokens, ${self.usd:.4f}")
+                return False
             self.pending += 1
             self.tokens, self.usd = self.tokens + tokens_in + tokens_out, self.usd + usd
+            return True
 
     def settle(self, reserved: tuple[int, int], spent: tuple[int, int]) -> None:
         """Replace what was set aside by what was spent; (0, 0) where no answer came."""
@@ -180,9 +177,7 @@ class Teacher:
             return Reply([kept["text"]], [kept["tokens_out"]], kept["tokens_in"], 0.0, 0.0)
         # Two characters per token: it may set too much aside, never too little.
         most = (sum(len(m["content"]) for m in chat) // 2 + 16, sampling.max_tokens)
-        try:
-            self.budget.reserve(*most)
-        except BudgetSpent:
+        if not self.budget.reserve(*most):
             self.count("budget_spent")
             return None
         found = None

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from raytune_agents.runs import Manifest
+from raytune_agents.runs import Manifest
 
 METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # name -> (kind, what, labels)
     "raytune_rows": ("Counter", "rows of finished steps", ("run", "step", "outcome")),

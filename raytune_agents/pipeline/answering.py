@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_agents.config import EvaluateConfig
 from raytune_agents.evaluate import general, harness, judge, likelihood, multi_turn, rollouts
@@ -19,6 +19,7 @@ from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.evaluate.quantized import QuantizedAnswer, answer_quantized, spread
 from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.shards import (
     Questions,
     cut,
@@ -30,10 +31,6 @@ from raytune_agents.pipeline.shards import (
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Options, Trajectory
 from raytune_agents.runs import Manifest, Step
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
-
 
 Ask = Callable[[Sequence[Any]], Lines]
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, LabelConfig
 from raytune_agents.dedup.leaks import LeakIndex
@@ -29,6 +28,7 @@ from raytune_agents.inference import client
 from raytune_agents.inference.client import EngineUsage
 from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import MOST_VAL_ROWS, held_out_rows, stored_training_rows
 from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
@@ -36,9 +36,6 @@ from raytune_agents.runs import Counts, Manifest, Step
 from raytune_agents.storage import first_by_id, read_json, write_json, write_rows
 from raytune_agents.train import adapter_card
 from raytune_agents.train.methods import method_named
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
 
 BASE_KEYS = ("name", "revision", "template", "tools")
 

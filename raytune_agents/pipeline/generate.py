@@ -10,11 +10,11 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from raytune_agents import agents, negatives, sandbox
+from raytune_agents.chat import Chat
 from raytune_agents.config import Config
 from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
@@ -23,16 +23,13 @@ from raytune_agents.generate import held, no_call, realism, rewrite, sampling, v
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice, good_steps
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import MOST_SOURCE_ROWS, drawn_rows
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import StoredRows, read_rows, write_rows
-
-if TYPE_CHECKING:
-    from raytune_agents.chat import Chat
-    from raytune_agents.pipeline.context import Context
 
 # Folders of the step whose rows are labelled.
 PARTS = ("synthetic", "no_call", "mined", "edited", "good_steps")

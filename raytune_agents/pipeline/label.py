@@ -35,6 +35,7 @@ from raytune_agents.filters.quality import quality, signature
 from raytune_agents.filters.shape import is_held_out
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline import generate, read
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.label_quality import PARTS, write_labels
 from raytune_agents.records import (
     ROW_FAULTS,
@@ -52,8 +53,6 @@ from raytune_agents.storage import RowFiles, row_groups, with_column
 
 if TYPE_CHECKING:
     import ray
-
-    from raytune_agents.pipeline.context import Context
 
 BATCH = 1024
 SHOWN = 300  # characters of a request in leaks.jsonl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,11 @@ import pyarrow.compute as pc
 
 from raytune_agents import mix
 from raytune_agents.dedup import space
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import stored_training_rows
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import write_table
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
-    from raytune_agents.train.tokenized import Tokenized
+from raytune_agents.train.tokenized import Tokenized
 
 
 def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.infra import cluster
+from raytune_agents.pipeline.context import Context
 from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.records import (
     ROW_FAULTS,
@@ -45,9 +46,6 @@ from raytune_agents.storage import (
     with_column,
     write_table,
 )
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
 
 SHOWN_TASKS = 12
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on

@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
@@ -23,6 +22,7 @@ from raytune_agents.config import (
 )
 from raytune_agents.generate import rewrite, sampling, validate_rows
 from raytune_agents.pipeline import label
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
@@ -30,9 +30,6 @@ from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import StoredRows, read_rows, write_rows
 from raytune_agents.train.methods import method_named
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
 
 OVERDRAWN = 8  # candidates drawn for each task that is asked for
 PLANTED = 8  # known-wrong rows that a judge is shown

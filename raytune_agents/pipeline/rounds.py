@@ -17,7 +17,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raytune_agents import mix, rounds
 from raytune_agents.config import Config, ConfigError, TrainConfig
@@ -29,6 +28,7 @@ from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.round_tasks import ArmProgress
 from raytune_agents.pipeline.rows import answered_val_rows
 from raytune_agents.records import Trajectory
@@ -37,9 +37,6 @@ from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step
 from raytune_agents.storage import read_json, read_rows, write_json
 from raytune_agents.train.methods import method_named
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
 
 Values = dict[str, dict[str, float]]  # metric -> row id -> value
 VALUES, RETIRED = "values.json", "retired.json"  # files of a round

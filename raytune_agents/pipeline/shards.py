@@ -15,25 +15,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
 from raytune_agents.config.base import json_values
+from raytune_agents.evaluate.measured import Lines
+from raytune_agents.generate.rewrite import Shard
 from raytune_agents.inference import client
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.infra.provenance import code_revision
+from raytune_agents.pipeline.context import Context
 from raytune_agents.records import JsonObject, Trajectory, content_hash, to_table
 from raytune_agents.runs import ANSWERS, Counts, Shards, Step
 from raytune_agents.storage import append_jsonl
-
-if TYPE_CHECKING:
-    from raytune_agents.evaluate.measured import Lines
-    from raytune_agents.generate.rewrite import Shard
-    from raytune_agents.pipeline.context import Context
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row")

@@ -10,26 +10,24 @@ import shutil
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.negatives.preference_pairs import first_request
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import accepted, training_rows
 from raytune_agents.records import FlatRow, JsonObject, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step
 from raytune_agents.storage import GROUP_ROWS, row_groups
 from raytune_agents.train.methods import columns_recipe, method_named
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
-
-if TYPE_CHECKING:
-    from raytune_agents.chat import Chat
-    from raytune_agents.pipeline.context import Context
 
 TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
 

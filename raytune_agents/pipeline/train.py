@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import keys
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import train_arm
@@ -21,9 +22,6 @@ from raytune_agents.records import content_hash
 from raytune_agents.runs import Counts, Step
 from raytune_agents.train import adapter_card
 from raytune_agents.train.tokenized import Tokenized
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
 
 
 @dataclass(frozen=True)

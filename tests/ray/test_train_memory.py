@@ -21,7 +21,8 @@ from pathlib import Path
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ModelConfig, TrainConfig
 from raytune_agents.models import embedded
-from raytune_agents.train import base_model, callbacks, methods, trainers, worker
+from raytune_agents.storage import read_jsonl
+from raytune_agents.train import base_model, methods, trainers, worker
 from raytune_agents.train.job import Job
 
 out, room_mib, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -46,7 +47,7 @@ try:
 except worker.OutOfMemory as error:
     print(error)
     sys.exit(7)
-print(json.dumps(callbacks.lines(out / "metrics.jsonl")))
+print(json.dumps(read_jsonl(out / "metrics.jsonl")))
 """
 
 

@@ -21,8 +21,8 @@ from raytune_agents.infra import cluster
 from raytune_agents.negatives import edit
 from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import BadLoss
+from raytune_agents.storage import read_jsonl
 from raytune_agents.train import (
-    callbacks,
     column_files,
     kto,
     methods,
@@ -154,7 +154,7 @@ def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
         worker.run_training(made, method, tmp_path / "ray", use_gpu=False)
     finally:
         cluster.disconnect()
-    one, two = (callbacks.lines(tmp_path / n / "metrics.jsonl") for n in ("alone", "both"))
+    one, two = (read_jsonl(tmp_path / n / "metrics.jsonl") for n in ("alone", "both"))
     assert [x["step"] for x in one] == [x["step"] for x in two] == [1, 2]
     if method == "dpo":  # KTO's KL is of the rows that one worker has
         assert [x["loss"] for x in two] == pytest.approx([x["loss"] for x in one], abs=2e-3)
