@@ -38,13 +38,7 @@ from raytune_agents.infra.provenance import (
 )
 from raytune_agents.mirror import Mirror, folder_of_run, is_remote
 from raytune_agents.records import JsonObject, content_hash
-from raytune_agents.storage import (
-    PARTIAL,
-    append_jsonl,
-    read_json,
-    write_json,
-    write_table,
-)
+from raytune_agents.storage import PARTIAL, append_jsonl, read_json, write_json, write_table
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
@@ -315,11 +309,7 @@ class Run:
             self.lock = None
 
     def step(
-        self,
-        name: str,
-        config: Any,
-        after: Iterable[str] = (),
-        content: Iterable[Path] = (),
+        self, name: str, config: Any, after: Iterable[str] = (), content: Iterable[Path] = ()
     ) -> Step:
         """The step, with the outputs of the steps before it as inputs, and the files outside the
         run that it reads. Raises FileNotFoundError where a step before it has not been run."""

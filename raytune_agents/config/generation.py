@@ -25,8 +25,7 @@ class TeacherConfig(BaseConfig):
 
     base_url: str = Field("", description="OpenAI-compatible endpoint; empty = the run's engine")
     client: str = Field(
-        "",
-        description="asked instead of an endpoint: module:function (messages, sampling) -> text",
+        "", description="asked instead of an endpoint: module:function (messages, sampling) -> text"
     )
     model: str = Field("", description="the endpoint's name of its model")
     revision: str = Field("", description="what changes when the model behind the name does")

@@ -11,13 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from raytune_agents.config import (
-    Config,
-    ConfigError,
-    EngineConfig,
-    ResourcesConfig,
-    TrainConfig,
-)
+from raytune_agents.config import Config, ConfigError, EngineConfig, ResourcesConfig, TrainConfig
 
 # GiB of one GPU by Ray's accelerator type; the smaller one where a type comes in two sizes.
 GPU_GIB = {

@@ -99,10 +99,7 @@ def kept_lines(
 
 
 def arm_latencies(
-    context: Context,
-    rows: list[Trajectory],
-    options: EvaluateConfig,
-    arms: Sequence[Arm],
+    context: Context, rows: list[Trajectory], options: EvaluateConfig, arms: Sequence[Arm]
 ) -> list[LatencyRow]:
     """Timed requests of some arms, one after the other while nothing else is asked."""
     loads, count = options.latency.loads, options.latency.rows

@@ -208,10 +208,7 @@ def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
 
 
 def attempt(
-    job: Job,
-    callbacks: Sequence[Any],
-    resume: str | None,
-    rows: Sequence[dict[str, Any]] | None,
+    job: Job, callbacks: Sequence[Any], resume: str | None, rows: Sequence[dict[str, Any]] | None
 ) -> tuple[Any, Exception | None]:
     """The trainer, and the error where it ran out of memory."""
     from raytune_agents.train.callbacks import keep_until

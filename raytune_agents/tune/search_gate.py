@@ -44,10 +44,7 @@ def reference_hits(base: Trial | None, positives: Sequence[Trial]) -> tuple[str,
 
 
 def judge_search(
-    trials: Sequence[Trial],
-    base: Trial | None,
-    positives: Sequence[Trial],
-    how: Resampling,
+    trials: Sequence[Trial], base: Trial | None, positives: Sequence[Trial], how: Resampling
 ) -> GateSummary:
     """The gate over all whole trials."""
     name, hits = reference_hits(base, positives)

@@ -179,10 +179,7 @@ def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
 
 
 def optimum(
-    fitted: Fit,
-    candidates: np.ndarray,
-    points: np.ndarray | None = None,
-    how: Resampling = DRAWN,
+    fitted: Fit, candidates: np.ndarray, points: np.ndarray | None = None, how: Resampling = DRAWN
 ) -> Optimum:
     """The mean of the best 0.1 % of `candidates` [n, columns] (RegMix), with its interval.
 

@@ -54,11 +54,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
         started=started,
     )
     job = replace(
-        inputs.job,
-        method=spec.method,
-        config=options,
-        columns=str(pool.folder),
-        seed=spec.seed,
+        inputs.job, method=spec.method, config=options, columns=str(pool.folder), seed=spec.seed
     )
     # It goes to other processes with its inputs, and reads no pool.
     report = ReportCallback(replace(inputs, pools={}), spec, facts)
