@@ -135,18 +135,19 @@ def judge_verdicts(
     known = {(row.split, row.id): row for row in rows}
     pairs, judging = judge.judged_pairs(known, answers, options), chat_client(context)
 
-    def judge_lost(pair: Mapping[str, Any]) -> Lines:
-        return [judge.unjudged(pair, client.INFRA_FAILED)]
-
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
             return judge.judge_pairs(part, judging, options, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
             raise client.EngineDown(str(error)) from None
 
-    parts = cut(pairs, config.evaluate.shard_rows)
-    own = [options, config.generate.teacher]
-    questions = Questions("judge", parts, ask, judge_lost, own)
+    questions = Questions(
+        "judge",
+        cut(pairs, config.evaluate.shard_rows),
+        ask,
+        lambda pair: [judge.unjudged(pair, client.INFRA_FAILED)],
+        [options, config.generate.teacher],
+    )
     return in_shards(context, step, [questions])[0]
 
 

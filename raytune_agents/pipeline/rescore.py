@@ -34,14 +34,13 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
             f"{step.folder} holds no finished evaluation; run `raytune-agents run` first"
         )
 
+    free = {*FREE, *EvaluateConfig.OPERATIONAL}
+
     def deciding(sections: Options) -> Options:
-        own = {*FREE, *EvaluateConfig.OPERATIONAL}
-        free = {"evaluate": own, "engine": EngineConfig.OPERATIONAL}
-        kept = {
-            name: {k: v for k, v in sections[name].items() if k not in names}
-            for name, names in free.items()
-        }
-        return sections | kept
+        asked = {k: v for k, v in sections["evaluate"].items() if k not in free}
+        engine = sections["engine"]
+        engine = {k: v for k, v in engine.items() if k not in EngineConfig.OPERATIONAL}
+        return sections | {"evaluate": asked, "engine": engine}
 
     # The code may have changed: new rules for old answers are what this is for.
     now = [deciding(json_values(step.config)), step.seed, step.inputs]

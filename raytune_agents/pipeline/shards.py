@@ -249,9 +249,8 @@ def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> lis
         jobs.append(ShardWork(q.name, shards, q.parts, partial(answer_part, q.ask)))
     if any(job.shards.missing(len(job.parts)) for job in jobs):
         context.start_engine()
-    name = (
-        per_arm[0].name if len(per_arm) == 1 else f"{per_arm[0].name} and {len(per_arm) - 1} more"
-    )
+    others = f" and {len(per_arm) - 1} more" if len(per_arm) > 1 else ""
+    name = f"{per_arm[0].name}{others}"
     down = run_shards(context, step, name, jobs, context.config.evaluate.max_concurrency)
     out: list[Lines] = []
     for questions, job, lost in zip(per_arm, jobs, down):
