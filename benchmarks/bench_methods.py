@@ -43,6 +43,7 @@ from raytune_agents.records import RecordError, Trajectory, finish
 from raytune_agents.train import methods, validate_data, worker
 from raytune_agents.train.job import Job
 from raytune_agents.train.score import teacher_forced
+from raytune_agents.train.tokenized import tokenize_rows
 
 HERE = Path(__file__).parent
 SPLITS = {"train": "train", "val": "val", "test_seen": "test_seen",
@@ -127,14 +128,10 @@ class Bench:
     def chosen(self, arm: Any, config: Any, rows: list[Trajectory], seed: int) -> list[Trajectory]:
         """Rows of the arm until the budget of trained tokens is spent."""
         known = {r.id: r for r in rows}
-        tokens = {}
-        for i, row in known.items():
-            try:
-                tokens[i] = sum(e.trained_tokens for e in self.chat.encode(row))
-            except RecordError:  # a failure that is longer than the row it was made from
-                continue
-        cost = methods.costs(arm.method, known, tokens, self.chat, config)
-        pool = [(i, known[i].pool, n) for i, n in cost.items()]
+        how = methods.METHODS[arm.method]
+        pairs = how.pairs(known, config) if how.pairs else None
+        _, facts = tokenize_rows(rows, arm.method, self.chat, config, pairs)
+        pool = list(zip(*(facts[name].to_pylist() for name in ("id", "pool", "tokens"))))
         taken = mix.choose_rows(
             pool, mix.usable_weights(HALF, pool), self.options.tokens, self.options.max_epochs, seed
         )

@@ -27,12 +27,7 @@ from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderSh
 from raytune_agents.infra.placement import Placement, plan_placement
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
-from raytune_agents.pipeline.row_lengths import (
-    loss_tokens,
-    prompt_lengths,
-    row_lengths,
-    with_max_length,
-)
+from raytune_agents.pipeline.row_lengths import prompt_lengths, row_lengths, with_max_length
 from raytune_agents.records import Trajectory, content_hash, to_row
 from raytune_agents.train.job import LONGER
 
@@ -172,36 +167,34 @@ def arm_work(
     own: MixConfig,
     train_config: TrainConfig,
     sample: Sample,
-    tokens: Mapping[str, int],
     chat: Chat,
     seed: int,
 ) -> Work:
     """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
-    `own`: the arm's mix; `tokens`: those of each row that carry loss."""
+    `own`: the arm's mix."""
     from raytune_agents.train import methods
     from raytune_agents.train.column_files import columns_table, padded_lengths
+    from raytune_agents.train.tokenized import tokenize_rows
 
     rows = {r.id: r for r in sample.split("train")}
-    costs = methods.costs(method, rows, tokens, chat, train_config)
-    kinds = ((i, mix.RowKind.of(rows[i]), n) for i, n in costs.items())
-    pool, share = mix.with_no_call(kinds, own.weights, own.no_call)
+    how = methods.method_named(method)
+    pairs = how.pairs(rows, train_config) if how.pairs else None
+    made, facts = tokenize_rows(rows.values(), method, chat, train_config, pairs)
+    kinds = map(mix.RowKind.of, rows.values())
+    counted = zip(rows, kinds, facts["tokens"].to_pylist())
+    pool, share = mix.with_no_call(counted, own.weights, own.no_call)
     budget = own.tokens / sample.scale if own.tokens else mix.auto_tokens(pool, share)
     wanted = max(1, round(budget))
     chosen = mix.choose_rows(pool, share, wanted, own.max_epochs, seed)
-    how = methods.method_named(method)
-    pairs = how.pairs(rows, train_config) if how.pairs else None
-    made, _ = methods.build_columns(
-        method, [rows[i] for i in set(chosen.ids)], chat, train_config, pairs
-    )
     times, out, table = Counter(chosen.ids), Work(), columns_table(made)
     out.recipe = content_hash(methods.columns_recipe(method, train_config))
-    out.columns = sum(map(bool, costs.values())) * sample.scale * table.nbytes / max(1, len(times))
+    out.columns = sample.scale * table.nbytes
     lengths = padded_lengths(table).tolist() if made else []
     for column, length in zip(made, lengths):
         count = times[column["row_id"]] * train_config.num_train_epochs * sample.scale
         out.train += length * count
         out.trained += column["trained_tokens"] * count
-        out.longest = max(out.longest, length)
+        out.longest = max(out.longest, length if count else 0)
     out.answers = out.trained / out.train if out.train else 0.0
     out.rows = round(len(chosen.ids) * sample.scale)
     if how.reference_pass:
@@ -324,11 +317,10 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     sampled = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
     work["generate"] = generate_work(config, sample, sampled, chat)
-    tokens = loss_tokens(chat, sample.split("train"))
     for name, arm in train.arms.items():
         sections[name] = placed.train(train.of(arm))
         mixed, own = config.mix.of(arm), sections[name]
-        found = arm_work(arm.method, mixed, own, sample, tokens, chat, config.seed)
+        found = arm_work(arm.method, mixed, own, sample, chat, config.seed)
         work[f"train {name}"] = replace(found, start_s=START_S["arm"])
     arms = [work[f"train {name}"] for name in train.arms]
     work["evaluate"] = evaluate_work(config, sample, chat)

@@ -69,15 +69,6 @@ def row_lengths(config: Config) -> RowLengths:
     return RowLengths(sorted(found))
 
 
-def loss_tokens(chat: Chat, rows: Iterable[Trajectory]) -> dict[str, int]:
-    """Row id -> its tokens that carry loss; rows that the model does not read are left out."""
-    out = {}
-    for row in rows:
-        with contextlib.suppress(RecordError):
-            out[row.id] = sum(e.trained_tokens for e in chat.encode(row))
-    return out
-
-
 def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
     """Tokens of the first rows' prompts; those that the template refuses are left out."""
     found = (chat.prompt_length(row) for row in islice(rows, 200))

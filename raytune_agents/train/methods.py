@@ -131,26 +131,6 @@ def columns_recipe(name: str, config: TrainConfig) -> list[Any]:
     return [made, json_values(read, deciding=True)]
 
 
-def costs(
-    name: str,
-    rows: Mapping[str, Trajectory],
-    tokens: Mapping[str, int],
-    chat: Chat,
-    config: TrainConfig,
-) -> dict[str, int]:
-    """Trained tokens of every row under a method, by id; 0 = the method does not train on it."""
-    method = method_named(name)
-    if method.pairs is None:
-        return {i: n if method.takes(rows[i]) else 0 for i, n in tokens.items()}
-    out, pairs = dict.fromkeys(tokens, 0), method.pairs(rows, config)
-    for i in tokens:
-        # A pair costs both of its answers, and stands under the rejected row.
-        if i in pairs:
-            made, _ = build_columns(name, [rows[i]], chat, config, pairs)
-            out[i] = sum(column["trained_tokens"] for column in made)
-    return out
-
-
 def build_columns(
     name: str, rows: Sequence[Trajectory], chat: Chat, config: TrainConfig, pairs: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:

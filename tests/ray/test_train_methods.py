@@ -52,10 +52,10 @@ def job_of(
     config = load_config(None, [*OPTIONS, *overrides])
     path, options = models.resolve(config.model), config.train
     chat = Chat.of(path, config.model)
-    cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, options)
-    taken = [rows[i] for i, n in cost.items() if n and not (method == "sft" and rows[i].failed)]
-    pairs_of = methods.METHODS[method].pairs
-    pairs = pairs_of(rows, options) if pairs_of else None
+    how = methods.METHODS[method]
+    pairs = how.pairs(rows, options) if how.pairs else None
+    mine = [row for i, row in rows.items() if how.takes(row) and (pairs is None or i in pairs)]
+    taken = [row for row in mine if not (method == "sft" and row.failed)]
     columns, _ = methods.build_columns(method, taken, chat, options, pairs)
     validate_data.validate_columns(columns, chat.max_length)
     shared = {i: pair.shared for i, pair in (pairs or {}).items()}

@@ -10,6 +10,8 @@ from raytune_agents.config import load_config
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.world_runs import react
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
+from raytune_agents.train.methods import method_named
+from raytune_agents.train.tokenized import tokenize_rows
 
 GOOD = tasks(agents.load_spec("qa"), 8, 1)
 FAULTS = ("wrong_value", "wrong_function", "missing_required", "answered_directly")
@@ -20,6 +22,14 @@ FAILED_RUNS = [bad for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(ro
 
 
 @cache
+def costs(method, rows, chat, config):
+    """Loss tokens of each row under a method, by id; 0 where it does not train on it."""
+    how = method_named(method)
+    pairs = how.pairs(rows, config) if how.pairs else None
+    _, facts = tokenize_rows(rows.values(), method, chat, config, pairs)
+    return dict(zip(facts["id"].to_pylist(), facts["tokens"].to_pylist()))
+
+
 def small_chat() -> Chat:
     options = load_config(None, ["model.max_length=900"]).model
     return Chat.of(models.resolve(options), options)

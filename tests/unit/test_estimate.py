@@ -21,7 +21,6 @@ from raytune_agents.infra.estimate import (
     training_gib,
 )
 from raytune_agents.pipeline import plan as planner
-from raytune_agents.pipeline.row_lengths import loss_tokens
 from raytune_agents.train.column_files import columns_table
 from raytune_agents.train.methods import build_columns
 
@@ -107,7 +106,6 @@ def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> Non
     config, chat = load_config(None), small_chat()
     good = {row.id: replace(row, split="train") for row in GOOD}
     sample = planner.Sample(good, scale=3.0)
-    tokens = loss_tokens(chat, good.values())
 
     def work(method: str) -> planner.Work:
         weights = {"positive": 1.0, "synthetic": 1.0}
@@ -116,7 +114,6 @@ def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> Non
             config.mix.model_copy(update={"weights": weights, "tokens": 0}),
             config.train,
             sample,
-            tokens,
             chat,
             config.seed,
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
+from method_rows import BAD, GOOD, ROWS, RUNS, answers, costs, section_of, small_chat
 
 from raytune_agents import mix
 from raytune_agents.chat import IGNORE, Chat, tokens
@@ -121,11 +121,10 @@ def test_one_config_runs_the_whole_comparison_at_an_equal_budget(chat: Chat) -> 
     assert any(a.ask_unmarked for a in tree.train.arms.values())
     assert len({nat_words(tree, a) for a in ("nat", "nat_k", "nat_random")}) == 3
     # vanilla spends the tokens of the failures on good rows
-    cost = dict.fromkeys(ROWS, 10)
     budgets = {}
     for method in ("vanilla", "nut", "nat"):
-        costs = methods.costs(method, ROWS, cost, chat, tree.train)
-        rows = [(i, ROWS[i].pool, n) for i, n in costs.items()]
+        cost = costs(method, ROWS, chat, tree.train)
+        rows = [(i, ROWS[i].pool, 10 * bool(n)) for i, n in cost.items()]
         weights = mix.usable_weights({"synthetic": 0.5, "negative": 0.5}, rows)
         chosen = mix.choose_rows(rows, weights, 60, 4.0, 1)
         budgets[method] = sum(chosen.tokens.values())
@@ -315,5 +314,5 @@ def test_what_no_arm_can_go_on_from(options: list[str], words: str) -> None:
 
 
 def test_rounds_answer_no_known_failure(chat: Chat) -> None:
-    costs = methods.costs("rounds", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
-    assert {i for i, n in costs.items() if n} == {r.id for r in GOOD}
+    cost = costs("rounds", ROWS, chat, section_of())
+    assert {i for i, n in cost.items() if n} == {r.id for r in GOOD}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, section_of, small_chat
+from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, costs, section_of, small_chat
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, KtoConfig
@@ -88,11 +88,11 @@ def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:
 
 
 def test_pairs_cost_both_sides(chat: Chat) -> None:
-    costs = methods.costs("dpo", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
-    assert all(costs[r.id] == 0 for r in GOOD)
+    cost = costs("dpo", ROWS, chat, section_of())
+    assert all(cost[r.id] == 0 for r in GOOD)
     for bad in BAD:
         both = (sft.columns(r, chat, section_of(), None)[0] for r in (bad, ROWS[bad.parents[0]]))
-        assert costs[bad.id] == sum(c["trained_tokens"] for c in both)
+        assert cost[bad.id] == sum(c["trained_tokens"] for c in both)
 
 
 # --- KTO ---

@@ -20,6 +20,7 @@ from raytune_agents.negatives.choice import edited
 from raytune_agents.pipeline.keys import outside
 from raytune_agents.records import Message, to_row
 from raytune_agents.train import methods, rewards
+from raytune_agents.train.tokenized import tokenize_rows
 
 EXAMPLE = Path(__file__).parents[1] / "example"
 TICKET = {"ticket": "How many lamps?", "sql": "SELECT count FROM orders WHERE item = 'lamp'"}
@@ -92,7 +93,8 @@ def test_method_makes_its_columns(run: Config, tmp_path: Path) -> None:
     made, refused = methods.build_columns(name, [*found.rows, two], small_chat(), run.train, None)
     assert [column["row_id"] for column in made] == [found.rows[0].id]
     assert refused == ["not one call"]
-    assert methods.costs(name, {"a": two}, {"a": 9}, small_chat(), run.train) == {"a": 0}
+    _, facts = tokenize_rows([two], name, small_chat(), run.train, None)
+    assert facts["tokens"].to_pylist() == [0]
     with pytest.raises(ConfigError, match=r"method='orders_package:WORDS' is no train\.methods"):
         methods.method_named("orders_package:WORDS")
 
