@@ -91,17 +91,13 @@ class Recorder:
             self.lines += 1
 
 
-def own_keys(request: Request) -> list[str]:
-    """The keys that a request carries, which may come back in an answer."""
-    values = (request.headers.get(name, "").rpartition(" ")[2] for name in KEYS)
-    return [key for key in values if len(key) >= 8]
-
-
 class Exchange:
     """One request on its way: what came back so far, and the line that is written of it."""
 
     def __init__(self, recorder: Recorder, request: Request, body: JsonObject) -> None:
-        self.recorder, self.secrets = recorder, own_keys(request)
+        keys = (request.headers.get(name, "").rpartition(" ")[2] for name in KEYS)
+        # The request's own keys may come back in the answer.
+        self.recorder, self.secrets = recorder, [key for key in keys if len(key) >= 8]
         self.began = time.time()
         self.kept: list[bytes] = []
         self.size = 0

@@ -196,10 +196,11 @@ def _with_optimum(
     baselines = {}
     for i, (name, mix) in enumerate(mixes.items(), start=1):
         gains = best.draws[:, 0] - best.draws[:, i]
+        same = [score for trial, score in scored if trial.has_mix(mix)]
         baselines[name] = Baseline(
             gain=float(best.point_scores[0] - best.point_scores[i]),
             interval=np.quantile(gains, how.tails()).tolist(),
-            measured=trial_stats.mean_at(scored, mix),
+            measured=float(np.mean(same)) if same else None,
         )
     config, tried_ends, at = {}, [], len(pools)
     axes = {p: [i] for i, p in enumerate(pools)}

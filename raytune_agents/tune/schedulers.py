@@ -55,15 +55,10 @@ class NoiseAwareASHA(ASHAScheduler):
                     bracket.on_result(earlier, line[self._time_attr], line[OBJECTIVE])
         self._note(trial.trial_id, result)
         decision = super().on_trial_result(tune_controller, trial, result)
-        if decision == TrialScheduler.STOP and self.is_within_noise(result):
-            return TrialScheduler.CONTINUE
-        return decision
-
-    def is_within_noise(self, result: JsonObject) -> bool:
-        """Whether the score is within the noise of the rung's best."""
         number = int(result["report"])
-        best = max(self.seen[number].values())
-        return best - result[OBJECTIVE] <= APART * self.noise.get(number, 0.0)
+        behind = max(self.seen[number].values()) - result[OBJECTIVE]
+        within_noise = behind <= APART * self.noise.get(number, 0.0)
+        return TrialScheduler.CONTINUE if within_noise else decision
 
     def _note(self, trial_id: str, result: JsonObject) -> None:
         self.seen.setdefault(int(result["report"]), {})[trial_id] = result[OBJECTIVE]

@@ -109,12 +109,6 @@ def best(scored: Sequence[Scored]) -> BestRun | None:
     return BestRun(trial.trial_id, mean, len(top), trial.mix, dict(trial.config))
 
 
-def mean_at(scored: Sequence[Scored], mix: Mapping[str, float]) -> float | None:
-    """Mean score of the trials of this mix (to half a percent); None where it was not run."""
-    same = [score for trial, score in scored if trial.has_mix(mix)]
-    return float(np.mean(same)) if same else None
-
-
 def failed_trials(trials: Sequence[Trial]) -> list[dict[str, str]]:
     """The trials that raised, or whose last score is not a number, with the reason."""
     out = []
