@@ -41,6 +41,7 @@ from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
 from raytune_agents.records import RecordError, Trajectory, finish
 from raytune_agents.train import methods, validate_data, worker
+from raytune_agents.train.column_files import write_columns
 from raytune_agents.train.job import Job
 from raytune_agents.train.score import teacher_forced
 from raytune_agents.train.tokenized import tokenize_rows
@@ -164,12 +165,14 @@ class Bench:
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
+            write_columns(Path(out) / "columns" / "rows-00000.arrow", columns)
             job = Job(
-                model=str(self.path), dtype=self.config.model.dtype, columns="", method=arm.method,
+                model=str(self.path), dtype=self.config.model.dtype,
+                columns=f"{out}/columns", method=arm.method,
                 config=config, chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,
             )  # fmt: skip
-            trainer = worker.fit(job, rows=columns)
+            trainer = worker.fit(job)
         seconds = time.monotonic() - started
         return {
             "seed": seed, "rows": len(chosen), "seconds": round(seconds, 1),

@@ -95,6 +95,7 @@ def run_ours(job: dict[str, Any]) -> None:
     from raytune_agents.config import TrainConfig
     from raytune_agents.train import worker
     from raytune_agents.train.base_model import save
+    from raytune_agents.train.column_files import write_columns
     from raytune_agents.train.job import Job
 
     config = TrainConfig(
@@ -107,14 +108,15 @@ def run_ours(job: dict[str, Any]) -> None:
         lora={"r": job["r"], "lora_alpha": job["alpha"]},
         report_to=[],
     )
-    chat = {"path": job["model"], "max_length": LONGEST}
+    chat, columns = {"path": job["model"], "max_length": LONGEST}, Path(job["out"]) / "columns"
     made = Job(
-        job["model"], "auto", "", "sft", config, chat, job["out"], job["seed"],
+        job["model"], "auto", str(columns), "sft", config, chat, job["out"], job["seed"],
         job["threads"],
     )  # fmt: skip
     spare = ("prompt", "answer")
     rows = [{k: v for k, v in r.items() if k not in spare} for r in job["rows"]]
-    trainer = worker.fit(made, [Clock(job["out"] + ".clock.json")], rows=rows)
+    write_columns(columns / "rows-00000.arrow", rows)
+    trainer = worker.fit(made, [Clock(job["out"] + ".clock.json")])
     save(trainer, worker_chat(chat), Path(job["out"]))
     trainer.state.save_to_json(str(Path(job["out"]) / "trainer_state.json"))
 

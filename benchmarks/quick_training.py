@@ -19,6 +19,7 @@ from raytune_agents.config import Config, load_config
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import read_json
 from raytune_agents.train import methods, worker
+from raytune_agents.train.column_files import write_columns
 from raytune_agents.train.job import Job
 from raytune_agents.train.score import greedy_answers, teacher_forced
 
@@ -70,12 +71,14 @@ class QuickTraining:
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
+            write_columns(Path(out) / "columns" / "rows-00000.arrow", columns)
             job = Job(
-                model=str(self.path), dtype=self.config.model.dtype, columns="", method="sft",
+                model=str(self.path), dtype=self.config.model.dtype,
+                columns=f"{out}/columns", method="sft",
                 config=self.config.train, chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,
             )  # fmt: skip
-            model = worker.fit(job, rows=columns).model
+            model = worker.fit(job).model
         tokens = sum(c["trained_tokens"] for c in columns)
         seconds = round(time.monotonic() - started, 1)
         return model, {"rows": len(rows), "answer_tokens": tokens, "seconds": seconds}

@@ -76,12 +76,6 @@ class TrainingRows:
     numbers: np.ndarray
 
     @classmethod
-    def in_memory(cls, made: Sequence[Mapping[str, Any]]) -> TrainingRows:
-        from datasets import Dataset
-
-        return cls(Dataset(columns_table(made)), np.arange(len(made)))
-
-    @classmethod
     def mapped(
         cls, folder: Path, rows: Path | None = None, links: Path | None = None
     ) -> TrainingRows:

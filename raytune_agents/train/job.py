@@ -4,7 +4,6 @@ must share with the run that goes on from it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +43,8 @@ def token_limit(job: Job, config: TrainConfig) -> int:
     return read_json(known)["tokens"] if known.is_file() else config.max_tokens_per_forward
 
 
-def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> TrainingRows:
-    """What the job trains on: `rows` of columns, else those of its folder. The links to its files
-    go with the job's folder `ray`."""
-    if rows is not None:
-        return TrainingRows.in_memory(rows)
+def training_rows_of(job: Job) -> TrainingRows:
+    """What the job trains on. The links to its files go with the job's folder `ray`."""
     which = Path(job.rows) if job.rows else None
     return TrainingRows.mapped(Path(job.columns), which, Path(job.out) / "ray" / "rows")
 

@@ -92,9 +92,9 @@ def trainer_arguments(
     }
 
 
-def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any:
-    """Model, data (`rows`, else the columns of the job) in training order and the method's trainer.
-    Raises ValueError where there is nothing to train on."""
+def build_trainer(job: Job) -> Any:
+    """Model, data in training order and the method's trainer. Raises ValueError where there is
+    nothing to train on."""
     import torch
     from transformers import PrinterCallback
 
@@ -105,11 +105,9 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     torch.set_num_threads(job.threads)
     keep_pages()
     config = job.config
-    mixed = training_rows_of(job, rows)
+    mixed = training_rows_of(job)
     if not mixed.loss_tokens:
-        raise ValueError(
-            f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
-        )
+        raise ValueError(f"{job.columns}: no trained tokens; raise mix.tokens or check mix.weights")
     method = method_named(job.method)
     lengths = mixed.lengths.tolist()
     rows_per_step = step_rows(config, len(lengths), method.steps)
@@ -165,12 +163,7 @@ def watch(trainer: Any, job: Job, config: TrainConfig, tokens: list[int], ids: A
         trainer.add_callback(callbacks.HackingWatch(path, config))
 
 
-def fit(
-    job: Job,
-    callbacks: Sequence[Any] = (),
-    resume: str | None = None,
-    rows: Sequence[dict[str, Any]] | None = None,
-) -> Any:
+def fit(job: Job, callbacks: Sequence[Any] = (), resume: str | None = None) -> Any:
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
     A checkpoint of a finished run is returned as it is: not one step more. Out of memory, it starts
@@ -180,7 +173,7 @@ def fit(
 
     while True:
         with answers_alone():
-            trainer, error = attempt(job, callbacks, resume, rows)
+            trainer, error = attempt(job, callbacks, resume)
         if error is None:
             return trainer
         rows_at_once, tokens = trainer.largest_pass
@@ -207,15 +200,13 @@ def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
     give_memory_back()
 
 
-def attempt(
-    job: Job, callbacks: Sequence[Any], resume: str | None, rows: Sequence[dict[str, Any]] | None
-) -> tuple[Any, Exception | None]:
+def attempt(job: Job, callbacks: Sequence[Any], resume: str | None) -> tuple[Any, Exception | None]:
     """The trainer, and the error where it ran out of memory."""
     from raytune_agents.train.callbacks import keep_until
 
     state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
     try:
-        trainer = build_trainer(job, rows)
+        trainer = build_trainer(job)
     except (RuntimeError, MemoryError) as error:
         if not no_memory(error):
             raise

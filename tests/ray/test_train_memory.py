@@ -23,6 +23,7 @@ from raytune_agents.config import ModelConfig, TrainConfig
 from raytune_agents.models import embedded
 from raytune_agents.storage import read_jsonl
 from raytune_agents.train import base_model, methods, trainers, worker
+from raytune_agents.train.column_files import write_columns
 from raytune_agents.train.job import Job
 
 out, room_mib, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -37,13 +38,14 @@ section = TrainConfig(
     global_batch_size=8, max_tokens_per_forward=8 * length, save_steps=9, report_to=[],
     warmup_ratio=0
 )
-job = Job(chat["path"], "float32", "", "sft", section, chat, str(out), 17, 2)
+write_columns(out / "columns" / "rows-00000.arrow", rows)
+job = Job(chat["path"], "float32", str(out / "columns"), "sft", section, chat, str(out), 17, 2)
 if room_mib:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + room_mib * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    worker.fit(job, rows=rows)
+    worker.fit(job)
 except worker.OutOfMemory as error:
     print(error)
     sys.exit(7)

@@ -62,7 +62,9 @@ def job_of(
     validate_data.parity(method, rows, columns, chat, options, shared)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
-    job = Job(str(path), "float32", "", method, options, arguments, str(out),
+    folder = out / "columns"
+    column_files.write_columns(folder / "rows-00000.arrow", columns)
+    job = Job(str(path), "float32", str(folder), method, options, arguments, str(out),
                      seed=1, threads=2)  # fmt: skip
     return job, columns
 
@@ -71,8 +73,8 @@ def job_of(
     "method", ["sft", "nat", "dpo", "kto", "grpo", pytest.param("rloo", marks=pytest.mark.slow)]
 )
 def test_two_steps(method: str, tmp_path: Path) -> None:
-    job, columns = job_of(method, tmp_path)
-    trainer = worker.fit(job, rows=columns)
+    job, _ = job_of(method, tmp_path)
+    trainer = worker.fit(job)
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines] == [1, 2]
     assert all(math.isfinite(x["loss"]) for x in lines)
@@ -91,9 +93,9 @@ def test_two_steps(method: str, tmp_path: Path) -> None:
     assert "ref" not in trainer.model.peft_config  # the reference is the adapter switched off
 
 
-def moved(job: Job, columns: list[dict]):
+def moved(job: Job):
     """A trainer whose adapter is not the reference any more, and its first batch."""
-    trainer = worker.build_trainer(job, columns)
+    trainer = worker.build_trainer(job)
     torch.manual_seed(0)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
@@ -120,8 +122,8 @@ def logps(model, ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor)
 
 
 def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
-    job, columns = job_of("nat", tmp_path, "train.sft={understanding: 3, instruction: 0.5}")
-    trainer, batch = moved(job, columns)
+    job, _ = job_of("nat", tmp_path, "train.sft={understanding: 3, instruction: 0.5}")
+    trainer, batch = moved(job)
     kept = batch["labels"] != IGNORE
     each = -logps(trainer.model, batch["input_ids"], batch["attention_mask"], kept)
     count = int(kept[:, 1:].sum())
@@ -143,7 +145,7 @@ def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
     # Its sft term is a mean over the tokens of a pass, and a worker's pass holds one pair.
     apart = ["train.max_tokens_per_forward=1"] if method == "dpo" else []
     alone, columns = job_of(method, tmp_path / "alone", *options, *apart)
-    worker.fit(alone, rows=columns)
+    worker.fit(alone)
     column_files.write_columns(tmp_path / "columns" / "rows-00000.arrow", columns)
     both = job_of(method, tmp_path / "both", *options, "train.num_workers=2", "train.sharding=ddp")[
         0
@@ -163,11 +165,11 @@ def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeypatch) -> None:
     """Before the first step two rows in one batch are compared with the same rows by hand."""
-    job, columns = job_of("nat", tmp_path, "train.sft.understanding=3")
-    trainer, _ = moved(job, columns)
+    job, _ = job_of("nat", tmp_path, "train.sft.understanding=3")
+    trainer, _ = moved(job)
     trainer.check_loss()
     assert not trainer._metrics["eval"]
-    worker.fit(replace(job, dtype="bfloat16"), rows=columns)  # near enough in bfloat16 too
+    worker.fit(replace(job, dtype="bfloat16"))  # near enough in bfloat16 too
     apart = padding_free.row_by_row
 
     def one_row(query, key, value, lengths: list[int], *args, **options):
@@ -175,12 +177,12 @@ def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(padding_free, "row_by_row", one_row)
     with pytest.raises(BadLoss, match=r"in a batch and .* write train.padding_free=false"):
-        worker.fit(job, rows=columns)
+        worker.fit(job)
 
 
 def test_losses_of_pairs(tmp_path: Path) -> None:
     job, columns = job_of("dpo", tmp_path, "train.dpo.label_smoothing=0.1", "train.dpo.beta=0.3")
-    trainer, batch = moved(job, columns)
+    trainer, batch = moved(job)
     inputs = (batch["input_ids"], batch["attention_mask"], batch["completion_mask"])
     policy = logps(trainer.model, *inputs)
     with trainer.model.disable_adapter():
@@ -208,8 +210,8 @@ def test_losses_of_pairs(tmp_path: Path) -> None:
 
 
 def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
-    job, columns = job_of("kto", tmp_path)
-    trainer, batch = moved(job, columns)
+    job, _ = job_of("kto", tmp_path)
+    trainer, batch = moved(job)
     ratios = {}
     for prefix in ("", "KL_"):
         inputs = [batch[prefix + k] for k in ("input_ids", "attention_mask", "completion_mask")]
@@ -228,13 +230,13 @@ def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
 
 def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) -> None:
     """A round of ETO: the policy at its start, not the base, is what DPO compares with."""
-    job, columns = job_of("dpo", tmp_path)
-    first, batch = moved(job, columns)
+    job, _ = job_of("dpo", tmp_path)
+    first, batch = moved(job)
     inputs = [batch[k] for k in ("input_ids", "attention_mask", "completion_mask")]
     at_start = logps(first.model, *inputs).sum(1)
     save(first, Chat(**job.chat), tmp_path / "start")
-    job, columns = job_of("dpo", tmp_path, f"train.lora.start={tmp_path / 'start'}")
-    trainer = worker.build_trainer(job, columns)
+    job, _ = job_of("dpo", tmp_path / "on", f"train.lora.start={tmp_path / 'start'}")
+    trainer = worker.build_trainer(job)
     assert "ref" in trainer.model.peft_config
     frozen = batch_of(trainer)
     given = torch.cat([frozen["ref_chosen_logps"], frozen["ref_rejected_logps"]])
@@ -251,8 +253,8 @@ def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
 def test_the_clipped_objective_of_a_known_batch(method: str, tmp_path: Path) -> None:
     """Two answers whose tokens were drawn by another policy: ratios beyond 1 +- 0.2 are clipped."""
-    job, columns = job_of(method, tmp_path)
-    trainer, rows = moved(job, columns)
+    job, _ = job_of(method, tmp_path)
+    trainer, rows = moved(job)
     ids = [trainer.processing_class(r["prompt"])["input_ids"] for r in rows]
     answers = [[11, 12, 13, 14, 15], [21, 22, 23]]
     width, pad = max(map(len, ids)), trainer.processing_class.pad_token_id
@@ -299,13 +301,13 @@ def test_rollouts_of_executable_tools(tmp_path: Path) -> None:
         "train.global_batch_size=4",
         "train.max_tokens_per_forward=4096",
     ]
-    first, columns = job_of("sft", tmp_path / "sft", *base, "train.max_steps=14", rows=runs)
-    save(worker.fit(first, rows=columns), Chat(**first.chat), tmp_path / "start")
+    first, _ = job_of("sft", tmp_path / "sft", *base, "train.max_steps=14", rows=runs)
+    save(worker.fit(first), Chat(**first.chat), tmp_path / "start")
     options = ("train.grpo={num_generations: 4, turns: 4, max_tokens: 64, temperature: 1.5, "
                "rewards: [goal, executed], reward_weights: [1, 1]}", "train.max_steps=3",
                "train.learning_rate=1e-4", f"train.lora.start={tmp_path / 'start'}")  # fmt: skip
-    job, columns = job_of("grpo", tmp_path / "grpo", *base, *options, rows=runs)
-    trainer, drawn = worker.build_trainer(job, columns), []
+    job, _ = job_of("grpo", tmp_path / "grpo", *base, *options, rows=runs)
+    trainer, drawn = worker.build_trainer(job), []
     rollout = trainer.rollout_func
     trainer.rollout_func = lambda *given: drawn.append(rollout(*given)) or drawn[-1]
     trainer.train()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_model import ROWS, save_tiny
+from tiny_model import ROWS, save_tiny, with_columns
 from transformers import TrainerCallback
 
 from raytune_agents.config import TrainConfig
@@ -52,7 +52,7 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
     job = Job(
         model, "float32", "", "sft", config, chat, str(out), 17, threads=1
     )
-    worker.fit(job, [memory], rows=ROWS)
+    worker.fit(with_columns(job, ROWS), [memory])
     return read_jsonl(out / "metrics.jsonl"), memory
 
 
@@ -103,7 +103,7 @@ def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, 
         rows=str(tmp_path / "rows.npy"),
         out=str(tmp_path / "mapped"),
     )
-    worker.fit(held, rows=[ROWS[i] for i in mixed])
+    worker.fit(with_columns(held, [ROWS[i] for i in mixed]))
     worker.fit(mapped)
     one, two = (read_jsonl(Path(job.out) / "metrics.jsonl") for job in (held, mapped))
     assert [x["loss"] for x in one] == [x["loss"] for x in two]

@@ -9,7 +9,7 @@ from typing import Any
 import peft
 import pytest
 import torch
-from tiny_model import ROWS, save_tiny
+from tiny_model import ROWS, save_tiny, with_columns
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
@@ -42,7 +42,7 @@ def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) 
     config = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
     job = Job(folder, "float32", "", method, config, {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
-    trainer = worker.build_trainer(job, rows)
+    trainer = worker.build_trainer(with_columns(job, rows))
     torch.manual_seed(0)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from method_rows import GOOD, RUNS, section_of, small_chat
-from tiny_model import save_tiny
+from tiny_model import save_tiny, with_columns
 from trl import import_utils
 
 from raytune_agents.calls import render_calls
@@ -99,7 +99,7 @@ def test_dropped_groups_count_nowhere_in_the_loss(tmp_path: Path, turns: int) ->
     assert not refused
     job = Job(path, "float32", "", "grpo", config, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
-    trainer = worker.build_trainer(job, columns)
+    trainer = worker.build_trainer(with_columns(job, columns))
     ids = torch.tensor([[11, 12, 13], [14, 15, 16], [21, 22, 0], [23, 24, 25]])
     mask = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 1, 1]])
     told = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1], [1, 0, 1]])
@@ -135,7 +135,7 @@ def test_a_training_logs_what_the_signs_are_read_from(tmp_path: Path, method: st
     columns, _ = build_columns(method, GOOD[:4], chat, section, None)
     job = Job(path, "float32", "", method, section, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
-    worker.fit(job, rows=columns)
+    worker.fit(with_columns(job, columns))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     for line in lines:  # a random model calls nothing, so all its answers are worth the same
@@ -153,7 +153,7 @@ def test_an_answer_ends_at_any_end_and_a_cut_one_is_not_trained_on(tmp_path: Pat
     columns, _ = build_columns(method, GOOD[:1], chat, section, None)
     job = Job(path, "float32", "", method, section, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
-    trainer = worker.build_trainer(job, columns)
+    trainer = worker.build_trainer(with_columns(job, columns))
     assert trainer.eos_token_ids == [*chat.end_ids, 7]
     assert trainer.mask_truncated_completions
     assert trainer.use_vllm is (torch.cuda.is_available() and not rollout_func.vllm_objection())

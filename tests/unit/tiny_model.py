@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from raytune_agents.chat import IGNORE
+from raytune_agents.train.column_files import write_columns
 
 SIZES = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
@@ -34,3 +36,10 @@ def save_tiny(folder: Path, **sizes: int) -> str:
         if file.name.startswith("tokenizer"):
             (folder / file.name).write_bytes(file.read_bytes())
     return str(folder)
+
+
+def with_columns(job, rows):
+    """The job on these rows of columns, in a file of its folder."""
+    folder = Path(job.out) / "columns"
+    write_columns(folder / "rows-00000.arrow", rows)
+    return replace(job, columns=str(folder))
