@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from raytune_agents.records import JsonObject
@@ -61,8 +61,9 @@ def _with_chunk(body: JsonObject, chunk: JsonObject) -> JsonObject:
     return body | fields | {"object": object_, "choices": [choices[i] for i in sorted(choices)]}
 
 
-def _add(whole: JsonObject, piece: JsonObject) -> None:
-    """Join one piece into what came before it: texts, calls by their index, log-probabilities."""
+def _add(whole: JsonObject, piece: JsonObject, lists: Collection[str] = LISTS) -> None:
+    """Join one piece into what came before it: texts, calls by their index, these `lists`,
+    log-probabilities."""
     for name, value in piece.items():
         before = whole.get(name)
         if value is None:
@@ -70,15 +71,10 @@ def _add(whole: JsonObject, piece: JsonObject) -> None:
         if name == "tool_calls" and isinstance(value, list):
             _add_calls(whole.setdefault(name, []), value)
         elif name == "logprobs" and isinstance(value, dict) and isinstance(before, dict):
-            for key, part in value.items():
-                old = before.get(key)
-                if isinstance(part, list) and isinstance(old, list):
-                    before[key] = old + part
-                elif part is not None:
-                    before[key] = part
+            _add(before, value, lists=value)
         elif name in JOINED and isinstance(value, str) and isinstance(before, str):
             whole[name] = before + value
-        elif name in LISTS and isinstance(value, list) and isinstance(before, list):
+        elif name in lists and isinstance(value, list) and isinstance(before, list):
             whole[name] = [*before, *value]
         else:
             whole[name] = value

@@ -16,14 +16,9 @@ from pathlib import Path
 
 from raytune_agents import models
 from raytune_agents.config import Config, TrainConfig
-from raytune_agents.infra.placement import Placement
+from raytune_agents.infra.placement import GPUS, Placement
 
 GIB = 2**30
-# Dense bf16 (T4, V100: fp16) TFLOP/s of one GPU, from the makers' data sheets.
-GPU_TFLOPS = {
-    **{"T4": 65, "V100": 125, "A10G": 70, "L4": 121, "L40S": 362, "A100": 312},
-    **{"A100-40G": 312, "A100-80G": 312, "H20": 148, "H100": 989, "H200": 989, "B200": 2250},
-}
 # Share of the speed that training, reading a prompt, an engine's and a trial's writing reach. CPU
 # shares and START_S are those of `make demo` (smollm2-135m, fp32) on a Xeon with two cores and
 # avx512_bf16, 200 GFLOP/s each: 300 tokens/s trained, 680 read, 300 and 36 written.
@@ -173,8 +168,8 @@ def speed(gpus: int, gpu_type: str, cores: int, dtype: str = "auto") -> Speed:
     """Of the GPUs by their type, else of this machine's cores, measured in the dtype (model.dtype)
     that a run would use."""
     if gpus:
-        each = GPU_TFLOPS.get(gpu_type, 100)
-        known = "data sheet" if gpu_type in GPU_TFLOPS else "a guess"
+        listed = GPUS.get(gpu_type, {}).get("tflops")
+        each, known = listed or 100, "data sheet" if listed else "a guess"
         source = f"{each} TFLOP/s per GPU ({known}); the shares of it reached are guesses"
         return Speed(gpus * each * 1e12, GPU_SHARES, source)
     kind = "bfloat16" if models.bf16(dtype) else "float32"

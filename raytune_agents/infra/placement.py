@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from raytune_agents.config import Config, ConfigError, EngineConfig, ResourcesConfig, TrainConfig
 
-# GiB of one GPU by Ray's accelerator type; the smaller one where a type comes in two sizes.
-GPU_GIB = {
-    **{"T4": 16, "V100": 16, "A10G": 24, "L4": 24, "L40S": 48, "RTX-PRO-6000": 96},
-    **{"A100": 40, "A100-40G": 40, "A100-80G": 80, "H100": 80, "H20": 96, "H200": 141},
-    **{"B200": 180, "GB200": 186, "B300": 268, "GB300": 279},
-}
+GPUS = yaml.safe_load(Path(__file__).with_name("gpus.yaml").read_text(encoding="utf-8"))
+GPU_GIB: dict[str, float] = {kind: about["gib"] for kind, about in GPUS.items()}
 ROOM_GIB = 2.0  # of the engine's share, for KV cache and activations beside the weights
 TRIAL_CPUS = 4  # below this a trial is slower than two one after the other
 

@@ -17,6 +17,7 @@ from raytune_agents.models import bf16
 from raytune_agents.records import RecordError, Trajectory, from_row
 from raytune_agents.train.job import LONGER
 
+FORWARD_TOKENS = 1024  # padded tokens of one forward pass
 Example = Mapping[str, Any]  # a tokenised row: input_ids, labels, row_id
 
 
@@ -43,7 +44,7 @@ def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def answers(
-    model: Any, examples: Sequence[Example], pad_id: int, max_tokens_per_forward: int = 1024
+    model: Any, examples: Sequence[Example], pad_id: int
 ) -> Iterator[tuple[int, bool, float, int]]:
     """(example, whether every answer token is the argmax given the gold before it, summed NLL of
     the answer in nats, its tokens); the longest first."""
@@ -52,7 +53,7 @@ def answers(
     model.eval()
     while order:
         width = len(examples[order[-1]]["input_ids"])
-        take = max(1, min(len(order), max_tokens_per_forward // width))
+        take = max(1, min(len(order), FORWARD_TOKENS // width))
         part, order = order[-take:], order[:-take]
         batch = {k: v.to(model.device) for k, v in pad([examples[i] for i in part], pad_id).items()}
         labels = batch["labels"][:, 1:]
@@ -75,16 +76,14 @@ def answers(
     model.train(was_training)
 
 
-def teacher_forced(
-    model: Any, examples: Sequence[Example], pad_id: int, max_tokens_per_forward: int = 1024
-) -> dict[str, Any]:
+def teacher_forced(model: Any, examples: Sequence[Example], pad_id: int) -> dict[str, Any]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
     nats; n: examples; hits: {row_id: 1.0 or 0.0} (all examples of a row must match). Raises
     ValueError without rows."""
     if not examples:
         raise ValueError("no rows to score; write a larger tune.rows or more val rows")
-    found = list(answers(model, examples, pad_id, max_tokens_per_forward))
+    found = list(answers(model, examples, pad_id))
     hits: dict[str, float] = {}
     for i, right, _, _ in found:
         row = examples[i]["row_id"]
