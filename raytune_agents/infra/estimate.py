@@ -24,6 +24,9 @@ GIB = 2**30
 # avx512_bf16, 200 GFLOP/s each: 300 tokens/s trained, 680 read, 300 and 36 written.
 CPU_SHARES = {"train": 0.4, "read": 0.46, "write": 0.2, "score": 0.025}
 GPU_SHARES = {"train": 0.3, "read": 0.4, "write": 0.02, "score": 0.01}
+# Per weight and token. Training takes twice a forward pass and, under an adapter, no gradients of
+# the frozen weights.
+OPERATIONS = {"train": 4, "read": 2, "write": 2, "score": 2}
 START_S = {
     **{"ray": 6.0, "engine": 14.0, "step": 1.0, "arm": 17.0, "merge": 6.0},
     **{"stage": 10.0, "trial": 4.0},  # of the search
@@ -148,19 +151,11 @@ class Speed:
     shares: dict[str, float]
     source: str
 
-    def seconds(
-        self,
-        shape: DecoderShape,
-        train: float = 0,
-        read: float = 0,
-        write: float = 0,
-        score: float = 0,
-    ) -> float:
-        """Time of so many tokens. Reading and writing take 2 operations per weight; training twice
-        that and, under an adapter, no gradients of the frozen weights: 4."""
-        work = {"train": 4 * train, "read": 2 * read, "write": 2 * write, "score": 2 * score}
+    def seconds(self, shape: DecoderShape, **tokens: float) -> float:
+        """Time of so many tokens: train, read, write, score."""
         return sum(
-            shape.parameters * n / (self.flops * self.shares[k]) for k, n in work.items() if n
+            shape.parameters * OPERATIONS[kind] * count / (self.flops * self.shares[kind])
+            for kind, count in tokens.items()
         )
 
 

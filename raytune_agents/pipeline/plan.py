@@ -327,7 +327,9 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     work["tune"] = tune_work(config, arms, sample, chat)
     speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus, config.model.dtype)
     seconds = {
-        k: START_S["step"] + w.start_s + speed.seconds(shape, w.train, w.read, w.write, w.score)
+        k: START_S["step"]
+        + w.start_s
+        + speed.seconds(shape, train=w.train, read=w.read, write=w.write, score=w.score)
         for k, w in work.items()
     }
     rows = sample.total * estimate.ROW_S / have.cpus

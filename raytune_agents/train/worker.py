@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -268,11 +269,8 @@ def worker(config: dict[str, Any]) -> None:
         "goes on from a checkpoint" if checkpoint else "begins",
     )
     try:
-        if checkpoint:
-            with checkpoint.as_directory() as folder:
-                trainer = fit(job, [callback], os.path.join(folder, CHECKPOINT))
-        else:
-            trainer = fit(job, [callback])
+        with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
+            trainer = fit(job, [callback], folder and os.path.join(folder, CHECKPOINT))
     except BadLoss as error:
         write_json(bad, {"message": str(error)})
         if context.get_world_size() > 1:

@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,11 +78,8 @@ def train_here(job: Job, numbers: np.ndarray, report: ReportCallback) -> None:
     np.save(job.rows, numbers)
     checkpoint = ray_tune.get_checkpoint()
     try:
-        if checkpoint:
-            with checkpoint.as_directory() as folder:
-                worker.fit(job, [report], folder)
-        else:
-            worker.fit(job, [report])
+        with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
+            worker.fit(job, [report], folder)
     finally:
         shutil.rmtree(job.out, ignore_errors=True)
         give_memory_back()
