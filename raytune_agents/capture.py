@@ -225,18 +225,17 @@ def capture_app(
         try:
             answer = await client.send(sent, stream=True)
         except httpx.HTTPError as error:
-            slow = isinstance(error, httpx.TimeoutException)
+            status = 504 if isinstance(error, httpx.TimeoutException) else 502
             message = f"the upstream does not answer ({type(error).__name__})"
             if exchange:
-                exchange.finish(504 if slow else 502, "", message)
-            return JSONResponse({"error": {"message": message}}, 504 if slow else 502)
+                exchange.finish(status, "", message)
+            raise BadRequest(status, message) from None
         return passed_on(answer, exchange)
 
-    methods = ["GET", "POST", "DELETE"]
     return Starlette(
         routes=[
             Route("/capture/outcome", outcome, methods=["POST"]),
-            Route("/{path:path}", forward, methods=methods),
+            Route("/{path:path}", forward, methods=["GET", "POST", "DELETE"]),
         ],
         exception_handlers={BadRequest: refuse_request},
     )

@@ -189,8 +189,8 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
         try:
             answer = await client.send(sent, stream=True)
         except httpx.HTTPError as error:
-            message = f"the model server does not answer ({type(error).__name__})"
-            return JSONResponse({"error": {"message": message}}, 502)
+            why = f"the model server does not answer ({type(error).__name__})"
+            raise BadRequest(502, why) from None
         line = {"time": round(began, 3), "agent": name[:LOGGED], "arm": arm}
         user = str(body.get("user", ""))[:LOGGED]
         append_jsonl(log, line | {"status": answer.status_code, "user": user})
