@@ -21,7 +21,6 @@ RUNS = [r for name in agents.shipped() for r in react(agents.load_spec(name), 4,
 FAILED_RUNS = [bad for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(row, f, 2)[0])]
 
 
-@cache
 def costs(method, rows, chat, config):
     """Loss tokens of each row under a method, by id; 0 where it does not train on it."""
     how = method_named(method)
@@ -30,6 +29,7 @@ def costs(method, rows, chat, config):
     return dict(zip(facts["id"].to_pylist(), facts["tokens"].to_pylist()))
 
 
+@cache
 def small_chat() -> Chat:
     options = load_config(None, ["model.max_length=900"]).model
     return Chat.of(models.resolve(options), options)
