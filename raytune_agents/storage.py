@@ -85,6 +85,19 @@ def write_text(path: Path, text: str) -> None:
         work.write_text(text, encoding="utf-8")
 
 
+def filled(template: Path, **values: Any) -> str:
+    """The text of a Jinja file with these values."""
+    import jinja2
+
+    form = jinja2.Environment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return form.from_string(template.read_text(encoding="utf-8")).render(values)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, without secrets."""
     write_text(path, redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from jinja2 import StrictUndefined, Template
-
 from raytune_agents.agents import AgentSpec
 from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
 from raytune_agents.evaluate.paired import detectable
@@ -23,6 +21,7 @@ from raytune_agents.models import EMBEDDED
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import STEPS
 from raytune_agents.split import split_rows
+from raytune_agents.storage import filled
 
 TEMPLATE = Path(__file__).with_suffix(".jinja")
 SEED = Config().seed
@@ -119,17 +118,12 @@ def suite_lines(first: FirstRun) -> list[str]:
 
 def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     """The run config as commented YAML."""
-    splits, synthetic = first.splits, first.synthetic
-    real = splits["train"]
-    rows = REAL_EPOCHS * real + synthetic
+    splits, real = first.splits, first.splits["train"]
+    rows = REAL_EPOCHS * real + first.synthetic
     share = round(REAL_EPOCHS * real / rows, 2)
-    return Template(
-        TEMPLATE.read_text(encoding="utf-8"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    ).render(
+    both = {"positive": share, "synthetic": round(1 - share, 2)}
+    return filled(
+        TEMPLATE,
         first=first,
         tools=len(first.spec.tools),
         duration=duration_text(minutes),
@@ -137,9 +131,7 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
         splits=splits,
         synthetic_rows=(ROWS_PER_TOOL, LEAST_ROWS, MOST_ROWS),
         real_epochs=REAL_EPOCHS,
-        weights={"positive": share, "synthetic": round(1 - share, 2)}
-        if real
-        else {"synthetic": 1.0},
+        weights=both if real else {"synthetic": 1.0},
         steps=max(10, rows // TrainConfig().rows_per_step(rows)),
         tested=[s for s in ("test_seen", "test_unseen") if splits[s]] or ["test_seen"],
         suites=suite_lines(first),

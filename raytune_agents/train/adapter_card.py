@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template
 
 from raytune_agents.exports.card import markdown_table
 from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
-from raytune_agents.storage import read_json
+from raytune_agents.storage import filled, read_json
 
 TEMPLATE = Path(__file__).with_suffix(".jinja")
 MOST = 5  # metrics of the table of scores
@@ -50,13 +49,8 @@ def text(run: Path, arm: str, command: str = "") -> str:
     head["tags"] = ["agents", "tool-calling", method]
     if results := hub_results(run, arm):
         head["model-index"] = [{"name": f"{run.name}/{arm}", "results": results}]
-    return Template(
-        TEMPLATE.read_text(encoding="utf-8"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    ).render(
+    return filled(
+        TEMPLATE,
         head=head,
         name=f"{run.name}/{arm}",
         kind=kind,
