@@ -20,6 +20,7 @@ DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "ac
 _BOILERPLATE = pattern("boilerplate")
 _SENTENCE = pattern("sentence_end")
 _WHEN = pattern("called_when")
+_WHERE = pattern("belongs_to")  # to which system a tool belongs, before what it does
 SYSTEM = pattern("system")
 
 
@@ -110,7 +111,7 @@ def _stemmed(word: str) -> str:
 
 def _first_sentence(text: str) -> str:
     paragraph = docstring(text)[0]
-    text = text if _WHEN.match(paragraph) else paragraph
+    text = _WHERE.sub("", text if _WHEN.match(paragraph) else paragraph)
     first, _, more = text.partition(". ")
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text

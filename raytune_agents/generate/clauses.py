@@ -151,7 +151,7 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
         return (f"{{x}} {found[1]} per {found[2]}",)
     if p.kind in DATES:
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
-            return (f"{p.words} {{x}}",)  # "hired after"
+            return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
         if ends or (not p.role and not PLAIN_DATE.search(p.words)):
             return ("",)  # "last day"
@@ -257,7 +257,7 @@ def field_noun(p: Parameter) -> str:
     if p.kind in DATES:
         noun = re.sub(r"\s+(by|at|on|before|after|since)$", "", noun).replace("check ", "check-")
         noun = DATED.get(noun, noun)
-        dated = re.search(r"(date|day|time|stamp|deadline|hour)$", noun)
+        dated = re.search(r"^date\b|(date|day|time|stamp|deadline|hour)$", noun)
         return noun if dated else f"{noun} {p.kind[:4]}"
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)

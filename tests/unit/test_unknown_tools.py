@@ -50,6 +50,8 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
 @pytest.mark.parametrize(
     ("name", "description", "properties", "args", "said"),
     [
+        ("far", "This tool belongs to the car system, which controls doors. Tool description: "
+         "Estimates the distance to a city.", {"city": TEXT}, {"city": "Oslo"}, "distance to Oslo"),
         ("usage", "How much data a number has used", {"phone": TEXT}, {"phone": "+1-202-555-0632"},
          "how much data +1-202-555-0632 has used"),
         ("loan", "Lend a book to another library", {"start": DAY, "end": DAY},
