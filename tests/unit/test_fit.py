@@ -39,10 +39,10 @@ def model(tmp_path_factory) -> str:
     return save_tiny(tmp_path_factory.mktemp("model"))
 
 
-def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
+def train(model: str, out: Path, most: int, tokens: int = 4096) -> tuple[list[dict], Full]:
     config = TrainConfig(
         global_batch_size=8,
-        max_tokens_per_forward=4096,
+        max_tokens_per_forward=tokens,
         save_steps=99,
         report_to=[],
         warmup_ratio=0.0,
@@ -72,7 +72,7 @@ def test_half_the_tokens_at_once_the_same_steps_and_losses(model, tmp_path) -> N
 
 def test_where_one_row_does_not_fit_it_is_said(model, tmp_path) -> None:
     with pytest.raises(OutOfMemory, match=r"with 1 row at a time; write train\.gradient_checkp"):
-        train(model, tmp_path, 0)
+        train(model, tmp_path, 0, tokens=30)
 
 
 def test_another_error_is_not_taken_for_it(model, tmp_path, monkeypatch) -> None:
