@@ -123,7 +123,8 @@ def summarise(rows: Sequence[AnswerRow], how: Resampling) -> Cells:
         if (sure := r.values.get("confidence")) is not None
     ]
     if pairs:
-        cells["calibration_error"] = calibration_of(*zip(*pairs), how)
+        sure, right = zip(*pairs)
+        cells["calibration_error"] = calibration_of(sure, right, how)
     return cells
 
 

@@ -96,7 +96,7 @@ def conclusion_of(
     sure = f"{confidence * 100:.0f} % interval {ends_in_points(cell)}, n = {cell.n}"
     if len(levels) == 2:
         sure = f"{' against '.join(levels)}; {sure}"
-    size = f"{abs(cell.value) * 100:.1f} points of {metric.label}"
+    size = f"{abs(cell.value or 0.0) * 100:.1f} points of {metric.label}"
     text = {
         "better": f"{arm} beats the base model on {split} by {size}",
         "worse": f"{arm} is worse than the base model on {split}, by {size}",

@@ -62,7 +62,8 @@ def _kind_of_line(line: JsonObject) -> Kind:
 @cache
 def all_kinds() -> tuple[Kind, ...]:
     """All kinds, in the order in which they are tried."""
-    return tuple(map(_kind_of_line, word_data("kinds")))
+    lines: Any = word_data("kinds")
+    return tuple(map(_kind_of_line, lines))
 
 
 @cache
