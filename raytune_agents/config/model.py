@@ -46,7 +46,7 @@ class ModelConfig(BaseConfig):
 class EngineConfig(BaseConfig):
     OPERATIONAL = frozenset(
         {"actors", "tensor_parallel_size", "kv_cache_gib", "gpu_memory_utilization"}
-        | {"label_selector", "retries", "timeout_s"}
+        | {"label_selector", "retries", "timeout_s", "serve"}
     )
 
     actors: Auto = Field(0, description="engine actors, each with its GPUs; auto = as many as fit")
@@ -66,6 +66,10 @@ class EngineConfig(BaseConfig):
     retries: int = Field(2, ge=0, description="more tries of a request; then it is infra_failed")
     timeout_s: float = Field(900.0, gt=0, description="longest wait for an answer in the engine")
     options: Options = Field({}, description="other vLLM engine arguments, like max_num_seqs: 64")
+    serve: bool = Field(
+        False,
+        description="engines are the replicas of a Ray Serve LLM app: 1 to `actors`, by load",
+    )
 
     @model_validator(mode="after")
     def _counted(self) -> EngineConfig:

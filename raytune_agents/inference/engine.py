@@ -21,18 +21,21 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from raytune_agents.calls.thoughts import NEAR, opened_thought, split_thought
 from raytune_agents.config import EngineConfig
 from raytune_agents.inference.client import ACTOR, EngineLimits, EngineUsage, Reply, Sampling
+from raytune_agents.inference.options import vllm_options
+from raytune_agents.inference.replies import Written, reply_of
 from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.models import bf16, keep_pages
+from raytune_agents.models import bf16, keep_pages, must_merge
 from raytune_agents.records import Options
 from raytune_agents.templates import ServingOptions
 
@@ -59,10 +62,46 @@ def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
     }
 
 
-def without_thought(text: str) -> str:
-    """An answer's words. The thought of a text that has none stays: it is all there is."""
-    thought = split_thought(text)
-    return thought.rest.strip() if thought.text and thought.rest.strip() else text
+class Turns:
+    """Whose weights are in an engine that takes one arm's at a time. `merge` puts them there."""
+
+    def __init__(self, merge: Callable[[str], Awaitable[None]]):
+        self.merge, self.adapter, self.inside = merge, "", 0  # "" = the base's
+        self.turn = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, adapter: str) -> AsyncIterator[None]:
+        """A request's time with these weights."""
+        async with self.turn:
+            # requests for the weights that are there go on first: each change costs a second
+            await self.turn.wait_for(lambda: adapter == self.adapter or not self.inside)
+            if adapter != self.adapter:
+                self.adapter = "?"  # neither, if this fails half-way
+                await self.merge(adapter)
+                self.adapter = adapter
+            self.inside += 1
+        try:
+            yield
+        finally:
+            async with self.turn:
+                self.inside -= 1
+                if not self.inside:
+                    self.turn.notify_all()
+
+
+async def reload_merged(llm: Any, path: str, adapter: str, dtype: str) -> None:
+    """Put the base's weights with this adapter in place of those that the processes of an async
+    vLLM engine hold."""
+    from raytune_agents import models
+
+    with ExitStack() as stack:
+        merged = models.merged_folder(path, adapter, dtype)
+        # in a thread: the process goes on to say that it is well
+        folder = await asyncio.to_thread(stack.enter_context, merged)
+        await llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+    # Its keys and values are of the weights before.
+    await llm.reset_prefix_cache()
+    models.give_memory_back()
 
 
 def end_process(why: str) -> NoReturn:
@@ -156,8 +195,7 @@ class Engine:
         self.parser = ServerParser(serving, self.tokenizer)
         self.names = itertools.count()
         self.slots = asyncio.Semaphore(2 * self.max_num_seqs)
-        self.adapter, self.inside = "", 0  # what is merged in, and how many requests it has
-        self.turn = asyncio.Condition()
+        self.turns = Turns(self.merge)
         self.last_end = 0.0  # when the last answer was finished
         logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
         if log:  # one line per start: how often a run paid for one can be counted
@@ -172,27 +210,12 @@ class Engine:
         from vllm.v1.engine.llm_engine import LLMEngine
         from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
-        options: Options = {
-            "model": self.path,
-            "dtype": self.dtype,
-            "seed": seed,
-            "max_model_len": self.config.max_model_len,
-            "trust_remote_code": False,
-            "load_format": "safetensors",
-            "enable_prefix_caching": True,
-            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
-        }
         how: dict[str, Any] = {
             "usage_context": UsageContext.LLM_CLASS,  # batch sizes of work that nobody waits for
             "stat_loggers": [RayPrometheusStatLogger],
         }
-        if self.gpu:
-            options["gpu_memory_utilization"] = self.config.gpu_memory_utilization
-            options["tensor_parallel_size"] = self.config.tensor_parallel_size or 1
-        else:
-            # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
-            # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
-            options |= {"enforce_eager": True, "enable_chunked_prefill": False}
+        options: Options = {"model": self.path, "seed": seed}
+        options |= vllm_options(self.config, self.dtype, self.gpu)
         options |= own  # last, so that a user's own word stands
         if not in_process:
             llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options), **how)
@@ -220,12 +243,13 @@ class Engine:
     async def answer(self, prompt: list[int], sampling: Sampling, adapter: str = "") -> Reply:
         """Answer one prompt ([prompt] token ids). `timeout_s` counts from when the engine takes
         it. Raises TimeoutError, and what vLLM raises of a request that it refuses."""
-        async with self.slots:
-            lora = await self.enter(adapter)
+        # Not on top: on CPU, and what vLLM cannot put there (full weights, DoRA).
+        on_top = self.gpu and bool(adapter) and not must_merge(adapter)
+        async with self.slots, self.turns.of("" if on_top else adapter):
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    output = await self.generate(prompt, sampling, lora)
+                    output = await self.generate(prompt, sampling, adapter if on_top else "")
             except TimeoutError:
                 # nobody was answered meanwhile: it is not this request that is slow
                 if self.last_end < began:
@@ -235,14 +259,13 @@ class Engine:
                 if type(error).__name__ == "EngineDeadError" or "CUDA error" in str(error):
                     end_process(f"{type(error).__name__}: {error}")
                 raise
-            finally:
-                await self.leave()
             self.last_end = time.monotonic()
         return self.reply(output, sampling.tools)
 
-    async def generate(self, prompt: list[int], sampling: Sampling, lora: Any) -> Any:
-        """vLLM's RequestOutput of one prompt."""
+    async def generate(self, prompt: list[int], sampling: Sampling, on_top: str) -> Any:
+        """vLLM's RequestOutput of one prompt, by the adapter `on_top`."""
         from vllm import TokensPrompt
+        from vllm.lora.request import LoRARequest
 
         tokens = TokensPrompt(prompt_token_ids=prompt)
         if sampling.cache_salt:
@@ -250,6 +273,9 @@ class Engine:
         params, name = self.params(sampling), str(next(self.names))
         if isinstance(self.llm, StepLoop):
             return await self.llm.generate(tokens, params, name)
+        # An id per folder, above 0, that is the same after a restart.
+        number = zlib.crc32(on_top.encode()) % (2**31 - 1) + 1
+        lora = LoRARequest(on_top, number, on_top) if on_top else None
         outputs = self.llm.generate(tokens, params, name, lora_request=lora)
         return [output async for output in outputs][-1]
 
@@ -271,74 +297,37 @@ class Engine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    async def enter(self, adapter: str) -> Any:
-        """Wait until `adapter` ("" = base) may answer: its LoRARequest, or None where it is merged
-        in, as on CPU, and as what vLLM cannot put on top (full weights, DoRA)."""
-        from raytune_agents.models import must_merge
-
-        on_top = self.gpu and bool(adapter) and not must_merge(adapter)
-        merged = "" if on_top else adapter
-        async with self.turn:
-            # requests for the weights that are there go on first: each change costs a second
-            await self.turn.wait_for(lambda: merged == self.adapter or not self.inside)
-            if merged != self.adapter:
-                await self.merge(merged)
-            self.inside += 1
-        if not on_top:
-            return None
-        from vllm.lora.request import LoRARequest
-
-        # An id per folder, above 0, that is the same after a restart.
-        return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
-
-    async def leave(self) -> None:
-        async with self.turn:
-            self.inside -= 1
-            if not self.inside:
-                self.turn.notify_all()
-
     async def merge(self, adapter: str) -> None:
         """Put the base's weights with this adapter in place of those that are there."""
         from raytune_agents import models
 
-        self.adapter = "?"  # neither, if this fails half-way
-        if isinstance(self.llm, StepLoop):
-            core, path = self.llm.core, self.path
-            weights = await asyncio.to_thread(models.merged_weights, path, adapter, self.dtype)
-            how = {"weights_iterator": weights}
-            await self.llm.call(lambda: core.collective_rpc("reload_weights", kwargs=how))
-            # Its keys and values are of the weights before.
-            await self.llm.call(core.reset_prefix_cache)
-            del weights, how
-            models.give_memory_back()
-        else:  # its weights are in another process
-            with models.merged_folder(self.path, adapter, self.dtype) as folder:
-                how = {"weights_path": str(folder)}
-                await self.llm.collective_rpc("reload_weights", kwargs=how)
-            await self.llm.reset_prefix_cache()
-        self.adapter = adapter
+        if not isinstance(self.llm, StepLoop):  # its weights are in another process
+            await reload_merged(self.llm, self.path, adapter, self.dtype)
+            return
+        core, path = self.llm.core, self.path
+        weights = await asyncio.to_thread(models.merged_weights, path, adapter, self.dtype)
+        how = {"weights_iterator": weights}
+        await self.llm.call(partial(core.collective_rpc, "reload_weights", kwargs=how))
+        await self.llm.call(core.reset_prefix_cache)
+        del weights, how
+        models.give_memory_back()
 
     def reply(self, output: Any, tools: str) -> Reply:
         stats = output.metrics
         known = (output.prompt_logprobs or [None])[1:]  # the first token has nothing before it
-        ids = output.prompt_token_ids[1:]
+        ids = output.prompt_token_ids
         queued = stats.queued_ts if stats else 0.0
-        opened = opened_thought(self.tokenizer.decode(output.prompt_token_ids[-NEAR:]))
-        texts = [opened + c.text for c in output.outputs]
-        parsed = [self.parser.calls(c.text, c.token_ids, tools) for c in output.outputs]
-        return Reply(
-            texts=texts if tools else [without_thought(text) for text in texts],
-            calls=parsed,
-            output_tokens=[len(c.token_ids) for c in output.outputs],
-            input_tokens=len(output.prompt_token_ids),
-            prompt_ids=list(output.prompt_token_ids),
-            logprobs=[
-                c.cumulative_logprob for c in output.outputs if c.cumulative_logprob is not None
+        return reply_of(
+            [
+                Written(c.text, c.token_ids, c.cumulative_logprob, c.finish_reason == "length")
+                for c in output.outputs
             ],
-            prompt_logprobs=[found[token].logprob for token, found in zip(ids, known)],
-            cut=[c.finish_reason == "length" for c in output.outputs],
+            list(ids),
+            [found[token].logprob for token, found in zip(ids[1:], known)],
             latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
             first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
+            tools=tools,
+            parser=self.parser,
         )
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 from functools import cache
 from pathlib import Path
 
-from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.config import Config, ConfigError, EngineConfig, TrainConfig
 from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Options
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's max_lora_rank may be
+# vLLM's arguments that Ray Serve sets, and what its LLM apps need besides vLLM
+SERVES = ("served_model_name", "distributed_executor_backend")
+SERVE_PACKAGES = ("fastapi", "grpc_reflection", "uvicorn")
 # vLLM's arguments that options of ours set: what to write instead
 OURS = {
     "model": "model.name",
@@ -27,6 +31,26 @@ OURS = {
     "max_lora_rank": "train.lora.r",
     "trust_remote_code": "a model that needs no code of its own",
 }
+
+
+def vllm_options(config: EngineConfig, dtype: str, gpu: bool) -> Options:
+    """vLLM's arguments that follow from the config, whoever starts it."""
+    options: Options = {
+        "dtype": dtype,
+        "max_model_len": config.max_model_len,
+        "trust_remote_code": False,
+        "load_format": "safetensors",
+        "enable_prefix_caching": True,
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+    }
+    if gpu:
+        return options | {
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "tensor_parallel_size": config.tensor_parallel_size or 1,
+        }
+    # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
+    # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
+    return options | {"enforce_eager": True, "enable_chunked_prefill": False}
 
 
 @cache
@@ -53,6 +77,35 @@ def validate_engine_options(config: Config) -> None:
             hint = did_you_mean(name, sorted(known), "its arguments are")
             raise ConfigError(f"engine.options.{name}: the installed vLLM has none; {hint}")
     lora_options(config.train)
+    if config.engine.serve:
+        validate_serve(config.engine)
+
+
+def validate_serve(engine: EngineConfig) -> None:
+    """Raises ConfigError for what a Ray Serve LLM app does not take, and where Serve is missing."""
+    given = {name: engine.options[name] for name in SERVES if name in engine.options}
+    for name, value in given.items():
+        raise ConfigError(
+            f"engine.options.{name}={value!r} with engine.serve=true: Ray Serve sets it; leave it "
+            "out"
+        )
+    if engine.label_selector:
+        raise ConfigError(
+            f"engine.label_selector={engine.label_selector} with engine.serve=true: the replicas "
+            "of a Serve LLM app take no labels; write engine.label_selector={} or "
+            "engine.serve=false"
+        )
+    if (mode := os.environ.get("RAY_AUTH_MODE", "token")) != "token":
+        raise ConfigError(
+            f"engine.serve=true with RAY_AUTH_MODE={mode}: a replica of Ray Serve listens on all "
+            "interfaces and runs what it is sent; write RAY_AUTH_MODE=token, or engine.serve=false"
+        )
+    missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"engine.serve=true needs {', '.join(missing)}: pip install 'raytune-agents[serve]', "
+            "or write engine.serve=false"
+        )
 
 
 def lora_options(train: TrainConfig) -> Options:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.inference import client, engine
+from raytune_agents.inference import client, engine, serve
 from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import driver_log
@@ -115,7 +115,8 @@ class Context:
         if self.engine is not None:
             return
         self.display.say("engine: starting", style="dim")
-        self.engine, limits = engine.start_engines(
+        start = serve.start_app if config.engine.serve else engine.start_engines
+        self.engine, limits = start(
             self.model,
             config.model.dtype,
             placed.engine(config.engine),
@@ -130,6 +131,11 @@ class Context:
         )
         self.slots = limits.max_num_seqs
 
+    def end_engine(self) -> None:
+        client.stop()
+        serve.end_app()
+        self.engine = None
+
     def shards_at_once(self, rows: int) -> int:
         """How many shards of so many rows keep the engines full."""
         placed = self.placement
@@ -140,8 +146,7 @@ class Context:
         too few for both, and their memory is looked at."""
         turns = self.placement.take_turns or self.placement.turns(workers)
         if turns and self.engine is not None:
-            client.stop()
-            self.engine = None
+            self.end_engine()
             cluster.wait_for_gpus(
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
             )
@@ -155,7 +160,7 @@ class Context:
         for rows in self.streams:
             rows.close()
         if "resources" in self.__dict__:
-            client.stop()
+            self.end_engine()
             cluster.disconnect()
         self.ending.close()
         self.run.close()

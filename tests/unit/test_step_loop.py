@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raytune_agents.inference.engine import Engine, StepLoop
+from raytune_agents.inference.engine import StepLoop, Turns
 
 
 @dataclass
@@ -94,33 +94,46 @@ def test_calls_are_made_between_steps() -> None:
     assert list(asyncio.run(main())) == ["one"]
 
 
-class Weights(Engine):
-    """An engine without vLLM: it only notes whose weights are in it."""
-
-    def __init__(self) -> None:
-        self.gpu, self.adapter, self.inside, self.turn = False, "", 0, asyncio.Condition()
-        self.changes: list[str] = []
-
-    async def merge(self, adapter: str) -> None:
-        assert self.inside == 0
-        await asyncio.sleep(0.01)
-        self.adapter = adapter
-        self.changes.append(adapter)
-
-
 def test_requests_of_two_adapters_wait_for_their_own_weights() -> None:
-    async def main() -> Weights:
-        weights = Weights()
+    changes: list[str] = []
+
+    async def main() -> Turns:
+        async def merge(adapter: str) -> None:
+            assert turns.inside == 0
+            await asyncio.sleep(0.01)
+            changes.append(adapter)
+
+        turns = Turns(merge)
 
         async def ask(adapter: str) -> None:
-            await weights.enter(adapter)
-            await asyncio.sleep(0.01)
-            assert weights.adapter == adapter
-            await weights.leave()
+            async with turns.of(adapter):
+                await asyncio.sleep(0.01)
+                assert turns.adapter == adapter
 
         await asyncio.gather(*(ask(adapter) for adapter in ["", "a", "b"] * 5))
-        return weights
+        return turns
 
-    weights = asyncio.run(main())
-    assert weights.inside == 0
-    assert weights.changes == ["a", "b"]  # not once per request
+    turns = asyncio.run(main())
+    assert turns.inside == 0
+    assert changes == ["a", "b"]  # not once per request
+
+
+def test_weights_that_could_not_be_merged_in_are_tried_again() -> None:
+    tries: list[str] = []
+
+    async def main() -> Turns:
+        async def merge(adapter: str) -> None:
+            tries.append(adapter)
+            if len(tries) == 1:
+                raise OSError("no room")
+
+        turns = Turns(merge)
+        with pytest.raises(OSError, match="no room"):
+            async with turns.of("a"):
+                pass
+        async with turns.of("a"):
+            pass
+        return turns
+
+    turns = asyncio.run(main())
+    assert (tries, turns.adapter, turns.inside) == (["a", "a"], "a", 0)
