@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,34 @@ def git(*words: str) -> str:
     return done.stdout.strip()
 
 
+# Runs in the official checker's interpreter, as the worker of `bfcl_official` does.
+TIMED = """
+import json, sys, time
+jobs = json.loads(sys.stdin.read())
+out, sys.stdout = sys.stdout, sys.stderr
+from bfcl_eval.constants.enums import Language
+from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING
+from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
+model = next(k for k, v in MODEL_CONFIG_MAPPING.items() if not v.underscore_to_dot and "_" not in k)
+def seconds(text):
+    start = time.process_time()
+    for job in jobs:
+        # arguments come as text from a model, and are decoded as the package's handlers do it
+        calls = [{n: json.loads(a)} for n, a in job["text"]] if text else job["calls"]
+        try:
+            ast_checker(job["function"], calls, job["answer"], Language.PYTHON, job["category"],
+                        model)
+        except Exception:
+            pass
+    return time.process_time() - start
+for job in jobs:
+    job["text"] = [[n, json.dumps(a)] for call in job["calls"] for n, a in call.items()]
+passes = range(int(sys.argv[1]))
+json.dump({"text": min(seconds(True) for _ in passes),
+           "decoded": min(seconds(False) for _ in passes)}, out)
+"""
+
+
 def hardware() -> dict[str, Any]:
     return runs.hardware() | {"python": platform.python_version()}
 
@@ -66,6 +95,15 @@ def fastest(work: Callable[[], Any], passes: int) -> float:
         work()
         seconds.append(time.process_time() - start)
     return min(seconds)
+
+
+def official_seconds(jobs: list[OfficialJob], python: str, passes: int) -> dict[str, float]:
+    """CPU seconds of the fastest loop of the official checker, without imports: from argument text
+    to verdict, and from decoded arguments."""
+    given = json.dumps([asdict(job) for job in jobs])
+    done = subprocess.run([python, "-c", TIMED, str(passes)], input=given, capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    return json.loads(done.stdout)
 
 
 def scoring(python: str, passes: int) -> dict[str, Any]:
@@ -89,15 +127,15 @@ def scoring(python: str, passes: int) -> dict[str, Any]:
     jobs = [OfficialJob(category, raw["function"], raw["ground_truth"], decoded(calls))
             for category, raw, _, _, calls in cases]  # fmt: skip
     try:
-        official = official_verdicts(jobs, python, passes)
+        official, seconds = official_verdicts(jobs, python), official_seconds(jobs, python, passes)
     except OfficialError as error:
         return result | {"reason": str(error)}
     ours = [compare(c, g, r.tools) for _, _, r, g, c in cases]
-    pairs = zip(ours, official.verdicts)
+    pairs = zip(ours, official)
     return result | {
-        "ratio_official_checker": round(official.seconds / compared, 3),
-        "official_per_s_core": round(len(jobs) / official.seconds),
-        "official_check_per_s_core": round(len(jobs) / official.check_seconds),
+        "ratio_official_checker": round(seconds["text"] / compared, 3),
+        "official_per_s_core": round(len(jobs) / seconds["text"]),
+        "official_check_per_s_core": round(len(jobs) / seconds["decoded"]),
         "parity_verdicts": len(jobs),
         "parity_disagreements": sum(
             (v.ok, v.error) != (ok, official_label(e)) for v, (ok, e) in pairs

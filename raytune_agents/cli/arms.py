@@ -12,13 +12,7 @@ from rich.text import Text
 
 from raytune_agents.cli.shared_options import console, table_of
 from raytune_agents.evaluate.estimates import Estimate
-from raytune_agents.evaluate.metrics import (
-    METRICS,
-    METRICS_FILE,
-    Metric,
-    metric_named,
-    read_metrics,
-)
+from raytune_agents.evaluate.metrics import Metric, metric_named, metrics_of_run
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import (
     VAL,
@@ -41,8 +35,7 @@ def print_arms(folder: Path) -> None:
     if not (folder / "scores.json").is_file():
         return
     scores, gains = read_boards(folder)
-    table = folder / METRICS_FILE
-    metrics = METRICS | (read_metrics(read_json(table)) if table.is_file() else {})
+    metrics = metrics_of_run(folder)
     splits = ordered_splits({s for by in scores.values() for s in by} - {VAL})
     for split in splits[:SUITES]:
         console.print(arms_table(split, scores, gains, metrics))

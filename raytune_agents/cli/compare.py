@@ -149,8 +149,7 @@ def comparison_table(split: str, cells: list[Comparison], confidence: float) -> 
 
 def comparison_notes(cell: Comparison) -> list[str]:
     """What a reader of the line must know."""
-    name, d = "/".join(dict.fromkeys(cell.arms)), cell.difference
-    out = []
+    name, d, out = cell.name, cell.difference, []
     if cell.one_side_only:
         out.append(f"{name}: {cell.one_side_only} rows that one side only answered are left out")
     if d.detectable is not None and (d.low or 0.0) <= 0 <= (d.high or 0.0):
@@ -169,8 +168,7 @@ def category_lines(cell: Comparison, metric: Metric) -> list[str]:
     from raytune_agents.evaluate.gate import as_points, ends_in_points
     from raytune_agents.evaluate.verdict import change_of
 
-    name = "/".join(dict.fromkeys(cell.arms))
-    out = []
+    name, out = cell.name, []
     for source, part in cell.categories.items():
         change = {"worse": "REGRESSION", "better": "better"}.get(change_of(metric, part), "")
         word = "few rows" if part.n < FEW_ROWS else change

@@ -304,9 +304,8 @@ def serve_yaml(
 ) -> str:
     """Ray Serve's config file (serve.yaml.jinja). `options`: of vLLM's server, by served model;
     `lora`: the folder of the adapters that the base takes."""
-    from jinja2 import Template
-
     from raytune_agents.inference.options import lora_options
+    from raytune_agents.storage import filled
 
     engine: Options = {}
     if have.gpus:
@@ -314,8 +313,8 @@ def serve_yaml(
     options = {name: engine | options[name] for name in served}
     if lora:
         options[BASE] |= lora_options(config.train)
-    text = Path(__file__).with_name("serve.yaml.jinja").read_text("utf-8")
-    return Template(text, trim_blocks=True, keep_trailing_newline=True).render(
+    return filled(
+        Path(__file__).with_name("serve.yaml.jinja"),
         name=config.name,
         have=have,
         served=served,

@@ -13,6 +13,7 @@ from raytune_agents.cli.shared_options import printed_errors, refuse
 
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec, ExampleConfig
+    from raytune_agents.pipeline.first_run import FirstRun
     from raytune_agents.records import Trajectory
 
 TASKS, SEED = 8, 17  # drawn for a new world
@@ -50,8 +51,8 @@ def init(
 ) -> None:
     """Write an agent's spec and the config of its first run; go on with both by hand."""
     from raytune_agents.agents.init import spec_schema, to_yaml
-    from raytune_agents.generate.known import gaps, with_known
-    from raytune_agents.pipeline.first_run import first_split
+    from raytune_agents.models import EMBEDDED
+    from raytune_agents.pipeline.first_run import FirstRun, first_split
     from raytune_agents.pipeline.read import with_catalogue
 
     with printed_errors():
@@ -62,7 +63,8 @@ def init(
         bare = sum(not row.tools for row in found)
         rows = first_split([with_catalogue(row, spec.toolspecs) for row in found])
         path = out or Path(f"{spec.name}.yaml")
-        run = free_run_file(path)
+        run = path.with_name(f"{path.stem}_run.yaml")
+        refuse_taken(path, run)
         spec = with_examples(spec, rows)
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
@@ -72,12 +74,10 @@ def init(
         elif world and not spec.world:
             spec = with_world(spec, path)
         path.write_text(to_yaml(spec), encoding="utf-8")
-        typer.echo(
-            f"{path}: {len(spec.tools)} tools ({', '.join(t.name for t in spec.tools[:12])})"
-        )
-        for gap in gaps(with_known(spec, rows)):
-            typer.echo(f"  no rows for {gap}")
-        write_run(run, path, spec, positives or "", rows, model, bare)
+        names = ", ".join(t.name for t in spec.tools[:12])
+        typer.echo(f"{path}: {len(spec.tools)} tools ({names})")
+        agent, source, base = str(path), positives or "", model or EMBEDDED
+        write_run(run, FirstRun(spec.name, agent, spec, source, rows, base, bare))
 
 
 def spec_given(
@@ -128,14 +128,11 @@ def listed_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def free_run_file(path: Path) -> Path:
-    """The run config beside a spec. Raises ConfigError where either file is there."""
-
-    run = path.with_name(f"{path.stem}_run.yaml")
-    for file in (path, run):
-        if file.exists():
-            refuse(f"{file} exists; write --out with another name")
-    return run
+def refuse_taken(*paths: Path) -> None:
+    """Raises ConfigError where one is there."""
+    for path in paths:
+        if path.exists():
+            refuse(f"{path} exists; write --out with another name")
 
 
 def read_positives(source: str) -> list[Trajectory]:
@@ -168,25 +165,19 @@ def with_examples(spec: AgentSpec, rows: list[Trajectory]) -> AgentSpec:
     return spec
 
 
-def write_run(
-    run: Path,
-    path: Path,
-    spec: AgentSpec,
-    source: str,
-    rows: list[Trajectory],
-    model: str,
-    bare: int,
-) -> None:
-    """The run config beside the spec; says its suites and minutes, and the next command."""
+def write_run(run: Path, first: FirstRun) -> None:
+    """The run config beside the spec; says what it has no rows for, its suites and minutes, and the
+    next command."""
     from raytune_agents.config import load_config
-    from raytune_agents.models import EMBEDDED
-    from raytune_agents.pipeline import first_run
+    from raytune_agents.generate.known import gaps, with_known
+    from raytune_agents.pipeline.first_run import foreseen_minutes, run_yaml, suite_lines
 
-    first = first_run.FirstRun(spec.name, str(path), spec, source, rows, model or EMBEDDED, bare)
-    run.write_text(first_run.run_yaml(first), encoding="utf-8")
-    minutes = first_run.foreseen_minutes(load_config(run))
-    run.write_text(first_run.run_yaml(first, minutes), encoding="utf-8")
-    for line in first_run.suite_lines(first):
+    for gap in gaps(with_known(first.spec, first.rows)):
+        typer.echo(f"  no rows for {gap}")
+    run.write_text(run_yaml(first), encoding="utf-8")
+    minutes = foreseen_minutes(load_config(run))
+    run.write_text(run_yaml(first, minutes), encoding="utf-8")
+    for line in suite_lines(first):
         typer.echo(f"  {line}")
     typer.echo(f"{run}: " + (f"about {minutes:.0f} minutes" if minutes else "minutes: see plan"))
     typer.echo(f"look first: raytune-agents plan {run} --preview 3")
@@ -227,10 +218,8 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
 
 def free_place(path: Path, ending: str) -> Path:
     """Where a world stands beside its spec. Raises ConfigError where something is there."""
-
     place = path.with_name(f"{path.stem.replace('-', '_')}{ending}")
-    if place.exists():
-        refuse(f"{place} exists; write --out with another name")
+    refuse_taken(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     return place
 

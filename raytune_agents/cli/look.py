@@ -160,7 +160,11 @@ def report_command(
 
             say(f"report: {write_report(report_folder(config, overrides))}")
             return
-        tree = load_tree(*stored_config(folder, overrides))
+        words = overrides or []
+        if folder.is_dir():  # its name and place win over those in its config
+            words = [f"name={folder.name}", f"runs_dir={folder.resolve().parent}", *words]
+            folder /= "config.json"
+        tree = load_tree(str(folder), words)
         from raytune_agents.pipeline import rescore as stored
         from raytune_agents.pipeline.run import run_steps
         from raytune_agents.progress import Display
@@ -175,7 +179,6 @@ def report_command(
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
     """The run folder that a folder or a config names. Raises ConfigError."""
-
     folder = folder_or_config(text)
     if folder.is_dir():
         if overrides:
@@ -191,14 +194,6 @@ def folder_or_config(text: str) -> Path:
     path = Path(text).expanduser()
     config = path.is_file() or path.suffix in (".yaml", ".yml", ".json") or "=" in text
     return path if config else run_folder(text)
-
-
-def stored_config(path: Path, overrides: list[str] | None) -> tuple[str, list[str]]:
-    """The config file of a run folder, whose name and place win over those in the file."""
-    if not path.is_dir():
-        return str(path), list(overrides or [])
-    run_overrides = [f"name={path.name}", f"runs_dir={path.resolve().parent}"]
-    return str(path / "config.json"), [*run_overrides, *(overrides or [])]
 
 
 # --- trials ---
@@ -246,8 +241,7 @@ def chosen_trials(
 
 def condition(text: str, columns: Sequence[str]) -> Callable[[Trial], bool]:
     """`mix.negative>0.2` -> a test of a row; a row without the value does not fit."""
-
-    parts = re.fullmatch(r"\s*([\w.]+)\s*(<=|>=|!=|<|>|=)\s*(.+?)\s*", text)
+    parts = re.fullmatch(rf"\s*([\w.]+)\s*({'|'.join(COMPARE)})\s*(.+?)\s*", text)
     if not parts:
         refuse(f"--filter {text!r} compares nothing; write for example 'score>=0.4'")
     name, sign, wanted = parts.groups()

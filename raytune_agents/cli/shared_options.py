@@ -35,27 +35,19 @@ OVERRIDES = Annotated[list[str] | None, typer.Argument(help="section.option=valu
 RUN = Annotated[str, typer.Argument(help="run folder, or the name of one under runs/")]
 
 
-def split_arguments(
-    config: str | None, overrides: list[str] | None
-) -> tuple[str | None, list[str]]:
-    """`CONFIG` may be left out: then the first word is an override."""
-    words = list(overrides or [])
-    if config is not None and "=" in config and not Path(config).exists():
-        return None, [config, *words]
-    return config, words
-
-
 def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Config:
-    """The config of a command line. Raises ConfigError."""
+    """The config of a command line. CONFIG may be left out: then the first word is an override.
+    Raises ConfigError."""
     from raytune_agents.config import load_config
 
-    path, words = split_arguments(config, overrides)
-    return load_config(path, [*words, *more])
+    words = [*(overrides or []), *more]
+    if config is not None and "=" in config and not Path(config).exists():
+        config, words = None, [config, *words]
+    return load_config(config, words)
 
 
 def run_folder(run: str) -> Path:
     """The folder of a run, given by its path or by its name under runs/. Raises ConfigError."""
-
     for folder in (Path(run).expanduser(), Path("runs") / run):
         if folder.is_dir():
             return folder
@@ -73,7 +65,6 @@ def printed_errors() -> Iterator[None]:
     loss, an engine or teacher that stays down, a lost node) prints as it is and exits with 2;
     Ctrl-C with 130, SIGTERM with 143, and what was finished stays."""
     from raytune_agents.config import ConfigError
-    from raytune_agents.redact import redact
 
     signals: list[int] = []
 
@@ -85,18 +76,16 @@ def printed_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        fail(redact(str(error)))
+        fail(str(error))
     except FILE_ERRORS as error:
         own = error.filename is None  # our words; else those of the system
-        fail(
-            redact(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
-        )
+        fail(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
     except Exception as error:  # what is no fault of the code's shows no traceback
         if lost_to_cluster(error):
-            fail(redact(f"Ray: {error}\nthe same command goes on from here"))
+            fail(f"Ray: {error}\nthe same command goes on from here")
         if not isinstance(error, user_errors()):
             raise
-        fail(redact(str(error)))
+        fail(str(error))
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on from here", highlight=False)
         raise typer.Exit(TERMINATED if signals else INTERRUPTED) from None
@@ -112,8 +101,10 @@ def refuse(text: str) -> NoReturn:
 
 
 def fail(text: str) -> None:
-    """Say what is wrong and end the command."""
-    errors.print(text, style="red", highlight=False, markup=False)
+    """Say what is wrong, without secrets, and end the command."""
+    from raytune_agents.redact import redact
+
+    errors.print(redact(text), style="red", highlight=False, markup=False)
     raise typer.Exit(WRONG) from None
 
 

@@ -20,16 +20,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
+from raytune_agents.calls.schema import properties_of
 from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
 from raytune_agents.dedup.text import comparable, folded, request_text
 from raytune_agents.dedup.windows import WindowIndex
 from raytune_agents.filters.grounding import scalars_in
-from raytune_agents.records import ToolSpec, Trajectory, content_hash
+from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash
 
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
 MIN_DESCRIPTION = 40
@@ -62,21 +62,16 @@ def compact(text: str) -> str:
     return _MARKS.sub("", text)
 
 
-@lru_cache(maxsize=16_384)
-def _parameters(schema: str) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """(name, schema) of every top parameter; () where the text is no object schema."""
-    try:
-        properties = json.loads(schema).get("properties") or {}
-    except (ValueError, AttributeError):
-        return ()
-    return tuple((k, v if isinstance(v, dict) else {}) for k, v in properties.items())
+def _parameters(tool: ToolSpec) -> list[tuple[str, JsonSchema]]:
+    """(name, schema) of every top parameter."""
+    return [(k, v if isinstance(v, dict) else {}) for k, v in properties_of(tool).items()]
 
 
 @lru_cache(maxsize=16_384)
 def parameter_shape(tool: ToolSpec) -> tuple[str, ...]:
     """Types and enums of the parameters, names masked, in a fixed order."""
-    parameters = _parameters(tool.parameters)
-    return tuple(sorted(json.dumps([p.get("type"), p.get("enum")]) for _, p in parameters))
+    kinds = (json.dumps([p.get("type"), p.get("enum")]) for _, p in _parameters(tool))
+    return tuple(sorted(kinds))
 
 
 @lru_cache(maxsize=16_384)
@@ -86,7 +81,7 @@ def masked(tool: ToolSpec) -> tuple[str, ...]:
     A renamed copy has one of them in common, whether or not its descriptions were rewritten. ()
     where too little is said.
     """
-    parameters = _parameters(tool.parameters)
+    parameters = _parameters(tool)
     names = {tool.name.casefold(), *(name.casefold() for name, _ in parameters)}
 
     def key(hidden: set[str]) -> str:

@@ -14,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 from datasketch import MinHash
 
+from raytune_agents.dedup.space import assign_survivors
+
 SHINGLE = 5  # bytes of folded text in one shingle
 PERMUTATIONS = 256
 BAND_ROWS = 5  # sketch bytes that must agree in one band; as many bands as fit
@@ -131,6 +133,13 @@ class SketchIndex:
         return found
 
 
+def first_of_each(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """For each row of `order`, which sorts the keys, the first row that has its key."""
+    ordered = keys[order]
+    head = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return np.repeat(order[head], np.diff(np.append(head, len(order))))
+
+
 def _candidates(keys: np.ndarray, sketch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (row, first row of its bucket) over all bands; a bucket holds one key's rows only."""
     left, right = [], []
@@ -138,9 +147,7 @@ def _candidates(keys: np.ndarray, sketch: np.ndarray) -> tuple[np.ndarray, np.nd
     for band in bands(sketch):
         bucket = mix64(band ^ salted)
         order = np.argsort(bucket, kind="stable")
-        ordered = bucket[order]
-        head = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        first = np.repeat(order[head], np.diff(np.append(head, len(order))))
+        first = first_of_each(bucket, order)
         pairs = first != order
         left.append(order[pairs])
         right.append(first[pairs])
@@ -171,14 +178,7 @@ def clusters(
     order = shared[np.lexsort((rank[shared], component[shared]))]
     heads = np.flatnonzero(np.diff(component[order], prepend=-1))
     for members in np.split(order, heads[1:]):
-        _settle(members, sketch, threshold, owner)
+        assign_survivors(
+            members, lambda one, rest: similarity(sketch[one], sketch[rest]) >= threshold, owner
+        )
     return owner
-
-
-def _settle(members: np.ndarray, sketch: np.ndarray, threshold: float, owner: np.ndarray) -> None:
-    """Give each member (best first) its survivor, in place."""
-    while len(members):
-        survivor, members = members[0], members[1:]
-        near = similarity(sketch[survivor], sketch[members]) >= threshold
-        owner[members[near]] = survivor
-        members = members[~near]

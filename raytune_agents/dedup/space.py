@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,13 +51,29 @@ def semantic_owner(
     for i in sorted(range(len(rank)), key=lambda i: rank[i]):
         groups[keys[i]].append(i)
     for group in groups.values():
-        rest = np.array(group)
-        while len(rest):
-            survivor, rest = rest[0], rest[1:]
-            near = vectors[rest] @ vectors[survivor] >= threshold
-            owner[rest[near]] = survivor
-            rest = rest[~near]
+        members = np.array(group)
+        assign_survivors(
+            members, lambda one, rest: vectors[rest] @ vectors[one] >= threshold, owner
+        )
     return owner
+
+
+def assign_survivors(
+    members: np.ndarray, alike: Callable[[int, np.ndarray], np.ndarray], owner: np.ndarray
+) -> None:
+    """Give each member, best first, its survivor in place. `alike(one, rest)` says which of the
+    rest are duplicates of one."""
+    while len(members):
+        survivor, members = members[0], members[1:]
+        near = alike(survivor, members)
+        owner[members[near]] = survivor
+        members = members[~near]
+
+
+def check_count(count: int, rows: int) -> None:
+    """Raises ValueError where so many of the rows cannot be chosen."""
+    if not 0 <= count <= rows:
+        raise ValueError(f"count={count} of {rows} rows; write 0 to {rows}")
 
 
 def facility_location(
@@ -77,8 +93,7 @@ def facility_location(
     """
     vectors = unit_vectors(np.asarray(vectors, np.float64))
     rows = len(vectors)
-    if not 0 <= count <= rows:
-        raise ValueError(f"count={count} of {rows} rows; write 0 to {rows}")
+    check_count(count, rows)
     best = np.zeros(rows)
 
     def gain(i: int) -> float:
@@ -110,8 +125,7 @@ def k_center(vectors: np.ndarray, count: int, seed: int = 17) -> list[int]:
     Euclidean distance; the covering radius is at most twice the best one (Gonzalez 1985).
     """
     vectors = np.asarray(vectors, np.float64)
-    if not 0 <= count <= len(vectors):
-        raise ValueError(f"count={count} of {len(vectors)} rows; write 0 to {len(vectors)}")
+    check_count(count, len(vectors))
     chosen: list[int] = []
     far = np.full(len(vectors), np.inf)
     while len(chosen) < count:
@@ -147,11 +161,8 @@ def arranged(rows: Sequence[RowPlace], how: str, count: int, seed: int) -> list[
         chosen = stratified([row.stratum for row in rows], count, seed)
     else:
         vectors = embed([row.text for row in rows], seed=seed)
-        chosen = (
-            facility_location(vectors, count)
-            if how == "facility"
-            else k_center(vectors, count, seed)
-        )
+        represent = how == "facility"
+        chosen = facility_location(vectors, count) if represent else k_center(vectors, count, seed)
     taken = set(chosen)
     return [*chosen, *(i for i in range(len(rows)) if i not in taken)]
 
@@ -162,8 +173,7 @@ def stratified(keys: Sequence[Hashable], count: int, seed: int = 17) -> list[int
     Strata are served in turn until they are empty, so none has over one row more than another
     that still had rows; which rows, and who comes first, is drawn by the seed.
     """
-    if not 0 <= count <= len(keys):
-        raise ValueError(f"count={count} of {len(keys)} rows; write 0 to {len(keys)}")
+    check_count(count, len(keys))
     rng = random.Random(seed)
     strata: dict[Hashable, list[int]] = defaultdict(list)
     for i, key in enumerate(keys):

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
+from raytune_agents.dedup.minhash import PERMUTATIONS, clusters, first_of_each
 from raytune_agents.dedup.space import semantic_owner, unit_vectors
 from raytune_agents.dedup.text import (
     calls_key,
@@ -145,10 +145,8 @@ def duplicates_of(prints: pa.Table, config: LabelConfig) -> pa.Table:
             owner = _joined(near, prints, rank, config.semantic_threshold)
     else:
         order = np.lexsort((rank, group))
-        head = np.flatnonzero(np.append(True, group[order][1:] != group[order][:-1]))
-        owner = np.empty(len(ids), np.int64)
-        owner[order] = np.repeat(order[head], np.diff(np.append(head, len(order))))
-        near = owner
+        owner = near = np.empty(len(ids), np.int64)
+        owner[order] = first_of_each(group, order)
     moved = np.flatnonzero(owner != np.arange(len(ids)))
     kind = np.where(near[moved] == owner[moved], 1, 2) * (exact[moved] != exact[owner[moved]])
     columns = {

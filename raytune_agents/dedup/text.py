@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from raytune_agents.calls.gold import without_defaults
 from raytune_agents.calls.schema import find
 from raytune_agents.filters.shape import call_key, row_family
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical, content_hash
+from raytune_agents.records import ToolSpec, Trajectory, canonical, content_hash
 
 
 def folded(text: str) -> str:
@@ -66,17 +64,23 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def _plain_call(call: ToolCall) -> list[Any]:
-    try:
-        return [call.name, comparable(call.args)]
-    except ValueError:
-        return [call.name, call.arguments]
+def plain_calls(row: Trajectory) -> list[list[Any]]:
+    """[name, arguments] of every call for loose comparison, without arguments that equal their
+    default; arguments that do not parse stand for themselves."""
+    out: list[list[Any]] = []
+    for call in row.calls:
+        try:
+            kept = without_defaults(call, find(call.name, row.tools))
+            out.append([call.name, comparable(kept)])
+        except ValueError:
+            out.append([call.name, call.arguments])
+    return out
 
 
 def group_key(row: Trajectory) -> str:
     """Hash of what near duplicates must have in common: split, negative or not, plain calls."""
-    calls = [_plain_call(drop_defaults(c, row.tools)) for c in row.calls]
-    return content_hash([row.split or "train", row_family(row) == "negative", calls], 16)
+    negative = row_family(row) == "negative"
+    return content_hash([row.split or "train", negative, plain_calls(row)], 16)
 
 
 def situation_key(row: Trajectory) -> str:
@@ -86,19 +90,9 @@ def situation_key(row: Trajectory) -> str:
     return content_hash([turns, tools_signature(row.tools)], 16)
 
 
-def drop_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
-    """The call without arguments that equal their default; itself where they do not parse."""
-    try:
-        kept = without_defaults(call, find(call.name, tools))
-    except ValueError:
-        return call
-    return replace(call, arguments=json.dumps(kept))
-
-
 def calls_key(row: Trajectory) -> str:
     """Hash of the calls, whatever their order, with defaults said or left out."""
-    calls = [_plain_call(drop_defaults(c, row.tools)) for c in row.calls]
-    return content_hash(sorted(calls, key=canonical), 16)
+    return content_hash(sorted(plain_calls(row), key=canonical), 16)
 
 
 def key_bits(key: str) -> int:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import pyarrow.parquet as pq
 
@@ -18,7 +19,7 @@ from raytune_agents.config import ConfigError
 from raytune_agents.evaluate.estimates import DEFAULT, Resampling
 from raytune_agents.evaluate.gate import GUARDED, GateResult, no_regression, reference_arm
 from raytune_agents.evaluate.measured import BASE, AnswerRow, values_by_row
-from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
+from raytune_agents.evaluate.metrics import Metric, metrics_of_run
 from raytune_agents.evaluate.paired import (
     Difference,
     by_group,
@@ -75,10 +76,14 @@ class Comparison:
     one_side_only: int
     categories: dict[str, Difference]
 
+    @property
+    def name(self) -> str:
+        return "/".join(dict.fromkeys(self.arms))
+
 
 def load_side(text: str) -> Side:
     """A run folder, or several with commas between: seeds of the same. Raises ConfigError."""
-    seeds, models, metrics = {}, {}, dict(METRICS)
+    seeds, models, metrics = {}, {}, {}
     for name in text.split(","):
         run = Path(name).expanduser()
         path = run / "evaluate" / "answers.parquet"
@@ -99,8 +104,7 @@ def load_side(text: str) -> Side:
             AnswerRow.read(line) for line in pq.read_table(path, columns=wanted).to_pylist()
         ]
         models[name] = {k: config["model"].get(k) for k in MODEL}
-        if (table := path.with_name(METRICS_FILE)).is_file():
-            metrics |= read_metrics(read_json(table))
+        metrics |= metrics_of_run(path.parent)
     first = next(iter(models.values()))
     if odd := [name for name, model in models.items() if model != first]:
         raise ConfigError(f"{odd[0]!r} has another base model than the runs beside it in {text!r}")
@@ -161,30 +165,22 @@ def compare_sides(
 ) -> list[Comparison]:
     """B minus A for each pair of arms, with p_holm over the pairs. Pairs without a common row are
     left out. Categories are of the first seed of each side."""
-    found: dict[str, Comparison] = {}
+    found: list[Comparison] = []
     sources = {x.id: x.source for s in (a, b) for rows in s.seeds.values() for x in rows}
-    for arm_a, arm_b in arms:
-        one, two = a.values(arm_a, metric, split), b.values(arm_b, metric, split)
+    for pair in arms:
+        one, two = (side.values(arm, metric, split) for side, arm in zip((a, b), pair))
         every = [set(values) for side in (one, two) for values in side.values()]
-        ids = set.intersection(*every)
+        ids = sorted(set.intersection(*every))
         if not ids:
             continue
-        level_a, level_b = (
-            sum(values[i] for values in side.values() for i in ids) / len(ids) / len(side)
-            for side in (one, two)
-        )
+        levels = (fmean(values[i] for values in side.values() for i in ids) for side in (one, two))
         first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
-        found[str(len(found))] = Comparison(
-            (arm_a, arm_b),
-            seeds_difference(one, two, how),
-            level_a,
-            level_b,
-            len(set.union(*every)) - len(ids),
-            by_group(first, second, sources, how),
-        )
+        difference, alone = seeds_difference(one, two, how), len(set.union(*every)) - len(ids)
+        categories = by_group(first, second, sources, how)
+        found.append(Comparison(pair, difference, *levels, alone, categories))
     # By number, as two pairs of arms may have one name.
-    fixed = holm_corrected({key: c.difference for key, c in found.items()})
-    return [replace(c, difference=fixed[key]) for key, c in found.items()]
+    fixed = holm_corrected({str(k): c.difference for k, c in enumerate(found)})
+    return [replace(c, difference=fixed[str(k)]) for k, c in enumerate(found)]
 
 
 def gate_of_sides(
@@ -201,8 +197,7 @@ def gate_of_sides(
 
 def common_splits(a: Side, b: Side) -> list[str]:
     """Splits that both sides answered, in the order of A."""
-    return [
-        split
-        for split in dict.fromkeys(x.split for rows in a.seeds.values() for x in rows)
-        if any(x.split == split for rows in b.seeds.values() for x in rows)
-    ]
+    one, two = (
+        dict.fromkeys(x.split for rows in side.seeds.values() for x in rows) for side in (a, b)
+    )
+    return [split for split in one if split in two]

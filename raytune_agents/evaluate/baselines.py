@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raytune_agents.calls.schema import json_schema, schema_of
+from raytune_agents.calls.schema import json_schema, properties_of, schema_of
 from raytune_agents.evaluate.measured import BASE
 from raytune_agents.records import JsonSchema, Message, ToolSpec, Trajectory
 
@@ -46,7 +46,7 @@ def examples_to_show(rows: Iterable[Trajectory], count: int, seed: int) -> tuple
     able = {  # not the rows themselves, which may be many
         (_length(r), r.id, r.calls[0].name if r.calls else "", bool(r.tools))
         for r in rows
-        if r.target is not None and len(r.prompt) - _systems(r) == 1 and not r.failed
+        if r.target and not r.failed and sum(m.role != "system" for m in r.prompt) == 1
     }
     # The shorter half: examples take their room from the row that is asked.
     short = sorted(able)[: max(count, len(able) // 2)]
@@ -62,10 +62,6 @@ def examples_to_show(rows: Iterable[Trajectory], count: int, seed: int) -> tuple
     return tuple(found[i] for i in wanted)
 
 
-def _systems(row: Trajectory) -> int:
-    return sum(m.role == "system" for m in row.prompt)
-
-
 def _length(row: Trajectory) -> int:
     """Characters of the request and its answer."""
     answer = row.answer
@@ -79,17 +75,12 @@ def with_shots(row: Trajectory, shots: Sequence[Trajectory]) -> Trajectory:
         return row
     turns: list[Message] = []
     for shot in shots:
-        offered = ", ".join(f"{t.name}({', '.join(_parameters(t))})" for t in shot.tools)
+        offered = ", ".join(f"{t.name}({', '.join(properties_of(t))})" for t in shot.tools)
         text = f"{shot.query}\n(tools of this example: {offered})" if offered else shot.query
         turns += [Message("user", text), replace(shot.answer, thought="", loss=False)]
     # After the system turn: templates refuse one that stands later.
     at = next((i for i, m in enumerate(row.messages) if m.role != "system"), 0)
     return replace(row, messages=(*row.messages[:at], *turns, *row.messages[at:]))
-
-
-def _parameters(tool: ToolSpec) -> list[str]:
-    found = schema_of(tool).get("properties")
-    return list(found) if isinstance(found, dict) else []
 
 
 def call_schema(tools: Sequence[ToolSpec]) -> str:
@@ -124,14 +115,10 @@ def _plain(schema: Any) -> JsonSchema:
     and a reference allows anything."""
     if not isinstance(schema, dict) or "$ref" in schema:
         return {}
-    out: JsonSchema = {}
-    for key in ("type", "enum", "const"):
-        if key in schema:
-            out[key] = schema[key]
-    if isinstance(schema.get("properties"), dict):
-        out["properties"] = {k: _plain(v) for k, v in schema["properties"].items()}
-        wanted = schema.get("required")
-        out["required"] = [k for k in wanted or () if k in out["properties"]]
+    out: JsonSchema = {k: schema[k] for k in ("type", "enum", "const") if k in schema}
+    if isinstance(properties := schema.get("properties"), dict):
+        out["properties"] = {k: _plain(v) for k, v in properties.items()}
+        out["required"] = [k for k in schema.get("required") or () if k in properties]
     if isinstance(schema.get("items"), dict):
         out["items"] = _plain(schema["items"])
     if isinstance(several := schema.get("anyOf"), list) and several:

@@ -28,32 +28,24 @@ PYTHON_CATEGORIES = (
     *("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"),
 )
 
-# Runs in the other interpreter: jobs on stdin, one JSON object with verdicts and seconds on stdout.
+# Runs in the other interpreter: jobs on stdin, the verdict of each on stdout.
 _WORKER = """
-import json, sys, time
+import json, sys
 jobs = json.loads(sys.stdin.read())
 out, sys.stdout = sys.stdout, sys.stderr
 from bfcl_eval.constants.enums import Language
 from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING
 from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
 model = next(k for k, v in MODEL_CONFIG_MAPPING.items() if not v.underscore_to_dot and "_" not in k)
-def run(text):
-    verdicts, start = [], time.process_time()
-    for job in jobs:
-        # arguments come as text from a model, and are decoded as the package's handlers do it
-        calls = [{n: json.loads(a)} for n, a in job["text"]] if text else job["calls"]
-        try:
-            got = ast_checker(job["function"], calls, job["answer"], Language.PYTHON,
-                              job["category"], model)
-            verdicts.append([got["valid"], "" if got["valid"] else got["error_type"]])
-        except Exception as error:
-            verdicts.append([None, type(error).__name__])
-    return time.process_time() - start, verdicts
+verdicts = []
 for job in jobs:
-    job["text"] = [[n, json.dumps(a)] for call in job["calls"] for n, a in call.items()]
-repeats = range(int(sys.argv[1]))
-json.dump({"seconds": min(run(True)[0] for _ in repeats),
-           "check_seconds": min(run(False)[0] for _ in repeats), "verdicts": run(False)[1]}, out)
+    try:
+        got = ast_checker(job["function"], job["calls"], job["answer"], Language.PYTHON,
+                          job["category"], model)
+        verdicts.append([got["valid"], "" if got["valid"] else got["error_type"]])
+    except Exception as error:
+        verdicts.append([None, type(error).__name__])
+json.dump(verdicts, out)
 """
 
 
@@ -71,28 +63,14 @@ class OfficialJob:
     calls: list[JsonObject]  # the decoded prediction: [{name: {argument: value}}]
 
 
-@dataclass(frozen=True, slots=True)
-class Official:
-    """Verdicts in the order of the jobs: (valid, error label); valid None = the checker itself
-    raised the exception that the label names. CPU seconds of its fastest loop, without imports:
-    `seconds` from argument text to verdict, `check_seconds` from decoded arguments.
-    """
-
-    verdicts: list[tuple[bool | None, str]]
-    seconds: float
-    check_seconds: float
-
-
 def official_verdicts(
-    jobs: Sequence[OfficialJob],
-    python: str = sys.executable,
-    repeats: int = 1,
-    timeout_s: float = 1800.0,
-) -> Official:
-    """Run the official AST checker on `jobs` with that interpreter. Raises OfficialError."""
+    jobs: Sequence[OfficialJob], python: str = sys.executable, timeout_s: float = 1800.0
+) -> list[tuple[bool | None, str]]:
+    """(valid, error label) of every job by the official AST checker on that interpreter; valid None
+    = the checker itself raised the exception that the label names. Raises OfficialError."""
     text = json.dumps([asdict(job) for job in jobs])
     # Our package is not imported there: it would want its own numpy.
-    command = [python, "-c", _WORKER, str(repeats)]
+    command = [python, "-c", _WORKER]
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=timeout_s
@@ -107,9 +85,7 @@ def official_verdicts(
             f"python={python!r} cannot run the official checker ({last[0]}); make a virtual "
             "environment and install bfcl-eval==2026.3.23 in it"
         )
-    result = json.loads(done.stdout)
-    verdicts = [(valid, error) for valid, error in result["verdicts"]]
-    return Official(verdicts, result["seconds"], result["check_seconds"])
+    return [(valid, error) for valid, error in json.loads(done.stdout)]
 
 
 def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[str, JsonObject]]:
@@ -148,7 +124,7 @@ def official_scores(
             jobs.append(
                 OfficialJob(category, raw["function"], raw["ground_truth"], decoded(parsed.calls))
             )
-    verdicts = official_verdicts(jobs, python).verdicts if jobs else []
+    verdicts = official_verdicts(jobs, python) if jobs else []
     # None, an answer that the checker itself breaks on, is not right.
     wrong |= {key: error for key, (valid, error) in zip(ids, verdicts) if not valid}
     out = {}

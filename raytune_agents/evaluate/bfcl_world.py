@@ -17,18 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the sandboxed process has no package of ours
     from raytune_agents.records import Arguments, JsonObject
 
-HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code."
-MODULES = {
-    "GorillaFileSystem": "gorilla_file_system",
-    "MathAPI": "math_api",
-    "MessageAPI": "message_api",
-    "TwitterAPI": "posting_api",
-    "TicketAPI": "ticket_api",
-    "TradingBot": "trading_bot",
-    "TravelAPI": "travel_booking",
-    "VehicleControlAPI": "vehicle_control",
-}
-STATELESS = ("MathAPI",)
 REFUSED = ("kill", "exit", "quit", "remove", "unlink", "popen", "Popen", "run")
 Turns = list[list[list[Any]]]  # turn -> step -> call: [name, arguments]
 
@@ -37,12 +25,15 @@ class Instances:
     """The classes of one entry in their first state."""
 
     def __init__(self, entry: JsonObject):
+        from bfcl_eval.constants import executable_backend_config as classes
+
         long_context = "long_context" in entry["id"] or "composite" in entry["id"]
         self.all: dict[str, Any] = {}
         self.methods: dict[str, Any] = {}
         for name in entry["involved_classes"]:
-            made = getattr(importlib.import_module(HOME + MODULES[name]), name)()
-            if name not in STATELESS:
+            module = importlib.import_module(classes.CLASS_FILE_PATH_MAPPING[name])
+            made = getattr(module, name)()
+            if name not in classes.STATELESS_CLASSES:
                 config = copy.deepcopy(entry["initial_config"].get(name, {}))
                 made._load_scenario(config, long_context=long_context)
             self.all[name] = made

@@ -169,11 +169,11 @@ def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) ->
     if not parts:
         return Estimate()
 
-    def means_of(kept: np.ndarray, shift: int) -> np.ndarray:
-        return resampled(len(kept), how, lambda drawn: kept[drawn].mean(1), shift)
-
-    # Apart: with one seed, suites of equal size would all draw the same places.
-    means = [means_of(kept, k) for k, kept in enumerate(parts)]
+    # Shifted: with one seed, suites of equal size would all draw the same places.
+    means = [
+        resampled(len(kept), how, lambda drawn, kept=kept: kept[drawn].mean(1), shift)
+        for shift, kept in enumerate(parts)
+    ]
     low, high = how.interval(np.mean(means, axis=0))
     value = float(np.mean([kept.mean() for kept in parts]))
     return Estimate(value, low, high, sum(map(len, parts)))

@@ -109,9 +109,9 @@ def judged_pairs(
     kept = [a for a in kept if (a.split, a.id) in rows]
     texts = {(a.arm, a.split, a.id): a.answer for a in kept}
     out = []
-    for split in dict.fromkeys(a.split for a in kept):
+    for split, part in grouped_rows(kept, lambda a: a.split).items():
         # The same rows for every arm.
-        ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: config.rows]
+        ids = list(dict.fromkeys(a.id for a in part))[: config.rows]
         for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
                 {

@@ -7,6 +7,7 @@ log-probability of its tokens; those of the answer count. Left out: what the mod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat
@@ -26,30 +27,26 @@ def measure_shard(
 ) -> Lines:
     """One line of likelihood.parquet per row: `nll`, mean negative log-likelihood of its answer
     tokens in nats, and their number. Rows that do not fit the engine failed. Raises EngineDown."""
-    found: list[Any] = []
-    for row in rows:
-        try:
-            # Where a template gives several examples, the last one has the last answer.
-            found.append(chat.encode(row, arm.marker)[-1])
-        except RecordError:
-            found.append(None)
     # vLLM must generate at least one token, which nobody reads.
     room = engine_config.max_model_len - 1
-    fit = [i for i, e in enumerate(found) if e is not None and len(e.input_ids) <= room]
-    replies = client.ask(
-        [found[i].input_ids for i in fit],
-        [client.Sampling(max_tokens=1, score=True)] * len(fit),
-        adapter=arm.adapter,
-    )
-    by_place = dict(zip(fit, replies))
+    fitting: dict[int, Any] = {}
+    for i, row in enumerate(rows):
+        with suppress(RecordError):
+            # Where a template gives several examples, the last one has the last answer.
+            example = chat.encode(row, arm.marker)[-1]
+            if len(example.input_ids) <= room:
+                fitting[i] = example
+    prompts = [example.input_ids for example in fitting.values()]
+    sampling = [client.Sampling(max_tokens=1, score=True)] * len(prompts)
+    replies = dict(zip(fitting, client.ask(prompts, sampling, adapter=arm.adapter)))
     out = []
     for i, row in enumerate(rows):
-        reply = by_place.get(i)
+        reply = replies.get(i)
         why = client.INFRA_FAILED if reply else "prompt_too_long"
         line = unmeasured(row, arm.name, why)
         if isinstance(reply, client.Reply):
             # The first token has no log-probability, since nothing is before it.
-            kept = [p for p, y in zip(reply.prompt_logprobs, found[i].labels[1:]) if y != IGNORE]
+            kept = [p for p, y in zip(reply.prompt_logprobs, fitting[i].labels[1:]) if y != IGNORE]
             line |= {"failed": "", "nll": -sum(kept) / len(kept), "tokens": float(len(kept))}
         out.append(line)
     return out

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from raytune_agents.records import JsonObject, Trajectory
+from raytune_agents.storage import read_json
 
 TABLE = Path(__file__).with_suffix(".yaml")
 METRICS_FILE = "metrics.json"  # in the folder of the evaluate step
@@ -72,6 +73,12 @@ def metric_named(name: str, own: Mapping[str, Metric] = METRICS) -> Metric:
             detail = name[len(family) + 1 :].replace("_", " ")
             return Metric(name, label.format(detail), better=better)  # type: ignore[arg-type]
     return Metric(name, name.replace("_", " ").replace(".", ": "), better="")
+
+
+def metrics_of_run(folder: Path) -> dict[str, Metric]:
+    """Ours, and those of METRICS_FILE in an evaluate folder."""
+    path = folder / METRICS_FILE
+    return METRICS | (read_metrics(read_json(path)) if path.is_file() else {})
 
 
 def read_metrics(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:

@@ -9,7 +9,7 @@ the agentic categories (memory, web search), which need the network.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,6 @@ from raytune_agents.calls import parse, turn_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.rollouts import EngineSampler, roll_out_all
 from raytune_agents.inference import client
@@ -72,7 +71,9 @@ def entries(config: MultiTurnConfig) -> list[JsonObject]:
 @cache
 def documents(name: str) -> tuple[JsonObject, ...]:
     """The functions of one class, as BFCL describes them."""
-    path = bfcl.data_folder() / "multi_turn_func_doc" / f"{MODULES[name]}.json"
+    from bfcl_eval.constants.executable_backend_config import MULTI_TURN_FUNC_DOC_FILE_MAPPING
+
+    path = bfcl.data_folder() / "multi_turn_func_doc" / MULTI_TURN_FUNC_DOC_FILE_MAPPING[name]
     return tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
 
 
@@ -232,28 +233,23 @@ def scored_conversations(lines: Lines, part: Sequence[JsonObject]) -> Lines:
     A conversation that was cut (max_steps, too_long) lacks its last turns, which BFCL calls
     force_terminated."""
     known = {entry["id"]: entry for entry in part}
-    judged = [line for line in lines if not line["failed"]]
-    jobs = []
-    for line in judged:
-        turns = json.loads(line["turns"])
-        jobs.append((known[line["id"]], turns if line["end"] == "answered" else []))
-    found = {
-        (line["arm"], line["id"]): outcome for line, outcome in zip(judged, entry_verdicts(jobs))
-    }
-    return [_verdict(line, found.get((line["arm"], line["id"])), known) for line in lines]
-
-
-def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Mapping) -> dict:
-    if outcome is None or outcome.error:
-        why = line["failed"] or CRASHED
-        return dict(line) | dict.fromkeys(COMPARED) | {"fault": None, "failed": why}
-    fault, right = outcome.value
-    share = right / len(known[line["id"]]["question"])
-    return dict(line) | {
-        "multi_turn_accuracy": float(not fault),
-        "turn_progress": share,
-        "fault": fault,
-    }
+    jobs = [
+        (known[line["id"]], json.loads(line["turns"]) if line["end"] == "answered" else [])
+        for line in lines
+        if not line["failed"]
+    ]
+    outcomes, out = iter(entry_verdicts(jobs)), []
+    for line in lines:
+        outcome = None if line["failed"] else next(outcomes)
+        if outcome is None or outcome.error:
+            why = line["failed"] or CRASHED
+            out.append(line | dict.fromkeys(COMPARED) | {"fault": None, "failed": why})
+            continue
+        fault, right = outcome.value
+        share = right / len(known[line["id"]]["question"])
+        values = {"multi_turn_accuracy": float(not fault), "turn_progress": share}
+        out.append(line | values | {"fault": fault})
+    return out
 
 
 def conversation_rows(lines: Lines) -> list[Measured]:

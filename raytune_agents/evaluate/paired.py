@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from raytune_agents.evaluate.estimates import CELLS, DEFAULT, JsonRecord, Resampling
+from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.records import JsonObject
 
 Values = Mapping[str, float | None]
@@ -62,10 +63,6 @@ def aligned(base: Values, arm: Values) -> tuple[list[str], np.ndarray, np.ndarra
     if not all(np.isfinite(side).all() for side in pair):
         raise ValueError("a value is not finite; write None where a metric does not apply")
     return ids, pair[0], pair[1]
-
-
-def _binary(*sides: np.ndarray) -> bool:
-    return all(np.isin(side, (0.0, 1.0)).all() for side in sides)
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -155,7 +152,7 @@ def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     n, d = len(b), a - b
     if not n:
         return Difference()
-    wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), _binary(a, b)
+    wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), np.isin((a, b), (0, 1)).all()
     if not wins and not losses and _in_unit(a, b):
         low, high = bonett_price(0, 0, n, how.confidence)
     else:
@@ -232,13 +229,10 @@ def by_group(
     base: Values, arm: Values, groups: Mapping[str, str], how: Resampling = DEFAULT
 ) -> dict[str, Difference]:
     """`paired` within each group of rows ({row id: category}), regressions first."""
-    rows: dict[str, list[str]] = {}
-    for i in base:
-        rows.setdefault(groups[i], []).append(i)
     if base.keys() != arm.keys():
         aligned(base, arm)
     cells = {
-        g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, how)
-        for g, ids in rows.items()
+        group: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, how)
+        for group, ids in grouped_rows(base, lambda i: groups[i]).items()
     }
     return dict(sorted((c for c in cells.items() if c[1].n), key=lambda c: c[1].value or 0.0))

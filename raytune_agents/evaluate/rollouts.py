@@ -31,8 +31,8 @@ from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import client
 from raytune_agents.records import FlatRow, RecordError, Trajectory, finish, from_row, to_row
 
-ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", "template_refused", CRASHED)
 FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long", "template_refused")
+ENDS = ("answered", *FAILED_ENDS, CRASHED)
 RolloutLines = Sequence[Mapping[str, Any]]
 
 

@@ -191,7 +191,7 @@ def perturbation_drops(
                 there = values_by_row(noisy, metric, key="of")
                 cell = over_common_rows(here, there, how)
                 if cell.n:
-                    ids = here.keys() & there.keys()
+                    ids = sorted(here.keys() & there.keys())
                     level, noisy_level = (
                         sum(side[i] for i in ids) / len(ids) for side in (here, there)
                     )
@@ -249,12 +249,11 @@ def overall_scores(rows: Sequence[Measured], how: Resampling) -> dict[str, Overa
     """{arm: its overall score} of the arms that were measured on every suite of the base but val;
     `rows`: of every kind that has a main metric."""
     parts = {key: part for key, part in by_split(rows).items() if key[1] != VAL and part}
-    found = {
-        split: {name for r in part for name, value in r.values.items() if value is not None}
-        for (arm, split), part in parts.items()
-        if arm == BASE
-    }
-    suites = {split: name for split, names in found.items() if (name := main_metric(names))}
+    suites = {}
+    for (arm, split), part in parts.items():
+        measured = {name for r in part for name, value in r.values.items() if value is not None}
+        if arm == BASE and (name := main_metric(measured)):
+            suites[split] = name
     base = {s: values_by_row(parts[BASE, s], name) for s, name in suites.items()}
     out: dict[str, Overall] = {}
     for arm in dict.fromkeys(arm for arm, _ in parts):
@@ -262,13 +261,14 @@ def overall_scores(rows: Sequence[Measured], how: Resampling) -> dict[str, Overa
         if not suites or not all((arm, s) in parts for s in suites):
             continue
         mine = {s: values_by_row(parts[arm, s], name) for s, name in suites.items()}
+        # In one order: a resample draws by place, and sets have another order in each process.
         gaps = {
-            s: [mine[s][i] - base[s][i] for i in mine[s].keys() & base[s].keys()] for s in suites
+            s: [mine[s][i] - base[s][i] for i in sorted(mine[s].keys() & base[s].keys())]
+            for s in suites
         }
         change = Estimate() if arm == BASE else macro_mean(gaps, how)
-        out[arm] = Overall(
-            macro_mean({s: v.values() for s, v in mine.items()}, how), change, suites
-        )
+        score = macro_mean({s: v.values() for s, v in mine.items()}, how)
+        out[arm] = Overall(score, change, suites)
     return out
 
 

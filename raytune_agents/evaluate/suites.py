@@ -7,7 +7,7 @@ out: the answers (`harness`), tasks of several steps (`rollouts`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
@@ -41,12 +41,8 @@ TAKEN = (
     BFCL_IRRELEVANCE,
     general.SPLIT,
 )
-KINDS = {
-    tasks: 0.5,
-    parallel_calls: 0.2,
-    notool: 0.2,
-    followup: 0.1,
-}  # share of an unseen agent's rows
+# share of an unseen agent's rows
+KINDS = {tasks: 0.5, parallel_calls: 0.2, notool: 0.2, followup: 0.1}
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 
 
@@ -183,16 +179,21 @@ def source_rows(name: str, source: SourceConfig, trained: LeakIndex) -> Suite:
     return out
 
 
+def even_parts(names: Sequence[str], count: int) -> Iterator[tuple[agents.AgentSpec, int]]:
+    """Every agent with its part of `count`, the first ones with one more where it does not fit."""
+    for i, name in enumerate(names):
+        yield agents.load_spec(name), count // len(names) + (i < count % len(names))
+
+
 def unseen_agent_rows(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
     """Tasks of agents that nothing was generated for: calls, several calls, no call, a question."""
     out = []
-    for i, name in enumerate(names):
-        each = count // len(names) + (i < count % len(names))
+    for spec, each in even_parts(names, count):
         for make, share in KINDS.items():
             wanted = max(1, round(share * each))
             # of few no-tool rows the last cells of the grid, which are the four refusals
             count_drawn = max(wanted, len(CELLS)) if make is notool else wanted
-            out += make(agents.load_spec(name), count_drawn, seed + EVALUATION_SEED)[-wanted:]
+            out += make(spec, count_drawn, seed + EVALUATION_SEED)[-wanted:]
     return [finish(replace(row, split=UNSEEN_AGENTS)) for row in out]
 
 
@@ -238,7 +239,6 @@ def perturbed_rows(
 def goals(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
     """`count` goals of executable agents, spread evenly, of tasks that training does not use."""
     out = []
-    for i, name in enumerate(names):
-        each = count // len(names) + (i < count % len(names))
-        out += react(agents.load_spec(name), each, seed + EVALUATION_SEED, held_out=True)
+    for spec, each in even_parts(names, count):
+        out += react(spec, each, seed + EVALUATION_SEED, held_out=True)
     return [finish(replace(row, split=TRAJECTORIES)) for row in out]

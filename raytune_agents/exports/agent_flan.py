@@ -11,15 +11,14 @@ from __future__ import annotations
 from raytune_agents.calls import render_calls
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.splits import kind
-from raytune_agents.exports.xlam import tools_text
+from raytune_agents.exports.xlam import behind_thought, tools_text
 from raytune_agents.readers import react
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
 def _text(m: Message) -> str:
     calls = render_calls(m.tool_calls) if m.tool_calls else ""
-    text = "\n".join(p for p in (m.content, calls) if p)
-    return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
+    return behind_thought(m.thought, "\n".join(p for p in (m.content, calls) if p))
 
 
 def _labelled(row: Trajectory, conversation: list[JsonObject]) -> JsonObject:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from raytune_agents.records import JsonObject
+from raytune_agents.storage import filled
 
 CARD = Path(__file__).with_name("card.md.jinja")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -52,9 +52,9 @@ def card(summary: JsonObject, title: str) -> str:
         sources.update(f["sources"])
         pools = ", ".join(f"{k} {v}" for k, v in f["pools"].items())
         lines.append([name, *(f[k] for k in ("rows", "bytes", "calls", "tools")), pools])
-    text = CARD.read_text("utf-8")
-    return jinja2.Template(text, trim_blocks=True, keep_trailing_newline=True).render(
-        summary,
+    return filled(
+        CARD,
+        **summary,
         title=title,
         head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
         file_lines=lines,

@@ -14,9 +14,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from raytune_agents.chat import mark
 from raytune_agents.config import ExportConfig
@@ -112,27 +111,19 @@ def write_files(
     return summary
 
 
-@dataclass
 class _File:
     """One file: lines come in any order into a scratch file and are put in their places at the
     end."""
 
-    path: Path
-    stack: ExitStack
-    size: int = 0
-    calls: int = 0
-    tokens: list[int] = field(default_factory=list)  # of each row, roughly
-    lines: list[tuple[int, int, int]] = field(default_factory=list)  # place, offset, bytes
-    tools: set[str] = field(default_factory=set)
-    counts: dict[str, Counter[str]] = field(
-        default_factory=lambda: {k: Counter() for k in ("pools", "sources", "roles")}
-    )
-    scratch: IO[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        name = self.path.with_name(self.path.name + ".scratch")
-        self.scratch = self.stack.enter_context(name.open("w+b"))
-        self.stack.callback(name.unlink, missing_ok=True)
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path, self.size, self.calls = path, 0, 0
+        self.tokens: list[int] = []  # of each row, roughly
+        self.lines: list[tuple[int, int, int]] = []  # place, offset, bytes
+        self.tools: set[str] = set()
+        self.counts: dict[str, Counter[str]] = {k: Counter() for k in ("pools", "sources", "roles")}
+        name = path.with_name(path.name + ".scratch")
+        self.scratch = stack.enter_context(name.open("w+b"))
+        stack.callback(name.unlink, missing_ok=True)
 
     def add(self, position: int, row: Trajectory, value: JsonObject) -> None:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)

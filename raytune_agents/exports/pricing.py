@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
 from raytune_agents.calls import render_calls
 from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.config.export import PriceConfig
 from raytune_agents.exports import WRITERS
 from raytune_agents.records import ROW_FAULTS, RecordError, Trajectory, row_reason
+from raytune_agents.storage import filled
 
 COMMANDS = Path(__file__).with_name("tuning_commands.jinja")
 
@@ -162,6 +161,5 @@ def tuning_commands(config: ExportConfig, files: Sequence[Path]) -> list[str]:
     it is; [] for a format without a provider's price, or a preset's many files."""
     if config.format not in config.prices or config.preset != "none" or not files:
         return []
-    template = jinja2.Template(COMMANDS.read_text("utf-8"), trim_blocks=True)
     model = config.prices[config.format].model
-    return template.render(provider=config.format, model=model, files=files).splitlines()
+    return filled(COMMANDS, provider=config.format, model=model, files=files).splitlines()

@@ -9,15 +9,10 @@ from __future__ import annotations
 import json
 
 from raytune_agents.calls.results import in_call_order
-from raytune_agents.exports.xlam import calls_text, tools_text
-from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
+from raytune_agents.exports.xlam import behind_thought, calls_text, tools_text
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 TAGS = {"user": "human", "assistant": "gpt"}
-
-
-def _value(m: Message) -> str:
-    text = calls_text(m.tool_calls) if m.tool_calls else m.content
-    return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
 
 
 def write(row: Trajectory) -> JsonObject:
@@ -35,7 +30,8 @@ def write(row: Trajectory) -> JsonObject:
             raise RecordError("text beside a call")
         if m.role != "tool":
             tag = "function_call" if m.tool_calls else TAGS[m.role]
-            out.append({"from": tag, "value": _value(m)})
+            text = calls_text(m.tool_calls) if m.tool_calls else m.content
+            out.append({"from": tag, "value": behind_thought(m.thought, text)})
             continue
         seen = [m.content]
         while messages and messages[0].role == "tool":

@@ -36,6 +36,11 @@ def tools_text(row: Trajectory) -> str:
     return f"[{', '.join(texts)}]"
 
 
+def behind_thought(thought: str, text: str) -> str:
+    """A text behind the thought before it, in <think> tags."""
+    return f"<think>\n{thought}\n</think>\n\n{text}" if thought else text
+
+
 def write(row: Trajectory) -> JsonObject:
     """Raises RecordError for anything but a user turn and an answer of calls alone."""
     if [m.role for m in row.messages] != ["user", "assistant"]:

@@ -33,6 +33,7 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.calls.schema import properties_of
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 ENOUGH = 0.5  # share of a text value's words that must be said
@@ -80,6 +81,7 @@ class Evidence:
     def __init__(self, text: str):
         self.raw = text
         self.text = text.casefold()
+        self.codes: dict[str, bool] = {}  # those looked for, and whether they are there
 
     @cached_property
     def compact(self) -> str:
@@ -151,10 +153,6 @@ class Evidence:
                 spells(code, span) for span in self.spans.get(code[0], ())
             )
         return self.codes[code]
-
-    @cached_property
-    def codes(self) -> dict[str, bool]:
-        return {}
 
     @cached_property
     def offsets(self) -> set[float]:
@@ -261,12 +259,9 @@ def is_grounded(value: Any, evidence: Evidence) -> bool:
 @lru_cache(maxsize=4096)
 def schema_words(tool: ToolSpec) -> dict[str, Evidence]:
     """Top parameter -> what its schema says itself; "" -> the tool's name and description."""
-    try:
-        properties = tool.schema.get("properties") or {}
-    except (ValueError, AttributeError):
-        properties = {}
-    said_by = {k: Evidence(json.dumps(v, ensure_ascii=False)) for k, v in properties.items()}
-    return said_by | {"": Evidence(f"{tool.name} {tool.description}")}
+    own = {k: json.dumps(v, ensure_ascii=False) for k, v in properties_of(tool).items()}
+    own[""] = f"{tool.name} {tool.description}"
+    return {name: Evidence(text) for name, text in own.items()}
 
 
 def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence) -> Iterator[Any]:

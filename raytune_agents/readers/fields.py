@@ -29,9 +29,14 @@ def fold(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum()) or name
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """The names of a table that has blanks between them."""
+    return tuple(text.split())
+
+
 def words_of(thing: str) -> tuple[str, ...]:
     """The words of a thing in `names.yaml`."""
-    return tuple(WORDS[thing].split())
+    return split_names(WORDS[thing])
 
 
 def meanings_of(table: str) -> dict[str, str]:

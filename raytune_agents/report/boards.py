@@ -148,15 +148,6 @@ def _cell(metric: Metric, score: Estimate, change: Difference | None) -> BoardCe
     )
 
 
-def interval_row(
-    name: str, css: str, cell: Estimate | Difference, scale: float = 100
-) -> dict[str, Any]:
-    """A row of `charts.intervals`; shares are shown in percent."""
-    ends = {k: getattr(cell, k) for k in ("value", "low", "high")}
-    scaled = {k: None if v is None else v * scale for k, v in ends.items()}
-    return {"name": name, "css": css} | scaled
-
-
 def _figures(
     run: RunContents, split: str, css: Mapping[str, str], main: list[Metric]
 ) -> list[Figure]:
@@ -165,23 +156,18 @@ def _figures(
     metric = names.get(main_metric(names)) or next(iter(main), METRICS[HEADLINE])
     share = metric.unit == "share"
     shown: Callable[[float], str] = PERCENT if share else format_number
+    scale, unit = (100, "percentage points") if share else (1, metric.label)
 
-    def rows(board: Board[Any]) -> list[dict[str, Any]]:
+    def rows(board: Board[Any]) -> list[tuple[str, str, Any]]:
         cells = {arm: by.get(split, {}).get(metric.name) for arm, by in board.items()}
-        scale = 100 if share else 1
-        return [
-            interval_row(arm, css[arm], cell, scale)
-            for arm, cell in cells.items()
-            if cell is not None and cell.value is not None
-        ]
+        return [(arm, css[arm], c) for arm, c in cells.items() if c and c.value is not None]
 
-    level = intervals(rows(run.scores), f"{metric.label} on {split}", metric.label, shown)
-    unit = "percentage points" if share else metric.label
-    change = intervals(
-        rows(run.differences), f"Difference to base on {split}", unit, format_number, 0.0
+    level = intervals(
+        rows(run.scores), f"{metric.label} on {split}", metric.label, shown, scale=scale
     )
-    pairs = [Figure(metric.label.capitalize(), level), Figure("Difference to base", change)]
-    return [figure for figure in pairs if figure.chart]
+    title = f"Difference to base on {split}"
+    change = intervals(rows(run.differences), title, unit, zero=0.0, scale=scale)
+    return [Figure(metric.label.capitalize(), level), Figure("Difference to base", change)]
 
 
 # --- beside the splits ---

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from raytune_agents.calls import parse
 from raytune_agents.evaluate.estimates import DEFAULT, Estimate, mean_of
+from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.verdict import ordered_splits
 from raytune_agents.report.folder import ShownAnswer
 
@@ -97,11 +98,10 @@ def change_counts(cases: Sequence[Case], arm: str, split: str) -> dict[str, int]
 
 def telling_cases(cases: Sequence[Case], arm: str, split: str, most: int = 5) -> list[Case]:
     """Cases to read before / after: three that the arm fixed, two it broke, then more of those."""
-    own = [c for c in cases if c.split == split]
-    fixed, broken, wrong, right = (
-        [c for c in own if (c.right("base"), c.right(arm)) == pair]
-        for pair in ((False, True), (True, False), (False, False), (True, True))
-    )
+    own = (c for c in cases if c.split == split)
+    kinds = grouped_rows(own, lambda c: (c.right("base"), c.right(arm)))
+    pairs = ((False, True), (True, False), (False, False), (True, True))
+    fixed, broken, wrong, right = (kinds.get(pair, []) for pair in pairs)
     first = [*fixed[:3], *broken[:2], *fixed[3:], *broken[2:], *wrong, *right][:most]
     chosen = {id(c) for c in first}
     return [c for c in (*fixed, *broken, *wrong, *right) if id(c) in chosen]
@@ -114,15 +114,10 @@ def fault_tally(cases: Sequence[Case], arm: str) -> Counter[str]:
 
 def wrong_cases(cases: Sequence[Case], most: int) -> list[Case]:
     """At most `most` cases that some arm got wrong; kinds (split, faults) are taken in turn."""
-    kinds: dict[tuple[str, ...], list[Case]] = {}
-    for case in cases:
-        if names := case.faults:
-            kinds.setdefault((case.split, *names), []).append(case)
-    turns = sorted(
-        ((i, len(kind), n) for n, kind in enumerate(kinds.values()) for i in range(len(kind)))
-    )
-    lists = list(kinds.values())
-    chosen = {id(lists[n][i]) for i, _, n in turns[:most]}
+    kinds = grouped_rows((c for c in cases if c.faults), lambda c: (c.split, *c.faults))
+    turns = [(i, len(kind), case) for kind in kinds.values() for i, case in enumerate(kind)]
+    turns.sort(key=lambda turn: turn[:2])
+    chosen = {id(case) for *_, case in turns[:most]}
     return [c for c in cases if id(c) in chosen]
 
 
@@ -139,10 +134,7 @@ def shares_by(
     cases: Sequence[Case], arms: Sequence[str], key: Callable[[Case], str]
 ) -> list[ShareLine]:
     """Exact match by a property of the case, over all splits: a line per value, most rows first."""
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(key(case), []).append(case)
-    lines = []
+    groups, lines = grouped_rows(cases, key), []
     for name, part in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         rates = {arm: mean_of((c.right(arm) for c in part), DEFAULT) for arm in arms}
         cells = {arm: rate for arm, rate in rates.items() if rate.n}

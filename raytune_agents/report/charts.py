@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.paired import Difference
 from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, span
 from raytune_agents.report.safe_text import format_number
 
@@ -53,34 +55,38 @@ def line_chart(
 
 
 def intervals(
-    rows: Sequence[Mapping], label: str, x_title: str, shown: Format, zero: float | None = None
+    rows: Sequence[tuple[str, str, Estimate | Difference]],
+    label: str,
+    x_title: str,
+    shown: Format = format_number,
+    zero: float | None = None,
+    scale: float = 100,
 ) -> Chart:
-    """A dot with its interval per row. `rows`: {name, value, low, high, css}; ends may be None.
-
-    `zero` draws the dashed line that an interval must not cross.
-    """
+    """A dot with its interval per row. `rows`: (name, CSS class, a cell that has a value); `scale`:
+    100 shows shares in percent. `zero` draws the dashed line that an interval must not cross."""
     if not rows:
         return Chart()
-    longest = max(len(r["name"]) for r in rows)
-    room = min(max(longest, 11), 16)
+    table = [
+        (name, *(None if v is None else v * scale for v in (cell.value, cell.low, cell.high)))
+        for name, _, cell in rows
+    ]
+    room = min(max(11, *(len(name) for name, *_ in table)), 16)
     canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 14 + 7 * room))
-    ends = [v for r in rows for v in (r["value"], r["low"], r["high"]) if v is not None]
+    ends = [v for _, *values in table for v in values if v is not None]
     canvas.x_range = span(ends + ([zero] if zero is not None else []))
     canvas.axes(x_title, shown, None)
     left, top, _, bottom = canvas.box
     if zero is not None:
         canvas.line("zero", (canvas.x(zero), top), (canvas.x(zero), bottom))
-    for i, row in enumerate(rows):
-        y = top + (i + 0.5) * (bottom - top) / len(rows)
-        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=room)
-        note = f"{row['name']}: {shown(row['value'])}"
-        if row["low"] is not None and row["high"] is not None:
-            note += f" (from {shown(row['low'])} to {shown(row['high'])})"
-            ends = (canvas.x(row["low"]), y), (canvas.x(row["high"]), y)
-            canvas.line(f"whisker {row['css']}", *ends, note)
-        canvas.dot(row["css"], (canvas.x(row["value"]), y), 4.5, note)
-    names = ("name", "value", "low", "high")
-    return Chart(canvas.markup(), names, [[row[k] for k in names] for row in rows])
+    for i, (name, value, low, high) in enumerate(table):
+        css, y = rows[i][1], top + (i + 0.5) * (bottom - top) / len(rows)
+        canvas.text((left - 8, y + 4), name, "name", "end", room=room)
+        note = f"{name}: {shown(value)}"
+        if low is not None and high is not None:
+            note += f" (from {shown(low)} to {shown(high)})"
+            canvas.line(f"whisker {css}", (canvas.x(low), y), (canvas.x(high), y), note)
+        canvas.dot(css, (canvas.x(value), y), 4.5, note)
+    return Chart(canvas.markup(), ("name", "value", "low", "high"), table)
 
 
 def bars(

@@ -68,24 +68,15 @@ def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
     table = []
     for step, manifest in manifests.items():
         rows = manifest.get("rows") or {}
-        parts = [
-            {r: whole(n) for r, n in (rows.get(k) or {}).items()} for k in ("rejected", "failed")
-        ]
-        rejected, failed = (sum(part.values()) for part in parts)
-        came, left = finite(rows.get("in")), finite(rows.get("out"))
-        reasons = sorted(((n, r) for part in parts for r, n in part.items()), reverse=True)
-        table.append(
-            StepFunnel(
-                step=step,
-                rows_in=came,
-                rows_out=left,
-                rejected=rejected,
-                failed=failed,
-                lost=None if came is None or left is None else came - left - rejected - failed,
-                reasons=reasons,
-                seconds=finite(manifest.get("seconds")),
-            )
+        rejections, failures = (
+            [(whole(n), r) for r, n in (rows.get(k) or {}).items()] for k in ("rejected", "failed")
         )
+        rejected, failed = (sum(n for n, _ in part) for part in (rejections, failures))
+        came, left = finite(rows.get("in")), finite(rows.get("out"))
+        lost = None if came is None or left is None else came - left - rejected - failed
+        reasons = sorted([*rejections, *failures], reverse=True)
+        time = finite(manifest.get("seconds"))
+        table.append(StepFunnel(step, came, left, rejected, failed, lost, reasons, time))
     return table
 
 
@@ -172,18 +163,12 @@ def arm_mixes(mix: Mapping[str, Mapping[str, Any]]) -> list[ArmMix]:
     """Of every arm: trained tokens and epochs by pool, and the pool's share of the tokens."""
     out = []
     for arm, facts in mix.items():
-        tokens, epochs = facts.get("tokens") or {}, facts.get("epochs") or {}
-        total = sum(map(whole, tokens.values()))
-        short = facts.get("short") or {}
+        tokens, epochs, short = (facts.get(k) or {} for k in ("tokens", "epochs", "short"))
+        counts = {pool: whole(n) for pool, n in tokens.items()}
+        total = sum(counts.values())
         parts = [
-            PoolShare(
-                pool,
-                whole(n),
-                whole(n) / (total or 1),
-                finite(epochs.get(pool)),
-                whole(short.get(pool)),
-            )
-            for pool, n in tokens.items()
+            PoolShare(pool, n, n / (total or 1), finite(epochs.get(pool)), whole(short.get(pool)))
+            for pool, n in counts.items()
         ]
         out.append(ArmMix(arm, total, parts))
     return out

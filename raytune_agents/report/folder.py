@@ -88,7 +88,6 @@ class RunContents:
     guide: str
     guidance: JsonObject
     rounds: dict[str, JsonObject] = field(default_factory=dict)  # {arm: its rounds.json}
-    row_files: list[Path] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -211,7 +210,6 @@ def read_run(path: Path) -> RunContents:
             "the folder of a run, for example runs/demo, or start one with raytune-agents run"
         )
     config = files.json("config.json", {})
-    rows = files.row_files()
     curves = {
         p.parent.name: files.lines(p) for p in sorted((path / "train").glob("*/metrics.jsonl"))
     }
@@ -222,8 +220,7 @@ def read_run(path: Path) -> RunContents:
         path=path,
         config=config,
         manifests=manifests,
-        row_files=rows,
-        groups=_groups(rows),
+        groups=_groups(files.row_files()),
         curves={arm: lines for arm, lines in curves.items() if lines},
         metrics=METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False)),
         scores=files.typed("evaluate/scores.json", Board[Estimate], 3, wanted=True),

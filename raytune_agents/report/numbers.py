@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.gate import as_points
 from raytune_agents.evaluate.metrics import Metric
 from raytune_agents.report.safe_text import DASH, finite, format_number, seconds
 
@@ -40,18 +41,14 @@ def estimate_text(metric: Metric, cell: Estimate) -> str:
     return metric_value(metric, cell.value) + (f" ({ends})" if ends else "")
 
 
-def metric_size(metric: Metric, value: float) -> str:
-    """How large a difference is, without its sign; of shares in percentage points."""
-    value = abs(value)
-    return f"{value * 100:.1f}" if metric.unit == "share" else metric_value(metric, value)
-
-
 def metric_change(metric: Metric, value: Any) -> str:
-    """A difference with its sign."""
+    """A difference with its sign; of shares in percentage points."""
     value = finite(value)
     if value is None:
         return DASH
-    return ("+" if value > 0 else "−" if value < 0 else "") + metric_size(metric, value)
+    if metric.unit == "share":
+        return as_points(value)
+    return ("+" if value > 0 else "−" if value < 0 else "") + metric_value(metric, abs(value))
 
 
 def change_range(metric: Metric, low: Any, high: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from raytune_agents.evaluate.scoreboard import VAL, main_metric
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
-from raytune_agents.report.boards import Figure, interval_row
+from raytune_agents.report.boards import BASE, Figure
 from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes
 from raytune_agents.report.folder import RunContents
@@ -15,11 +15,9 @@ from raytune_agents.report.numbers import change_range, metric_change, metric_va
 from raytune_agents.report.safe_text import finite, format_number, seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question of a reader with its answer; `tone`: better, worse, none or ""."""
+class Answer(NamedTuple):
+    """What a reader asks first, answered; `tone`: better, worse, none or ""."""
 
-    question: str
     answer: str
     note: str = ""
     tone: str = ""
@@ -31,65 +29,61 @@ def gate_tone(run: RunContents) -> str:
     return gate.outcome if gate and gate.outcome != "not proven" else "open"
 
 
-def questions_of(run: RunContents) -> list[Question]:
-    """The six questions; one that the run cannot answer yet says so."""
-    return [_better(run), _where(run), _lost(run), _mix(run), _sure(run), _cost(run)]
-
-
-def _better(run: RunContents) -> Question:
+def _better(run: RunContents) -> Answer:
     found, cell = run.conclusion, run.headline
     if cell is None or cell.value is None:
-        return Question("Is it better?", "not known yet", "no arm has been compared with the base")
+        return Answer("not known yet", "no arm has been compared with the base")
     metric = run.metrics[HEADLINE]
     change = metric_change(metric, cell.value)
     note = f"points of {metric.label}, {found.arm} against base on {found.split}"
-    return Question("Is it better?", change, note, found.tone)
+    return Answer(change, note, found.tone)
 
 
-def _where(run: RunContents) -> Question:
+def _where(run: RunContents) -> Answer:
     by = run.differences.get(run.conclusion.arm, {})
-    words: dict[str, list[str]] = {"better": [], "worse": [], "": []}
+    splits: dict[str, list[str]] = {"better": [], "worse": [], "": []}
     for split in ordered_splits(by):
         name = main_metric(by[split])
         if name and split != VAL:
-            words[change_of(run.metrics[name], by[split][name])].append(split)
-    if not any(words.values()):
-        return Question("Where?", "not known yet")
-    total = sum(map(len, words.values()))
-    rest = [f"worse on {', '.join(words['worse'])}"] if words["worse"] else []
-    rest += [f"not told apart on {', '.join(words[''])}"] if words[""] else []
-    answer = f"{len(words['better'])} of {total} suites"
-    tone = "worse" if words["worse"] else "better" if words["better"] else "none"
-    better = [f"better on {', '.join(words['better'])}"] if words["better"] else []
-    return Question("Where?", answer, "; ".join(better + rest), tone)
+            splits[change_of(run.metrics[name], by[split][name])].append(split)
+    if not any(splits.values()):
+        return Answer("not known yet")
+    words = {"better": "better on", "worse": "worse on", "": "not told apart on"}
+    note = "; ".join(f"{words[k]} {', '.join(found)}" for k, found in splits.items() if found)
+    answer = f"{len(splits['better'])} of {sum(map(len, splits.values()))} suites"
+    tone = "worse" if splits["worse"] else "better" if splits["better"] else "none"
+    return Answer(answer, note, tone)
 
 
-def _lost(run: RunContents) -> Question:
-    gate, found = run.gates.get(run.conclusion.arm), run.conclusion
+def _lost(run: RunContents) -> Answer:
+    gate, lost = run.gates.get(run.conclusion.arm), run.conclusion.lost
     if gate is None:
-        return Question("What was lost?", "not measured", "the gate needs the base and an arm")
-    own = gate.arm == gate.reference
-    base_never_calls = "base hardly ever calls, so that it is right about every row without a call"
-    against = base_never_calls if own else f"against {gate.reference}: {gate.words(*gate.metrics)}"
-    if found.lost:
-        # The gate's reference may be another arm, which lost as much: what base had is said first.
-        metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
-        note = f"against base: {', '.join(found.lost)}; {against}"
-        return Question("What was lost?", metrics, note, "worse")
+        return Answer("not measured", "the gate needs the base and an arm")
+    own, measured = gate.arm == gate.reference, gate.words(*gate.metrics)
+    note = f"against {gate.reference}: {measured}"
     if own:
-        return Question("What was lost?", "nothing seen", against)
+        note = "base hardly ever calls, so that it is right about every row without a call"
+    if lost:
+        # The gate's reference may be another arm, which lost as much: what base had is said first.
+        if gate.reference == BASE:
+            note = f"by the gate {measured}"
+        answer = f"{len(lost)} metric{'s' * (len(lost) > 1)}"
+        note = f"against base: {', '.join(lost)}; {note}"
+        return Answer(answer, note, "worse")
+    if own:
+        return Answer("nothing seen", note)
     if gate.outcome == "lost":
         names = ", ".join(gate.named("lost")).replace("_", " ")
-        return Question("What was lost?", names, against, "worse")
+        return Answer(names, note, "worse")
     answer, tone = ("nothing", "better") if gate.outcome == "kept" else ("not proven", "none")
-    return Question("What was lost?", answer, against, tone)
+    return Answer(answer, note, tone)
 
 
-def _mix(run: RunContents) -> Question:
+def _mix(run: RunContents) -> Answer:
     mixes = {m.arm: m for m in arm_mixes(run.mix)}
     mix = mixes.get(run.conclusion.arm)
     if mix is None:
-        return Question("Which mix?", "not known yet")
+        return Answer("not known yet")
     parts = sorted(mix.parts, key=lambda p: -p.share)[:4]
     answer = " / ".join(f"{p.share * 100:.0f}" for p in parts) + "\u00a0%"
     note = f"{', '.join(p.pool for p in parts)} of {format_number(mix.total)} trained tokens"
@@ -99,21 +93,21 @@ def _mix(run: RunContents) -> Question:
         note += f"; the search recommends {shares}"
     elif run.trials:
         note += "; the search recommends no other mix"
-    return Question("Which mix?", answer, note)
+    return Answer(answer, note)
 
 
-def _sure(run: RunContents) -> Question:
+def _sure(run: RunContents) -> Answer:
     cell = run.headline
     if cell is None or cell.value is None:
-        return Question("How sure?", "not known yet")
+        return Answer("not known yet")
     metric = run.metrics[HEADLINE]
     note = f"{run.confidence * 100:.0f} % interval, {cell.n} paired rows, one training seed"
     if cell.detectable is not None:
         note += f"; less than {cell.detectable * 100:.0f} points would often be missed"
-    return Question("How sure?", change_range(metric, cell.low, cell.high), note)
+    return Answer(change_range(metric, cell.low, cell.high), note)
 
 
-def _cost(run: RunContents) -> Question:
+def _cost(run: RunContents) -> Answer:
     whole = [  # an arm's seconds are in its step's
         m
         for name, m in run.manifests.items()
@@ -126,7 +120,22 @@ def _cost(run: RunContents) -> Question:
         if (value := costs.get(name)) is not None:
             metric = run.metrics[name]
             parts.append(f"{metric.label} {metric_value(metric, value)}")
-    return Question("What did it cost?", seconds(total), ", ".join(parts))
+    return Answer(seconds(total), ", ".join(parts))
+
+
+QUESTIONS: dict[str, Callable[[RunContents], Answer]] = {
+    "Is it better?": _better,
+    "Where?": _where,
+    "What was lost?": _lost,
+    "Which mix?": _mix,
+    "How sure?": _sure,
+    "What did it cost?": _cost,
+}
+
+
+def questions_of(run: RunContents) -> dict[str, Answer]:
+    """The six questions; one that the run cannot answer yet says so."""
+    return {question: answer(run) for question, answer in QUESTIONS.items()}
 
 
 def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:
@@ -138,8 +147,8 @@ def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:
         cell = by[split].get(name)
         if cell is None or cell.value is None or split == VAL:
             continue
-        rows.append(interval_row(split.replace("_", " "), css[run.conclusion.arm], cell))
+        rows.append((split.replace("_", " "), css[run.conclusion.arm], cell))
     if not rows:
         return None
     label = f"{run.conclusion.arm} against base, by suite"
-    return Figure(label, intervals(rows, label, "percentage points", format_number, 0.0))
+    return Figure(label, intervals(rows, label, "percentage points", zero=0.0))

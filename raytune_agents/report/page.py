@@ -46,13 +46,8 @@ def template_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {
-        "clip": clip,
-        "number": format_number,
-        "seconds": seconds,
-        "tidy_json": tidy_json,
-    }
-    env.filters |= {"data_uri": data_uri, "file_name": file_name}
+    named = (clip, seconds, tidy_json, data_uri, file_name)
+    env.filters |= {f.__name__: f for f in named} | {"number": format_number}
     return env
 
 
@@ -101,8 +96,6 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "arms": arms,
         "answered": answered,
         "css": css,
-        "confidence": run.confidence,
-        "verdict": run.conclusion,
         "gate": run.conclusion.gate[:1].upper() + run.conclusion.gate[1:],
         "gate_tone": overview.gate_tone(run),
         "questions": overview.questions_of(run),

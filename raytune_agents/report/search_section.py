@@ -10,6 +10,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.records import JsonObject, Options
@@ -84,7 +85,7 @@ def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> Searc
     return SearchView(
         table=table,
         grid=trial_grid(table, pools),
-        figures=[f for f in search_figures(scored, pools, guidance) if f.chart],
+        figures=search_figures(scored, pools, guidance),
         guide=Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
         advice=advice_figures(guidance),
     )
@@ -117,21 +118,14 @@ def search_figures(
     exact = partial(metric_value, METRICS[HEADLINE])
     points: list[dict[str, Any]] = []
     for t, score in zip(scored, scores):
-        total = sum(t.weights.values())
-        if total > 0:
+        if total := sum(t.weights.values()):
             shares = {k: w / total for k, w in t.weights.items()}
             note = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
-            points.append(
-                {
-                    "name": str(t.rank),
-                    "y": score * 100,
-                    "css": shade(score, min(scores), max(scores)),
-                    "note": f"trial {t.name}: {exact(t.score)} with {note}",
-                    "shares": shares,
-                    "cost": t.cost,
-                    "weights": [shares.get(p, 0.0) for p in pools],
-                }
-            )
+            point = {"name": str(t.rank), "y": score * 100, "shares": shares, "cost": t.cost}
+            point["css"] = shade(score, min(scores), max(scores))
+            point["note"] = f"trial {t.name}: {exact(t.score)} with {note}"
+            point["weights"] = [shares.get(p, 0.0) for p in pools]
+            points.append(point)
     stopped = sum("stopped" in t.status for t in scored)
     cut = "1 trial was" if stopped == 1 else f"{stopped} trials were"
     found = [Figure(f"Exact match (%) at each report; {cut} stopped", report_curves(scored))]
@@ -186,38 +180,31 @@ def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]
 
 def report_curves(scored: Sequence[RankedTrial]) -> Chart:
     """A line per trial over its reports: grey lines that end early were stopped."""
-    lines = {}
+    lines, classes = {}, {}
     for t in scored:
+        name = f"trial {t.name} (rank {t.rank})"
         points = [(finite(r.get("step")), finite(r.get(HEADLINE))) for r in t.reports]
         points = [(x, y * 100) for x, y in points if x is not None and y is not None]
         if points:
-            lines[f"trial {t.name} (rank {t.rank})"] = sorted(points)
-    strong = next(iter(lines), "")
-    ended = {f"trial {t.name} (rank {t.rank})" for t in scored if "stopped" in t.status}
-    classes = {n: "q4" if n == strong else "c0" if n in ended else "q1" for n in lines}
+            lines[name] = sorted(points)
+            classes[name] = "c0" if "stopped" in t.status else "q1"
+    classes |= dict.fromkeys(list(lines)[:1], "q4")
     back_to_front = dict(reversed(lines.items()))
-    return charts.line_chart(
-        back_to_front, classes, "reports of trials", "optimiser step", dots=True
-    )
+    label = "reports of trials"
+    return charts.line_chart(back_to_front, classes, label, "optimiser step", dots=True)
 
 
 def advice_figures(guidance: Mapping) -> list[Figure]:
     """The recommended share of each pool with its interval, and importance."""
     parts = (guidance.get(k) for k in ("recommended", "interval", "importance"))
     shares, ends, weights = (v if isinstance(v, dict) else {} for v in parts)
-    rows = [
-        {"name": pool, "value": value, "low": low, "high": high, "css": colour(i + 1)}
-        for i, (pool, share) in enumerate(shares.items())
-        for low, high in [[*map(finite, ends.get(pool) or ()), None, None][:2]]
-        if (value := finite(share)) is not None
-    ]
+    rows = []
+    for i, (pool, share) in enumerate(shares.items()):
+        low, high, *_ = [*map(finite, ends.get(pool) or ()), None, None]
+        if (value := finite(share)) is not None:
+            rows.append((pool, colour(i + 1), Estimate(value, low, high)))
     known = {k: v for k, w in weights.items() if (v := finite(w)) is not None and v >= 0}
     ranked = sorted(known.items(), key=lambda kv: -kv[1])
-    found = [
-        Figure(
-            "Recommended mix",
-            charts.intervals(rows, "recommended mix", "share of tokens", format_number),
-        ),
-        Figure("Importance of each axis", charts.bars(ranked[:14], "importance of each axis")),
-    ]
-    return [figure for figure in found if figure.chart]
+    mix = charts.intervals(rows, "recommended mix", "share of tokens", scale=1)
+    importance = charts.bars(ranked[:14], "importance of each axis")
+    return [Figure("Recommended mix", mix), Figure("Importance of each axis", importance)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.records import Trajectory
 from raytune_agents.report import cases as answered
@@ -20,7 +21,6 @@ from raytune_agents.report.boards import (
     Grid,
     arms_in_order,
     hardest_split,
-    interval_row,
 )
 from raytune_agents.report.cases import Case
 from raytune_agents.report.folder import RunContents
@@ -37,19 +37,16 @@ def data_charts(run: RunContents) -> list[Figure]:
     ones."""
     faults = findings.tally((g.fault, g.n) for g in run.groups if g.fault)
     reasons = findings.tally((g.reject_reason, g.n) for g in run.groups if g.reject_reason)
-    found = []
     left = findings.left_after(run.manifests.get("generate", {}).get("funnel") or [])
-    for title, rows, css in (
-        ("Synthetic rows left after each check", left, "c2"),
-        ("Faults of negative rows", faults, "c1"),
-        ("Rejected rows", reasons, "c0"),
-    ):
-        if rows:
-            total = rows[0][1] if rows is left else sum(n for _, n in rows)
-            found.append(
-                Figure(title, charts.bars(rows, title, css), f"{format_number(total)} rows")
-            )
-    return found
+    return [
+        Figure(title, charts.bars(rows, title, css), f"{format_number(total)} rows")
+        for title, rows, css, total in (
+            ("Synthetic rows left after each check", left, "c2", left[0][1] if left else 0),
+            ("Faults of negative rows", faults, "c1", sum(n for _, n in faults)),
+            ("Rejected rows", reasons, "c0", sum(n for _, n in reasons)),
+        )
+        if rows
+    ]
 
 
 # --- arms ---
@@ -81,8 +78,8 @@ def cost_charts(run: RunContents, cases: Sequence[Case], arms: Sequence[str], cs
 def answer_tokens(cases: Sequence[Case], arm: str, split: str) -> float | None:
     """Mean tokens of an arm's answers on a split."""
     rows = [c.answers[arm] for c in cases if c.split == split and arm in c.answers]
-    found = [v for r in rows if (v := r.values.get("output_tokens")) is not None]
-    return sum(found) / len(found) if found else None
+    found = values_by_row(rows, "output_tokens")
+    return sum(found.values()) / len(found) if found else None
 
 
 def score_of(run: RunContents, arm: str, split: str) -> float | None:
@@ -150,7 +147,7 @@ def robustness_section(
         for name in names:
             drop = run.robustness.get(arm, {}).get(name, {}).get(HEADLINE)
             if drop is not None and drop.value is not None:
-                rows.append(interval_row(name.replace("_", " "), css[arm], drop))
+                rows.append((name.replace("_", " "), css[arm], drop))
                 levels = (metric_value(metric, v) for v in (drop.clean, drop.perturbed))
                 change = metric_change(metric, drop.value)
                 span = change_range(metric, drop.low, drop.high)
@@ -158,8 +155,8 @@ def robustness_section(
                     " → ".join(levels), "", drop.n, change, span, word=change_of(metric, drop)
                 )
         label = f"change of {arm}"
-        chart = charts.intervals(rows, label, "points of exact match", format_number, 0.0)
-        figures += [Figure(arm, chart)] if chart else []
+        chart = charts.intervals(rows, label, "points of exact match", zero=0.0)
+        figures.append(Figure(arm, chart))
     lines = [
         (name.replace("_", " "), [max(c.n for c in found if c), *(c or DASH for c in found)])
         for name in names

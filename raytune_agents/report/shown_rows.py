@@ -17,15 +17,12 @@ def example_rows(run: RunContents, each: int = 3) -> dict[str, list[Trajectory]]
     for family in findings.by_family(findings.pool_family(g.pool) for g in run.groups):
         groups = [g for g in run.groups if findings.pool_family(g.pool) == family]
         groups.sort(key=lambda g: (bool(g.reject_reason), -g.n, g.first))
-        seen: set[tuple[str, str]] = set()
-        fresh, rest = [], []
+        kinds: dict[tuple[str, str], str] = {}
         for g in groups:
-            kind = (g.pool, g.fault)
-            (rest if kind in seen else fresh).append(g.first)
-            rest.append(g.last)
-            seen.add(kind)
-        most = max(each, len(fresh)) if family == "negative" else each
-        chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
+            kinds.setdefault((g.pool, g.fault), g.first)
+        most = max(each, len(kinds)) if family == "negative" else each
+        rest = (i for g in groups for i in (g.first, g.last))
+        chosen[family] = list(dict.fromkeys((*kinds.values(), *rest)))[:most]
     whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
     return {family: [whole[i] for i in ids if i in whole] for family, ids in chosen.items()}
 

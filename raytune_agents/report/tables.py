@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.exports.card import markdown_table
-from raytune_agents.report.boards import BoardCell, Grid
+from raytune_agents.records import JsonObject
+from raytune_agents.report.boards import BoardCell, Grid, SplitBoard
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.safe_text import clip, format_number, seconds, visible
 
@@ -36,15 +37,12 @@ def csv_text(table: Table) -> str:
     return out.getvalue()
 
 
-def _long(board: Board[Any], keys: Sequence[str], name: str = "split") -> Table:
-    """{arm: {split: {metric: cell}}} as one line per cell; `name`: what a split is called."""
-    rows: list[Sequence[Any]] = []
+def _flat(board: Board[Any]) -> Iterator[JsonObject]:
+    """{arm: {split: {metric: cell}}} as one row per cell."""
     for arm, by in board.items():
-        for split, metrics in by.items():
-            for metric, made in metrics.items():
-                record = made.record()
-                rows.append([arm, split, metric, *(record.get(k) for k in keys)])
-    return ["arm", name, "metric", *keys], rows
+        for split, cells in by.items():
+            for metric, made in cells.items():
+                yield {"arm": arm, "split": split, "metric": metric} | made.record()
 
 
 def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
@@ -77,27 +75,27 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
     rows = ("rows_in=in", "rows_out=out", "rejected", "failed", "lost=unaccounted")
     groups = ("pool", "split", "fault", "reject_reason", "step", "n=rows")
     trial = ("rank", "name=trial", "status", "score=exact_match", "weights", "config", "error")
+    shares = ("by", "name=value", "arm", "value=share_right", "n=rows", "low", "high")
     answer = ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
-    estimate = ("value", "low", "high", "n")
-    paired = (*estimate, "p", "p_holm", "wins", "losses", "detectable")
+    estimate = ("metric", "value", "low", "high", "n")
+    paired = ("p", "p_holm", "wins", "losses", "detectable")
+    drop = ("metric", "clean", "perturbed", *estimate[1:], *paired)
     found = {
         "funnel": _pick(map(asdict, context["funnel"]), "step", *rows, "seconds"),
         "pools": _pick(map(asdict, run.groups), *groups),
-        "scores": _long(run.scores, estimate),
-        "differences": _long(run.differences, paired),
-        "robustness": _long(run.robustness, ("clean", "perturbed", *paired), "perturbation"),
-        "latency": _long(run.latency, estimate, "requests_at_once"),
-        "quantized": _long(run.quantized, estimate, "weights"),
+        "scores": _pick(_flat(run.scores), "arm", "split", *estimate),
+        "differences": _pick(_flat(run.differences), "arm", "split", *estimate, *paired),
+        "robustness": _pick(_flat(run.robustness), "arm", "split=perturbation", *drop),
+        "latency": _pick(_flat(run.latency), "arm", "split=requests_at_once", *estimate),
+        "quantized": _pick(_flat(run.quantized), "arm", "split=weights", *estimate),
         "costs": _pick(costs, "arm", "cost", "value"),
         "curves": _pick(points, "arm", "step", "metric", "value"),
         "trials": _pick(map(asdict, context["search"].table), *trial),
-        "where": _pick(
-            where, "by", "name=value", "arm", "value=share_right", "n=rows", "low", "high"
-        ),
+        "where": _pick(where, *shares),
         "errors": _pick(wrong, *answer),
     }
     for grid in context["stages"]:
-        lines: list[Sequence[Any]] = [[name, *cells] for name, cells in grid.lines]
+        lines = [[name, *cells] for name, cells in grid.lines]
         found[f"stages_{grid.title.partition(',')[0]}"] = grid.head, lines
     return {name: table for name, table in found.items() if table[1]}
 
@@ -114,12 +112,9 @@ def _grid(grid: Grid) -> list[str]:
     if not grid.lines:
         return []
     rows = [grid.head, *([name, *map(_cell_text, cells)] for name, cells in grid.lines)]
-    head, *plain = ([_plain(v).replace("\\", "\\\\") for v in row] for row in rows)
-    return [
-        *([f"## {_plain(grid.title)}", ""] if grid.title else []),
-        markdown_table(head, plain),
-        "",
-    ]
+    head, *lines = ([_plain(v).replace("\\", "\\\\") for v in row] for row in rows)
+    title = [f"## {_plain(grid.title)}", ""] if grid.title else []
+    return [*title, markdown_table(head, lines), ""]
 
 
 def _plain(text: str) -> str:
@@ -129,33 +124,31 @@ def _plain(text: str) -> str:
 def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
     """report.md: the overview, arms by split, latency and costs, rows of every step, trials, what
     it ran on."""
-    seen, facts, gate = context["verdict"], context["facts"], context["gate"]
-    out = [f"# {_plain(run.name)}", "", _plain(seen.text), ""]
-    out += [f"**{_plain(gate)}**", ""] if gate else []
-    out += [f"- gained: {_plain(x)}" for x in seen.gained]
-    out += [f"- lost: {_plain(x)}" for x in seen.lost]
-    out += [*(f"- {_plain(n)}" for n in seen.notes), ""]
-    asked = [(q.question, [q.answer, q.note]) for q in context["questions"]]
+    seen, gate = run.conclusion, context["gate"]
+    first = [f"# {run.name}", "", seen.text, ""]
+    first += [f"**{gate}**", ""] if gate else []
+    first += [f"- gained: {x}" for x in seen.gained] + [f"- lost: {x}" for x in seen.lost]
+    first += [*(f"- {note}" for note in seen.notes), ""]
+    asked = [(question, [q.answer, q.note]) for question, q in context["questions"].items()]
     steps = [
         (x.step, [x.rows_in, x.rows_out, x.rejected, x.failed, seconds(x.seconds)])
         for x in context["funnel"]
     ]
     grids = [
         Grid("", ["question", "answer", ""], asked),
-        *(
-            Grid(
-                board.split,
-                ["metric", *board.cells],
-                [
-                    (metric.label, [by[metric.name] for by in board.cells.values()])
-                    for metric in (*board.main, *board.more)
-                ],
-            )
-            for board in context["boards"]
-        ),
+        *map(_board_grid, context["boards"]),
         *(context["overall"], *context["grids"], context["robustness"]),
         Grid("Rows of every step", ["step", "in", "out", "rejected", "failed", "time"], steps),
         context["search"].grid,
-        Grid("Run", ["what", "value"], [(k, [v]) for k, v in facts.items()]),
+        Grid("Run", ["what", "value"], [(k, [v]) for k, v in context["facts"].items()]),
     ]
-    return "\n".join([*out, *(line for grid in grids for line in _grid(grid))])
+    return "\n".join([*map(_plain, first), *(line for grid in grids for line in _grid(grid))])
+
+
+def _board_grid(board: SplitBoard) -> Grid:
+    """A line per metric, a column per arm."""
+    lines = [
+        (metric.label, [cells[metric.name] for cells in board.cells.values()])
+        for metric in (*board.main, *board.more)
+    ]
+    return Grid(board.split, ["metric", *board.cells], lines)

@@ -97,7 +97,7 @@ def test_gold_passes_but_for_the_rows_that_nothing_can_pass():
 def test_parity_with_the_official_checker(python):
     jobs = [OfficialJob(c, raw["function"], raw["ground_truth"], decoded(calls))
             for c, raw, _, _, calls in cases()]  # fmt: skip
-    official = official_verdicts(jobs, python).verdicts
+    official = official_verdicts(jobs, python)
     verdicts = [[ok, official_label(error)] for ok, error in official]
     different = [(case[1]["id"], case[3], a, b) for case, a, b in zip(cases(), verdicts, ours())
                  if a != b]  # fmt: skip

@@ -18,6 +18,7 @@ from raytune_agents.calls import (
     render_calls,
     schema_errors,
 )
+from raytune_agents.calls.match import greedy_hits
 from raytune_agents.negatives import preference_pairs
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -224,3 +225,10 @@ def test_defaults_deep_inside_and_behind_references(said: dict, right: bool) -> 
     row = Trajectory((Message("user", "q"), target), (tool,))
     answer = json.dumps({"name": "f", "arguments": said})
     assert judge(f"<tool_call>{answer}</tool_call>", row).ok is right
+
+
+def test_greedy_matching_compares_nothing_after_the_first_missed_gold_call() -> None:
+    compared = []
+    hits = greedy_hits(3, 2, lambda row, column: bool(compared.append((row, column))))
+    assert next(row for row, hit in enumerate(hits) if hit is None) == 0
+    assert compared == [(0, 0), (0, 1)]

@@ -12,7 +12,7 @@ from finished import finish_step
 from raytune_agents.evaluate import harness, scoreboard
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.costs import gain_per_100_rows, training_costs
-from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.estimates import Resampling, macro_mean
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.paired import Difference
@@ -166,6 +166,9 @@ def test_overall_is_over_the_suites_that_an_arm_took_whole():
     assert found["base"].change.value is None
     assert found["nat"].suites == {"test_seen": "exact_match", "irrelevance": "exact_match"}
     assert scoreboard.Overall.read(found["nat"].record()) == found["nat"]
+    # drawn in the order of the ids: a set has another one in each process
+    gaps = {"test_seen": [1.0, 0.0, 0.0, 0.0], "irrelevance": [1.0, 0.0]}
+    assert found["nat"].change == macro_mean(gaps, HOW)
 
 
 def test_the_limit_follows_the_gold_answers():

@@ -18,7 +18,7 @@ from raytune_agents.agents.worlds import Episode, WorldDown
 from raytune_agents.agents.worlds.process import box_of
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, MultiTurnConfig
-from raytune_agents.evaluate import bfcl_world, multi_turn
+from raytune_agents.evaluate import multi_turn
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.result_files import KINDS
 from raytune_agents.readers import bfcl
@@ -261,9 +261,3 @@ def test_scores_and_differences_by_entry():
     gains = KINDS["multi_turn"].differences(lines, HOW)["nat"]["bfcl_multi_turn_base"]
     cell = gains["multi_turn_accuracy"]
     assert (cell.value, cell.wins, cell.p) == (0.75, 3, 0.25)
-
-
-def test_the_world_knows_the_classes_that_have_documents():
-    folder = bfcl.data_folder() / "multi_turn_func_doc"
-    assert {p.stem for p in folder.glob("*.json")} >= set(bfcl_world.MODULES.values())
-    assert bfcl_world.MODULES is multi_turn.MODULES

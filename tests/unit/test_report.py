@@ -246,6 +246,7 @@ def test_the_first_screen_answers_six_questions(demo):
     gate = "Better, but lost against base: irrelevance −50.0 points (−58.0 to −42.0, n = 100)."
     assert first.index(gate) < places[0]
     assert "irrelevance" in first[places[2] : places[3]]
+    assert first[places[2] : places[3]].count("against base") == 1  # metric and gate both lost
     assert "50 / 30 / 20\u00a0%" in first[places[3] : places[4]]
     assert "training time 62 s" in first[places[5] :]
     assert "hallucination (+5.0 on test_unseen, +5.0 on test_seen)" in first
