@@ -73,8 +73,6 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
-    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
-        return words[0][:1].isupper()  # "Top up a phone"
     if (
         not verb
         and len(words) > 2
@@ -83,8 +81,6 @@ def _is_verb(words: Sequence[str]) -> bool:
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
         return bool(verb)
-    if re.fullmatch(r"opening|pricing|building|parking|shipping|meeting", words[0].lower()):
-        return DETERMINERS.match(words[1]) is not None  # "Opening hours"
     if verb not in phrases()["nouns_too"]:
         return True
     second = words[1].lower().strip(",")
@@ -150,9 +146,7 @@ def action(name: str, description: str) -> Action:
         text = " ".join(words)
     if not words:
         return Action((), "", (), False)
-    if there := re.match(r"(is|are) there (.*?)\??$", text, re.I):
-        return Action(("check",), *_cut(_cleaned(f"whether there {there[1].lower()} {there[2]}")))
-    if re.match(r"(is|are|does|do|can|has|have) (an?|the|my|your|any|all)\b", text, re.I):
+    if re.match(r"(is|are|does|do|can|has|have) (there|an?|the|my|your|any|all)\b", text, re.I):
         return Action((), "", (), False)  # a question, of which no order can be made
     words, text = _verb_of_name(name, words, text)
     if QUESTION.match(words[0]):

@@ -131,7 +131,6 @@ LOCATIVE = regex("locative")
 CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
 SPANS = regex("spans")
-COUNTED_NAME = r"(?!.*eed$)\w{3,}ed"  # "counted", not "speed"
 BY_MEANS = pattern("by_means")
 
 
@@ -139,16 +138,10 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
-    if re.fullmatch(r"\w+(ed|en|wn|nt|ld) (on|at|by)", p.words) and p.kind in DATES:
-        return (f"{p.words.split()[-1]} {{x}}",)  # "seen on"
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
         return (f"{found[1]}ed by {{x}}".replace("splited", "split"),)
-    if re.fullmatch(COUNTED_NAME, p.words) and isinstance(value, int | float):
-        return (f"with {{x}} {p.words}",)
-    if (found := re.fullmatch(r"(\w+s) per (\w+)", p.words)) and _sense(p).kind != "speed":
-        return (f"{{x}} {found[1]} per {found[2]}",)
     if p.kind in DATES:
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
             return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
@@ -174,8 +167,6 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return ("({x})",)
     if p.kind == "choice" and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)
-    if p.kind == "choice" and head.startswith("the ") and head.endswith(f" {noun}"):
-        return ("as {x}",)  # "record the condition"
     if (p.items or p).kind == "choice" and not (sense.say and sense.spoken and _in_bank(p, sense)):
         return ()
     if sense.kind == "query":
@@ -269,9 +260,8 @@ def field_noun(p: Parameter) -> str:
 def request_noun(p: Parameter) -> str:
     """What a question calls a parameter: "number of beds", "order ID"."""
     noun = field_noun(p)
-    counted = is_plural(noun) or re.fullmatch(COUNTED_NAME, noun)
-    if _sense(p).range and not p.items and counted and not noun.startswith("number"):
-        return f"number {'of ' if is_plural(noun) else ''}{noun}"
+    if _sense(p).range and not p.items and is_plural(noun) and not noun.startswith("number"):
+        return f"number of {noun}"
     numbered = p.sense in ("id", "id_number", "uuid") and noun != "ID" and p.words.endswith(" id")
     return f"{noun} ID" if numbered else noun
 

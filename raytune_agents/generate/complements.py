@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, verb_groups
-from raytune_agents.generate.clauses import CONTAINER, SETTERS, unit_words
+from raytune_agents.generate.clauses import CONTAINER, unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
@@ -56,10 +56,6 @@ class Complements:
     def part(self, preposition: str, phrase: str) -> str:
         """A complement of the object with its value, "" where it goes without."""
         indefinite = re.match(INDEFINITE, phrase) is not None
-        pair = re.split(r" and (?=an? )", phrase)
-        # "with a candidate and a panel"
-        if len(pair) == 2 and preposition != "between" and re.match(r"an? ", phrase):
-            return " ".join(filter(None, (self.part(preposition, one) for one in pair)))
         if inner := re.match(PREDICATE, phrase):  # "of an item are left"
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
         spoken_of = any(mentions(phrase, p) for p in self.present)
@@ -70,9 +66,8 @@ class Complements:
             return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
             return found
-        if self.kindly(phrase):
+        if re.fullmatch(rf"(an?|some|any) ({KINDLY})", phrase):
             return ""  # "a car of some class" is "a compact car"
-        phrase = self.owned(phrase)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             if any(mentions(owner[2], p) for p in self.left):
                 return ""  # "from the animal's weight" + the weight
@@ -81,10 +76,6 @@ class Complements:
                 noun = f"{owner[1]} " if is_numbered(p) else ""
                 return f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
-        for p in self.left if sized and preposition == "to" and self.verb not in SETTERS else ():
-            if p.sense == "percent" and not p.items:
-                self.left.remove(p)
-                return f"to {slot_of(p)} percent"
         if sized and any(kind_named(p.sense).range for p in self.left):
             return ""  # "to a number of replicas"
         if preposition in ("for", "about") and self.query and not spoken_of:
@@ -146,13 +137,6 @@ class Complements:
     def counted(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
         and b", "after some days"; "" for any other."""
-        if span := re.match(r"(?:the )?(next |last |past |coming )?(few |some )?(\w+s)$", phrase):
-            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
-            found = [p for p in spans if span[3] in (p.sense, *p.words.split())]
-            if found and (span[1] or span[2]):  # "within the next days", "after some days"
-                self.left.remove(found[0])
-                when = f"the {span[1]}" if span[1] else ""
-                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
         lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
         if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
             self.left.remove(lists[0])  # "of multiple files"
@@ -171,12 +155,6 @@ class Complements:
     def several(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of how many, or of two ends; "" for any other: "among people",
         "for a party", "between two currencies", "from one unit to another"."""
-        for p in [p for p in self.left if kind_named(p.sense).range and not p.items]:
-            counted = preposition in ("among", "amongst", "between", "for")
-            of = f"{phrase} of " if p.sense == "people" and phrase in ("a party", "a group") else ""
-            if counted and (of or [phrase] == p.noun.split()[-1:]):
-                self.left.remove(p)
-                return f"{preposition} {of}{slot_of(p)}" + ("" if of else f" {phrase}")
         one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if one[1] == "one" else "to"
@@ -198,28 +176,6 @@ class Complements:
             return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
         after = one[2] if one else ""
         return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
-
-    def kindly(self, phrase: str) -> bool:
-        """Whether "some class" is a type of the object that `adjectives` will say."""
-        found = re.match(rf"(?:an?|some|any|one|the) ({KINDLY})$", phrase)
-        return found is not None and any(
-            (own := re.match(rf"^(\w+) {found[1]}$", p.words))
-            and re.search(rf"\b{re.escape(own[1])}s?\b", self.head)
-            for p in self.left
-        )
-
-    def owned(self, phrase: str) -> str:
-        """ "days an employee has left" with the employee's id."""
-        for p in self.left:
-            if p.items or not is_numbered(p) or not p.noun:
-                continue
-            noun = re.escape(p.noun.split()[-1])
-            verbs = "has|have|had|is|was|can|will|owns?|holds?|took"
-            owner = rf"\b(?:an?|the|one) ({noun})(?= (?:{verbs})\b)"
-            if re.search(owner, phrase):
-                self.left.remove(p)
-                return re.sub(owner, rf"\1 {slot_of(p)}", phrase, count=1)
-        return phrase
 
     def _among(self, phrase: str) -> Parameter | None:
         """The choice whose values a complement lists: "for ports, malware or viruses"."""

@@ -28,7 +28,13 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, mended, with_article
+from raytune_agents.generate.grammar import (
+    DETERMINERS,
+    PREPOSITIONS,
+    is_plural,
+    mended,
+    with_article,
+)
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.nouns import NUMBERED, slot_of
 from raytune_agents.generate.placing import Placing
@@ -83,7 +89,9 @@ def _lead(
     if verb == "search" and act.parts and act.head.startswith("the "):
         return verb, group, None  # "search the library for songs" finds no library
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
-    return rng.choice(synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]), group, None
+    said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
+    once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
+    return rng.choice(once or said), group, None
 
 
 def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
@@ -147,8 +155,6 @@ def compose(
         clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
         for p in left + flags
     ]
-    if re.match(r"(who|what|when|where|which|why|how|whether)\b.*\b(an?|one) \w", body):
-        clauses[: len(left)] = [""] * len(left)  # "how much an amount is worth in another"
     inline, rest = _arranged(left + flags, clauses, verb, body, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
@@ -162,8 +168,10 @@ def _unnamed(text: str, name: str) -> str:
     """The order with an article where verb and object are the very words of the tool's name:
     "refund payment P-1" of refund_payment -> "refund the payment P-1"."""
     words = name_words(name).split()
-    if len(words) < 2 or not base_verb(words[0]) or re.fullmatch(PREPOSITIONS, words[1]):
+    if len(words) < 2 or not base_verb(words[0]):
         return text
+    if re.fullmatch(PREPOSITIONS, words[1]) or DETERMINERS.match(words[1]):
+        return text  # "list all airports"
     if re.match(r"\S+ [A-Z]", text):
         return text  # "assign Copilot"
     pattern = rf"^({re.escape(words[0])}) ({' '.join(map(re.escape, words[1:]))})\b"
@@ -189,9 +197,7 @@ def _switched(words: str) -> str:
 
 
 def _form(ask: bool, group: str, act: Action, rng: random.Random, entity: bool) -> str:
-    if re.match(r"who\b", act.head):
-        return rng.choice(("order", "question"))
-    if re.match(r"(what|when|where|which|why|how|whether|if)\b", act.head):
+    if re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):
         return "order"
     vague = re.search(
         r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
@@ -232,8 +238,6 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         return f"where {verb_be} {found}", f"where {found} {verb_be}"
     if group == "search":
         return f"is there {found}", f"if there is {found}"
-    if re.match(r"(whether|if|how)\b", found):
-        return f"can you check {found}", found
     return f"what {verb_be} {found}", found
 
 

@@ -27,8 +27,6 @@ def spelled_out(words: str) -> str:
 def measured(words: str) -> tuple[str, str]:
     """A number's name without the unit at its end, and that unit: "altitude m" -> altitude, m."""
     *rest, last = words.split() or [""]
-    if rest and last == "min" and rest[-1] in ("duration", "time", "delay", "wait", "length"):
-        return words.removesuffix(" min"), "minutes"
     if rest and last in SUFFIXES and rest[-1] not in ("max", "min", "per"):
         return words.removesuffix(f" {last}").removesuffix(" l"), SUFFIXES[last]
     return words, ""
@@ -132,7 +130,6 @@ _EXAMPLES = pattern("example_list")
 _LIKE = pattern("like_example")
 _CLOSED = pattern("closed_list")
 _QUOTED = pattern("quoted")
-_PIPES = pattern("pipes")
 _OR = pattern("alternatives")
 _ONLY = pattern("only_alternatives")
 _NOISE = pattern("no_value")
@@ -182,8 +179,6 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     if found := _ONLY.match(text):  # the description is the list: "Cleaning, filling or checkup."
         worded = re.match(r"[A-Z][a-z]", found[1])  # a sentence's capital; not "S, M or L"
         return _listed(found[1][:1].lower() + found[1][1:] if worded else found[1]), True
-    if (found := _PIPES.search(text)) and "|" in found[1]:
-        return [p.strip() for p in found[1].split("|")], True
     return ([quoted[0]], False) if quoted and " " not in quoted[0] else ([], False)
 
 

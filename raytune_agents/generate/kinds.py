@@ -213,16 +213,15 @@ def _scalar(
             kind = "id"  # "asset tag": its pattern says more
         if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
             kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
-        if known.unit in ("degrees", "celsius", "fahrenheit") and kind in ("", "unit_share"):
-            kind = "temperature"
-        elif not kind and bounded:
+        if not kind and bounded:
             kind = "amount"  # bounds say what size it has
         elif kind == "id" and bounded:
             kind = "id_number"
         elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
             kind = "money"
-        elif not kind and type_ != "string" and words in descriptions.SUFFIXES:
-            kind = "temperature" if descriptions.SUFFIXES[words] == "degrees" else "amount"
+        elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
+            counted = re.search(r"\bnumber of (?!the\b)", about)
+            kind = "count" if counted else kind
         elif not kind and re.search(r"\\d|0-9", str(detail.get("pattern", ""))):
             kind = "id"  # a code: its pattern says all
         if detail.get("format") in FORMATS:

@@ -15,24 +15,10 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.agents.wording import asks_how, numbers, survives
-from raytune_agents.generate.wordlists import pattern
+from raytune_agents.generate.wordlists import pattern, word_data
 from raytune_agents.records import Trajectory, derive
 
-# Pools whose request may be said in other words. The others answer the very words of the request.
-REWORDED = (
-    "tflan",
-    "react",
-    "dialogue",
-    "gradual",
-    "dependent",
-    "parallel",
-    "masked",
-    "noisy",
-    "reordered",
-    "distracted",
-    "irrelevant",
-)
-CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
+PROMPTS = word_data("paraphrase")
 REPLIES = pattern("replies")
 LABEL = pattern("answer_labels")
 NEGATION = pattern("negation")
@@ -42,35 +28,12 @@ NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, a pag
 
 # --- prompts --------------------------------------------------------------------------------------
 
-SHOTS = [
-    (
-        "Please run a malware scan of 10.0.0.7 with a timeout of 20 minutes.",
-        "I'd like a malware scan of 10.0.0.7, and set the timeout to 20 minutes.",
-    ),
-    (
-        "book a table for 4 people at Luigi's on 2024-05-02",
-        "Can you get us a table at Luigi's for 4 people on 2024-05-02?",
-    ),
-    (
-        "Compute the mean of price in cars.csv.",
-        "What is the mean of price in cars.csv? Compute it please.",
-    ),
-]
-ASK = "Say this request in other words. Keep every name and number.\n\n{request}"
-HEARD = 'The assistant has just said: "{said}"\n\n'
-PERSONAS = [
-    "a busy manager who writes short messages",
-    "a polite new colleague",
-    "a chatty customer",
-    "an impatient engineer",
-    "a careful accountant",
-    "a student who writes casually",
-]
+SHOTS: list[tuple[str, str]] = [(request, answer) for request, answer in PROMPTS["shots"]]
 
 
 def turns(row: Trajectory) -> list[int]:
     """The messages that may be said in other words: those whose values are known."""
-    if row.pool.partition(".")[2] not in REWORDED:
+    if row.pool.partition(".")[2] not in PROMPTS["pools"]:
         return []
     if "anchors_by_turn" in row.meta:
         return [int(i) for i in row.meta["anchors_by_turn"]]
@@ -84,17 +47,17 @@ def messages(
     template."""
     out: list[dict[str, str]] = []
     if "anchors_by_turn" in row.meta:
-        persona = random.Random(row.source_id).choice(PERSONAS)
+        persona = random.Random(row.source_id).choice(PROMPTS["personas"])
         out.append({"role": "system", "content": f"You are {persona} who talks to an assistant."})
     for request, answer in shots:
         out += [
-            {"role": "user", "content": ASK.format(request=request)},
+            {"role": "user", "content": PROMPTS["ask"].format(request=request)},
             {"role": "assistant", "content": answer},
         ]
     before = row.messages[turn - 1] if turn else None
     heard = before.content if before is not None and before.role == "assistant" else ""
-    transcript = HEARD.format(said=heard) if heard else ""
-    request = ASK.format(request=row.messages[turn].content)
+    transcript = PROMPTS["heard"].format(said=heard) if heard else ""
+    request = PROMPTS["ask"].format(request=row.messages[turn].content)
     return [*out, {"role": "user", "content": transcript + request}]
 
 
@@ -180,7 +143,7 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
     answer = turn > 0 and before < 8  # "Use chrome." has hardly a word that could stay
     checks = {
         "empty": not text,
-        "call_syntax": any(s in text and s not in old for s in CALL_SYNTAX),
+        "call_syntax": any(s in text and s not in old for s in PROMPTS["call_syntax"]),
         "reply": bool(REPLIES.match(text)) and not REPLIES.match(old),
         "length": not max(min(3, before), before // 2) <= count <= 2 * before + 8,
         "identical": re.sub(r"\W+", " ", text).strip().lower()

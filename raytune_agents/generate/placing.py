@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 
+from raytune_agents.generate.actions import verb_groups
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.grammar import is_plural
@@ -43,7 +44,6 @@ class Placing(Complements):
 
     def body(self, rng: random.Random) -> str:
         """The object with its values."""
-        self.narrow()
         self.operands()
         self.whole()
         if self.makes and is_plural(self.head) and self.head.startswith("the "):
@@ -53,7 +53,6 @@ class Placing(Complements):
         if own is not None and own in self.left:
             self.place(own)
         elif own is None:
-            self.head = self.owned(self.head)
             self.inside()
         self.head = self.adjectives(self.head)
         named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
@@ -74,16 +73,6 @@ class Placing(Complements):
                 self.head += f" {clause}"
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
-
-    def narrow(self) -> None:
-        """ "job title, manager or hours" -> "the job title" where that alone is given."""
-        items = re.split(r", (?:or |and )?| or | and ", ARTICLE.sub("", self.head))
-        items = items if len(items) > 1 else []
-        ends = [(item.split() or [""])[-1] for item in items]
-        given = [p for p in self.left if p.noun.split()[-1:] and p.noun.split()[-1] in ends]
-        given += [p for p in self.left if p not in given and any(mentions(x, p) for x in items)]
-        if self.verb in SETTERS and len(given) == 1:
-            self.head = self.spoken = f"the {given[0].noun}"
 
     def operands(self) -> None:
         """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
@@ -106,24 +95,10 @@ class Placing(Complements):
         bare = ARTICLE.sub("", self.head)
         for p in list(self.left):
             amount = re.match(r"(how much an? )?(amount|quantity|sum|value)$", bare)
-            some = re.fullmatch(r"((one|two) or more|multiple|several|many|some) \w+", self.head)
-            only = p.items is not None and not p.items.fields and some
-            if only and sum(x.items is not None for x in self.left) == 1:
-                self.left.remove(p)  # "add one or more items" + the uris
-                self.head = slot_of(p)
-                return
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
             people = one in ("email", "person", "username") and re.fullmatch(CROWD, bare)
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
-            if (
-                p.items is not None
-                and is_numbered(p.items)
-                and p.noun.rstrip("s") == bare.rstrip("s")
-            ):
-                self.left.remove(p)
-                self.head = f"{bare} {slot_of(p)}"  # "enrol employees E-1 and E-2"
-                return
             if (quantity and not p.items) or people or files:
                 self.left.remove(p)
                 self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
@@ -134,22 +109,12 @@ class Placing(Complements):
         noun = self.head.split()[-1].lower() if self.head else ""
         if not noun or re.match(rf"{CLAUSE}|that |\w+ing (an?|the) ", self.head):
             return None  # `inside` finds it
-        ones = [one.split()[-1] for one in self.head.split(" or ") if one.split()]
-        found = (p for p in self.left if not p.items for one in ones if p.noun == one)
-        if len(ones) > 1 and self.verb not in SETTERS and (one := next(found, None)):
-            return one  # "a device or entity" + the device
         if is_plural(self.head):  # "move files" + one path
-            moved = self.act.verbs[0] not in ("search", "find", "list") and not self.query
-            if not moved or not re.search(r"\b(files|documents|directories|folders)$", self.head):
-                return None
-            return next(
-                (
-                    p
-                    for p in self.left
-                    if p.sense in ("file", "folder") and not p.items and p.role in ("", "from")
-                ),
-                None,
-            )
+            files = re.search(r"\b(files|documents|directories|folders)$", self.head)
+            reads = verb_groups().get(self.act.verbs[0]) in ("search", "list", "show")
+            moved = files and not reads and not self.query
+            found = (p for p in self.left if p.sense in ("file", "folder") and not p.items)
+            return next((p for p in found if moved and p.role in ("", "from")), None)
         kinds = (*NUMBERED, *ITSELF)
         for p in self.left:
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
@@ -198,12 +163,6 @@ class Placing(Complements):
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
             self.left.remove(p)
-        ids = [p for p in self.left if is_numbered(p) and not p.items]
-        one = re.match(rf"{CLAUSE}.*?\b(an?|one) (?P<noun>\w+)(?= \w+s\b| has\b)", self.head)
-        if one and len(ids) == 1 and not any(mentions(one["noun"], p) for p in self.present):
-            noun = f"{one['noun']} {slot_of(ids[0])}"  # "where parcel PX1 is"
-            self.head = f"{self.head[: one.start(1)]}{noun}{self.head[one.end() :]}"
-            self.left.remove(ids[0])
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
@@ -248,7 +207,5 @@ class Placing(Complements):
                 if " " not in bare or p.sense in ITSELF
                 else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
             )
-        elif p.sense == "version":
-            self.head = f"version {slot_of(p)}"
         else:
             self.head = f"the {bare} {slot_of(p)}"

@@ -18,6 +18,7 @@ from raytune_agents.filters import grounding
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import JsonObject, ToolSpec, Trajectory
 
 SHOWN = 10  # requests of each source in the manifest
@@ -61,19 +62,6 @@ def named(row: Trajectory) -> str:
 
 # --- values ---------------------------------------------------------------------------------------
 
-_FORMS = {
-    "email": r"[^@\s]+@[^@\s]+\.\w+",
-    "ip": r"\d{1,3}(\.\d{1,3}){3}",
-    "url": r"https?://\S+",
-    "time": r"\d{1,2}:\d\d(:\d\d)?( ?[AP]M)?",
-    "iata": r"[A-Z]{3}",
-    "uuid": r"[0-9a-f-]{36}",
-    "month": r"\d{4}-\d\d|[A-Z][a-z]+",
-    "country_code": r"[A-Za-z]{2,3}",
-    "currency": r"[A-Za-z]{3}",
-    "language_code": r"[a-z]{2,3}(-\w+)?",
-}
-
 
 def misfit(p: Parameter, value: Any) -> bool:
     """Whether a value is wrong for what its parameter is: by schema, form or bounds."""
@@ -91,7 +79,7 @@ def misfit(p: Parameter, value: Any) -> bool:
             datetime.strptime(value, "%Y-%m-%d")
         except ValueError:
             return True
-    form = _FORMS.get(p.kind)
+    form = word_data("names")["value_forms"].get(p.kind)
     return form is not None and not p.examples and not re.fullmatch(form, value)
 
 

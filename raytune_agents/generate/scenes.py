@@ -79,8 +79,6 @@ class Scene:
 
     def day(self, role: str, kind: str = "") -> date:
         """A day that suits a role: the end after the start, a birthday long ago."""
-        if kind == "birth" and re.search(r"\b(animals?|pets?|dogs?|cats?|horses?)\b", self.context):
-            return self.today - timedelta(self.rng.randint(60, 14 * 365))
         if kind == "birth":
             return self.today - timedelta(self.rng.randint(19 * 365, 70 * 365))
         if self.start is None:
@@ -247,9 +245,14 @@ def _url(scene: Scene, p: Parameter) -> str:
     paths = banks()["url_paths"]
     if re.search(r"photo|image|picture|avatar|logo", p.words):
         paths = [f"/{name}" for name in banks()["images"]]
-    elif re.search(r"hook|callback", f"{p.words} {scene.context}"):
-        paths = ["/hooks/events", "/api/notify"]
     return f"https://www.{scene.pick('domains')}{scene.rng.choice(paths)}"
+
+
+def _shape(scene: Scene, p: Parameter) -> Any:
+    import rstr
+
+    text = rstr.Rstr(scene.rng).xeger(word_data("names")["shapes"][p.kind])
+    return int(text) if descriptions.json_type(p.detail) == "integer" and text.isdigit() else text
 
 
 GENERATORS = {
@@ -285,39 +288,14 @@ GENERATORS = {
         r"[^a-z._]", "", "{0[0]}.{0[1]}".format(s.person(who_of(p))).lower()
     ),
     "url": _url,
-    "ip": lambda s, p: f"10.{s.rng.randint(0, 60)}.{s.rng.randint(0, 255)}.{s.rng.randint(2, 250)}",
     "flight": lambda s, p: f"{s.pick('flights')}{s.rng.randint(102, 3989)}",
-    "zip": lambda s, p: (
-        s.rng.randint(10115, 98109)
-        if descriptions.json_type(p.detail) == "integer"
-        else f"{s.rng.randint(10115, 98109)}"
-    ),
     "latlon": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}, {s.rng.uniform(-120, 140):.4f}",
     "latitude": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}",
     "longitude": lambda s, p: f"{s.rng.uniform(-120, 140):.4f}",
-    "uuid": lambda s, p: "-".join(f"{s.rng.getrandbits(4 * n):0{n}x}" for n in (8, 4, 4, 4, 12)),
-    "commit": lambda s, p: f"{s.rng.getrandbits(28):07x}",
-    "version": lambda s, p: f"{s.rng.randint(1, 6)}.{s.rng.randint(0, 12)}.{s.rng.randint(0, 9)}",
-    "tracking": lambda s, p: f"1Z{s.rng.randint(10**7, 10**8 - 1)}",
-    "coupon": lambda s, p: (
-        s.rng.choice(("SUMMER", "WELCOME", "SAVE", "SPRING"))
-        + str(s.rng.choice((5, 10, 15, 20, 25)))
-    ),
-    "room_number": lambda s, p: (
-        s.rng.randint(101, 512)
-        if descriptions.json_type(p.detail) == "integer"
-        else str(s.rng.randint(101, 512))
-    ),
     "mac": _by_mimesis("internet", "mac_address"),
     "isbn": _by_mimesis("code", "isbn"),
     "barcode": _by_mimesis("code", "ean"),
     "repo_owner": lambda s, p: s.repo().split("/")[0],
     "repo_name": lambda s, p: s.repo().split("/")[1],
     "card": _by_mimesis("payment", "credit_card_number"),
-    "plate": lambda s, p: (
-        f"{s.rng.choice('BCKLMS')}{s.rng.choice('ABKR')}-{s.rng.randint(10, 9999)}"
-    ),
-    "vin": lambda s, p: f"1HGCM{s.rng.randint(10000, 99999)}A{s.rng.randint(100000, 999999)}",
-    "iban": lambda s, p: f"DE{s.rng.randint(10, 98)}{s.rng.randint(10**17, 10**18 - 1)}",
-    "dna": lambda s, p: "".join(s.rng.choice("ACGT") for _ in range(s.rng.randint(8, 14))),
-}
+} | dict.fromkeys(word_data("names")["shapes"], _shape)

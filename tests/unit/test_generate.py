@@ -53,7 +53,7 @@ def test_misspelled_requests_keep_their_values():
     assert said != "please measure coverage of src/measure"
     rows = [r for n in NAMES for r in tasks(agents.load_spec(n), 150, 3)]
     wrong = [r for r in rows if r.meta["style"] == "misspelled"]
-    assert len(wrong) > 15
+    assert len(wrong) > 10
     assert all(survives(a, r.query) for r in wrong for a in anchors(r))
 
 

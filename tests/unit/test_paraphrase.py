@@ -62,8 +62,9 @@ def test_the_prompt_has_a_persona_what_was_heard_and_the_examples_given() -> Non
     row, turn, _ = gradual()
     chat = paraphrase.messages(row, turn, [("old words", "new words")])
     assert chat[0]["role"] == "system"
-    assert any(p in chat[0]["content"] for p in paraphrase.PERSONAS)
-    assert [m["content"] for m in chat[1:3]] == [paraphrase.ASK.format(request="old words"),
+    assert any(p in chat[0]["content"] for p in paraphrase.PROMPTS["personas"])
+    ask = paraphrase.PROMPTS["ask"]
+    assert [m["content"] for m in chat[1:3]] == [ask.format(request="old words"),
                                                  "new words"]  # fmt: skip
     assert row.messages[turn - 1].content in chat[-1]["content"]
     assert chat[-1]["content"].endswith(row.messages[turn].content)
