@@ -76,6 +76,15 @@ class ToolCall:
             )
         return value
 
+    @property
+    def key(self) -> str:
+        """What equal calls share, however their arguments are spelt; text that is no JSON object
+        stands for itself."""
+        try:
+            return canonical([self.name, self.args])
+        except ValueError:
+            return canonical([self.name, self.arguments])
+
     @classmethod
     def of(cls, name: str, /, **arguments: Any) -> ToolCall:
         """A call from Python values: `ToolCall.of("add", a=1, b=2)`."""

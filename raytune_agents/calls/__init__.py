@@ -9,17 +9,3 @@ from raytune_agents.calls.gold import gold_of
 from raytune_agents.calls.match import Verdict, compare, judge
 from raytune_agents.calls.parse import Parsed, parse, render_call, render_calls, turn_of
 from raytune_agents.calls.schema import schema_errors
-
-__all__ = [
-    "Parsed",
-    "Verdict",
-    "compare",
-    "fault_of",
-    "gold_of",
-    "judge",
-    "parse",
-    "render_call",
-    "render_calls",
-    "schema_errors",
-    "turn_of",
-]

@@ -7,43 +7,16 @@ of a Python value (`True`, `None`) counts too, and a parameter without a type ta
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.calls.json_text import dumps, strict_json, unique
 from raytune_agents.calls.pythonic import MAX_PYTHONIC
-from raytune_agents.calls.schema import (
-    JSON_TYPES,
-    find,
-    json_schema,
-    local_ref,
-    says_nullable,
-    schema_of,
-)
+from raytune_agents.calls.schema import JSON_TYPES, find, json_schema, schema_of, types_of
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_DEPTH = 8  # of references and compositions that are followed
-
-
-def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[str]:
-    """The JSON types that a schema allows; empty where it does not say. `root` holds what its
-    references name."""
-    if not isinstance(schema, Mapping) or not depth:
-        return set()
-    declared = schema.get("type")
-    types = {
-        t for t in (declared if isinstance(declared, list) else [declared]) if isinstance(t, str)
-    }
-    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    types |= {JSON_TYPES[type(v)] for v in options if type(v) in JSON_TYPES}
-    if says_nullable(schema):
-        types.add("null")
-    for word in ("anyOf", "oneOf", "allOf"):
-        for part in schema[word] if isinstance(schema.get(word), list) else ():
-            types |= types_of(part, root, depth - 1)
-    return types | types_of(local_ref(schema.get("$ref"), root), root, depth - 1)
 
 
 def typed(text: str, types: set[str]) -> Any:
@@ -59,33 +32,28 @@ def typed(text: str, types: set[str]) -> Any:
             if word.lower() in _BOOLEANS:
                 return _BOOLEANS[word.lower()]
         else:
-            value = _json(word)
-            if value is _BROKEN and kind in ("object", "array"):
-                value = _python(word)
+            value = _value(word, or_python=kind in ("object", "array"))
             if type(value) in JSON_TYPES and (
                 JSON_TYPES[type(value)] == kind or (kind == "number" and type(value) is int)
             ):
                 return value
     if "string" in types:
         return text
-    value = _json({"True": "true", "False": "false", "None": "null"}.get(word, word))
+    value = _value({"True": "true", "False": "false", "None": "null"}.get(word, word))
     return text if value is _BROKEN or isinstance(value, str) else value
 
 
 _BROKEN = object()
 
 
-def _json(text: str) -> Any:
+def _value(text: str, or_python: bool = False) -> Any:
+    """The value of JSON text, or of a Python literal that JSON can hold: what Jinja makes of an
+    object; else _BROKEN."""
     try:
         return strict_json(text)
     except ValueError:
-        return _BROKEN
-
-
-def _python(text: str) -> Any:
-    """A Python literal that JSON can hold: what Jinja makes of an object."""
-    if len(text) > MAX_PYTHONIC:
-        return _BROKEN
+        if not or_python or len(text) > MAX_PYTHONIC:
+            return _BROKEN
     try:
         return strict_json(dumps(ast.literal_eval(text)))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

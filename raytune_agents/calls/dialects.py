@@ -48,7 +48,7 @@ _ARGUMENT_END = re.compile(
 )
 _FUNCTION_BODY = re.compile(r"\s*<function=(?P<name>[^>\n]+)>\s*(?=\{)")
 _FUNCTION_BODY_END = re.compile(r"(?:\s*</function>)?")
-_CDATA = "<![CDATA["  # MiniCPM5
+_CDATA = re.compile(r"<!\[CDATA\[(.*)\]\]>", re.DOTALL)  # MiniCPM5
 _TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
 _I, _V = r"(?:ifm\|)?", r"(?::\w+)?"  # the tags of some carry a maker or a version
 _ARG_KEY = re.compile(
@@ -84,6 +84,20 @@ _NAMED_END: Any = re.compile(
 )
 
 
+def _arguments(
+    text: str, at: int, begins: re.Pattern[str], ends: re.Pattern[str]
+) -> tuple[list[tuple[str, str]], int]:
+    """The names and texts of a call's arguments, and where they end."""
+    pairs = []
+    while key := begins.match(text, at):
+        end = ends.search(text, key.end())
+        if not end:
+            raise ValueError(f"the argument {key[1]!r} does not end")
+        pairs.append((key[1].strip(), text[key.end() : end.start()]))
+        at = end.end()
+    return pairs, at
+
+
 def _tags(
     text: str,
     at: int,
@@ -95,16 +109,8 @@ def _tags(
     opened, parameter, parameter_end, closed = marks
     calls = []
     while name := opened.match(text, at):
-        at, pairs = name.end(), []
-        while key := parameter.match(text, at):
-            end = parameter_end.search(text, key.end())
-            if not end:
-                raise ValueError(f"the parameter {key[1]!r} does not end")
-            value = text[key.end() : end.start()]
-            if value.startswith(_CDATA) and value.endswith("]]>"):
-                value = value[len(_CDATA) : -3]
-            pairs.append((key[1].strip(), value))
-            at = end.end()
+        pairs, at = _arguments(text, name.end(), parameter, parameter_end)
+        pairs = [(key, found[1] if (found := _CDATA.fullmatch(v)) else v) for key, v in pairs]
         end = closed.match(text, at)
         if not end:
             raise ValueError(f"the call of {name[1]!r} does not end")
@@ -116,13 +122,8 @@ def _tags(
 def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     """One call: a name, then a key and a value in tags for every argument."""
     name = _TOOL_NAME.match(text, at)
-    at, pairs = _ARG_SEP.match(text, name.end()).end(), []
-    while key := _ARG_KEY.match(text, at):
-        end = _ARG_VALUE_END.search(text, key.end())
-        if not end:
-            raise ValueError(f"the argument {key[1]!r} does not end")
-        pairs.append((key[1].strip(), text[key.end() : end.start()]))
-        at = end.end()
+    start = _ARG_SEP.match(text, name.end()).end()
+    pairs, at = _arguments(text, start, _ARG_KEY, _ARG_VALUE_END)
     if not _ARG_CALL_END.match(text, at):
         raise ValueError(f"the call of {name[1]!r} does not end")
     if not pairs and tools and not find(name[1], tools):

@@ -12,19 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from raytune_agents.calls import match
 from raytune_agents.calls.gold import Allowed, arguments_of, gold_calls
-from raytune_agents.calls.match import (
-    BAD_GOLD,
-    Verdict,
-    argument_error,
-    call_error,
-    forms_of,
-    greedy_hits,
-    judge_parsed,
-)
+from raytune_agents.calls.match import argument_error
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Shape, find
-from raytune_agents.records import Arguments, ToolCall, Trajectory, canonical
+from raytune_agents.records import Arguments, ToolCall, Trajectory
 
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
 
@@ -64,14 +57,9 @@ def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> s
     if n < gold_n:
         return "missing_call" if not names - wanted else "wrong_function"
     if n > gold_n:
-        texts = Counter(
-            canonical([c.name, a]) for c, a in zip(parsed.calls, arguments_of(parsed.calls))
-        )
-        return (
-            "repeated_call"
-            if max(texts.values()) > 1 and not (set(names) - set(wanted))
-            else "extra_call"
-        )
+        times = Counter(call.key for call in parsed.calls)
+        repeated = max(times.values()) > 1 and not (set(names) - set(wanted))
+        return "repeated_call" if repeated else "extra_call"
     return "wrong_function" if names - wanted else ""
 
 
@@ -92,12 +80,12 @@ def pair_calls(
 ) -> list[tuple[int | None, bool]]:
     """For each gold call the index of its call, and whether that is right: exact ones first
     (greedily, in gold's order), then of the same name the one with most right arguments."""
-    forms = forms_of(gold, row.tools)
+    forms = match.forms_of(gold, row.tools)
 
     def fits(row: int, c: int) -> bool:
-        return not call_error(calls[c].name, arguments[c], *gold[row], forms[row])[0]
+        return not match.call_error(calls[c].name, arguments[c], *gold[row], forms[row])[0]
 
-    out = [(hit, hit is not None) for hit in greedy_hits(len(gold), len(calls), fits)]
+    out = [(hit, hit is not None) for hit in match.greedy_hits(len(gold), len(calls), fits)]
     free = [c for c in range(len(calls)) if (c, True) not in out]
     for i, (name, allowed) in enumerate(gold):
         same = [c for c in free if calls[c].name == name]
@@ -111,14 +99,14 @@ def pair_calls(
 def fault_of(text: str, row: Trajectory) -> str:
     """The fault's name; "" where the answer is right, `bad_gold` where the row cannot be scored."""
     parsed = parse(text, row.tools)
-    return fault_parsed(parsed, row, judge_parsed(parsed, row))
+    return fault_parsed(parsed, row, match.judge_parsed(parsed, row))
 
 
-def fault_parsed(parsed: Parsed, row: Trajectory, verdict: Verdict) -> str:
+def fault_parsed(parsed: Parsed, row: Trajectory, verdict: match.Verdict) -> str:
     """`fault_of` for an answer that is parsed and judged already."""
     if verdict.ok:
         return ""
-    if verdict.error == BAD_GOLD or parsed.error:
+    if verdict.error == match.BAD_GOLD or parsed.error:
         return _DECODE.get(verdict.error, verdict.error)
     gold = gold_calls(row)
     if not parsed.calls:
@@ -131,7 +119,7 @@ def fault_parsed(parsed: Parsed, row: Trajectory, verdict: Verdict) -> str:
     if fault := _count_fault(names, wanted, parsed):
         return fault
     arguments = arguments_of(parsed.calls)
-    pairs, forms = pair_calls(parsed.calls, arguments, gold, row), forms_of(gold, row.tools)
+    pairs, forms = pair_calls(parsed.calls, arguments, gold, row), match.forms_of(gold, row.tools)
     for i, (index, right) in enumerate(pairs):
         if not right and index is not None:
             return _argument_fault(arguments[index], gold[i][1], forms[i])

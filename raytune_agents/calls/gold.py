@@ -14,9 +14,17 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.calls.coerce import typed, types_of
+from raytune_agents.calls.coerce import typed
 from raytune_agents.calls.json_text import strict_json
-from raytune_agents.calls.schema import ANY, ParameterType, find, local_ref, schema_of, shape
+from raytune_agents.calls.schema import (
+    ANY,
+    ParameterType,
+    find,
+    local_ref,
+    schema_of,
+    shape,
+    types_of,
+)
 from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory
 
 Allowed = dict[str, list[Any]]  # argument -> its allowed values
@@ -89,14 +97,10 @@ def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=8192)
-def _tool_defaults(tool: ToolSpec) -> Mapping[str, Any]:
-    schema = schema_of(tool)
-    return MappingProxyType(_defaults(schema, schema))
-
-
 def defaults_of(tool: ToolSpec | None) -> Mapping[str, Any]:
     """Optional argument -> its default; empty for no tool and a schema that is none."""
-    return _tool_defaults(tool) if tool else NO_DEFAULTS
+    schema = schema_of(tool)
+    return MappingProxyType(_defaults(schema, schema))
 
 
 def same_value(one: Any, other: Any) -> bool:

@@ -27,7 +27,7 @@ from raytune_agents.calls.gold import (
     gold_pairs,
     without_defaults,
 )
-from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
+from raytune_agents.calls.parse import CUT, DECODER_FAILED, Parsed, parse
 from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
 from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
 
@@ -87,19 +87,16 @@ def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[st
 def _dict_option(value: JsonObject, option: Any) -> str:
     if not isinstance(option, dict):
         return "value_error:dict_value"
-    label = ""
-    for key, item in value.items():
-        if key not in option:
-            label = "value_error:dict_key"
-            break
-        several = option[key] if isinstance(option[key], list) else [option[key]]
-        if _plain(item) not in [_plain(v) for v in several]:
-            label = "value_error:dict_value"
-            break
     for key, several in option.items():
         if key not in value and not (isinstance(several, list) and "" in several):
             return "value_error:dict_key"
-    return label
+    for key, item in value.items():
+        if key not in option:
+            return "value_error:dict_key"
+        several = option[key] if isinstance(option[key], list) else [option[key]]
+        if _plain(item) not in [_plain(v) for v in several]:
+            return "value_error:dict_value"
+    return ""
 
 
 def _nearest(labels: Iterable[str]) -> str:
@@ -199,23 +196,6 @@ def forms_of(gold: Sequence[tuple[str, Allowed]], tools: Sequence[ToolSpec]) -> 
 # --- several calls ---
 
 
-def _augment(row: int, fits: list[list[bool]], owner: dict[int, int], seen: set[int]) -> bool:
-    """One step of Kuhn's bipartite matching: a call for gold `row`, moving others if needed."""
-    for column, ok in enumerate(fits[row]):
-        if ok and column not in seen:
-            seen.add(column)
-            if column not in owner or _augment(owner[column], fits, owner, seen):
-                owner[column] = row
-                return True
-    return False
-
-
-def _optimal(fits: list[list[bool]]) -> int | None:
-    """The first gold call that no matching can serve, or None."""
-    owner: dict[int, int] = {}
-    return next((row for row in range(len(fits)) if not _augment(row, fits, owner, set())), None)
-
-
 def greedy_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> Iterator[int | None]:
     """BFCL's way: each gold call in order takes the first free call that fits it; None without.
     Lazy: who asks for the first miss only has nothing compared after it."""
@@ -224,6 +204,14 @@ def greedy_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> It
         hit = next((c for c in free if fits(row, c)), None)
         free = [c for c in free if c != hit]
         yield hit
+
+
+def _optimal_hits(count: int, fits: Callable[[int, int], bool]) -> list[int | None]:
+    """The call of each of `count` gold calls, such that most of them have one that fits."""
+    from scipy.optimize import linear_sum_assignment  # half a second that no reader need wait
+
+    table = [[fits(row, column) for column in range(count)] for row in range(count)]
+    return [c if table[row][c] else None for row, c in zip(*linear_sum_assignment(table, True))]
 
 
 def _compare_pairs(
@@ -254,12 +242,11 @@ def _compare_pairs(
     def fits(row: int, column: int) -> bool:
         return not check(row, column)[0]
 
-    several = range(len(pairs))  # there are as many calls
     if matching == "greedy":
-        hits = greedy_hits(len(pairs), len(calls), fits)
-        lost = next((row for row, hit in enumerate(hits) if hit is None), None)
+        hits: Iterable[int | None] = greedy_hits(len(pairs), len(calls), fits)
     else:
-        lost = _optimal([[fits(row, column) for column in several] for row in several])
+        hits = _optimal_hits(len(pairs), fits)
+    lost = next((row for row, hit in enumerate(hits) if hit is None), None)
     if lost is None:
         return RIGHT
     near = [check(lost, c) for c in range(len(calls)) if calls[c].name == pairs[lost][0]]
@@ -319,6 +306,3 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
 def judge(text: str, row: Trajectory) -> Verdict:
     """An answer against its row's gold. Never raises; a row that cannot be scored is `bad_gold`."""
     return judge_parsed(parse(text, row.tools), row)
-
-
-__all__ = ["BAD_GOLD", "DECODER_FAILED", "WRONG_FORMAT", "Verdict", "compare", "judge"]

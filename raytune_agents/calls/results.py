@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from raytune_agents.records import Message, ToolCall
@@ -15,36 +15,25 @@ def pair_results(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[
     id is that of a call which has its result."""
     out: list[int | None] = [None] * len(results)
     free = dict.fromkeys(range(len(calls)))
-    tables: tuple[dict[Any, list[int]], ...] = ({}, {}, {})
-    for i, call in enumerate(calls):
-        for table, key in zip(tables, _keys(call.id, call.name)):
-            table.setdefault(key, []).append(i)
-    # a result whose id is known is of no other call, whatever its name and place
-    named = [bool(r.tool_call_id) and r.tool_call_id in tables[1] for r in results]
-    for stage, table in enumerate(tables):
+    ids = {call.id for call in calls if call.id}
+    for stage in range(4):
+        waiting: dict[Any, deque[int]] = defaultdict(deque)
+        for i in free:
+            waiting[_keys(calls[i].id, calls[i].name)[stage]].append(i)
         for at, result in enumerate(results):
             key = _keys(result.tool_call_id, result.name)[stage]
-            if out[at] is None and key and (stage < 2 or not named[at]):
-                out[at] = _take(table.get(key, []), free)
-    for at in range(len(results)):
-        if out[at] is None and not named[at]:
-            out[at] = _take([*islice(free, 1)], free)
+            # a result whose id is known is of no other call, whatever its name and place
+            may = stage < 2 or result.tool_call_id not in ids
+            if out[at] is None and key and may and waiting[key]:
+                out[at] = waiting[key].popleft()
+                del free[out[at]]
     return out
 
 
-def _keys(call_id: str, name: str) -> tuple[Any, str, str]:
-    """What a result is known by, the surest first: calls of one turn may share an id."""
-    return (call_id, name) if call_id and name else "", call_id, name
-
-
-def _take(known: list[int], free: dict[int, None]) -> int | None:
-    """The first of the known calls that has no result yet; it has one now."""
-    while known and known[0] not in free:
-        known.pop(0)
-    if not known:
-        return None
-    del free[known[0]]
-    return known.pop(0)
+def _keys(call_id: str, name: str) -> tuple[Any, str, str, str]:
+    """What a result is known by, the surest first: calls of one turn may share an id. The last one
+    is the same of all: their place."""
+    return (call_id, name) if call_id and name else "", call_id, name, "place"
 
 
 def in_call_order(messages: Iterable[Message]) -> tuple[Message, ...]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
@@ -19,20 +21,8 @@ from raytune_agents.calls.validation import bounded_errors, bounded_validator
 from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
 
 # type word -> JSON Schema word; "" = any type
-WORDS = {
-    word: kind
-    for kind, words in {
-        "string": "string str char bytes date datetime time uuid enum complex callable",
-        "integer": "integer int long short byte bigint",
-        "number": "number float double decimal",
-        "boolean": "boolean bool",
-        "array": "array list tuple set sequence iterable arraylist ndarray queue stack",
-        "object": "object dict hashmap hashtable map mapping json",
-        "null": "null none nonetype",
-        "": "any",
-    }.items()
-    for word in words.split()
-}
+_TYPES: dict[str, str] = yaml.safe_load(Path(__file__).with_name("types.yaml").read_text("utf-8"))
+WORDS = {word: kind for kind, words in _TYPES.items() for word in words.split()}
 JSON_TYPES: dict[type, str] = {
     bool: "boolean",
     int: "integer",
@@ -53,6 +43,7 @@ _SINGLE = (
 SINGLE = tuple(_SINGLE.split())
 SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
 NULLABLE = ("nullable", "x-nullable")
+MOST_REFERENCES = 8  # and compositions, one within the other, that are followed
 PythonType = type[Any]  # inside the class `type` is a field
 
 
@@ -227,6 +218,25 @@ def local_ref(ref: Any, root: Any) -> Any:
         else:
             node = node.get(key) if isinstance(node, dict) else None
     return node
+
+
+def types_of(schema: Any, root: Mapping[str, Any], depth: int = MOST_REFERENCES) -> set[str]:
+    """The JSON types that a schema allows; empty where it does not say. `root` holds what its
+    references name."""
+    if not isinstance(schema, Mapping) or not depth:
+        return set()
+    declared = schema.get("type")
+    types = {
+        t for t in (declared if isinstance(declared, list) else [declared]) if isinstance(t, str)
+    }
+    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    types |= {JSON_TYPES[type(v)] for v in options if type(v) in JSON_TYPES}
+    if says_nullable(schema):
+        types.add("null")
+    for word in ("anyOf", "oneOf", "allOf"):
+        for part in schema[word] if isinstance(schema.get(word), list) else ():
+            types |= types_of(part, root, depth - 1)
+    return types | types_of(local_ref(schema.get("$ref"), root), root, depth - 1)
 
 
 def members_of(schema: JsonSchema) -> Members:

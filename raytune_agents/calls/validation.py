@@ -152,19 +152,17 @@ _COUNTED = (
     "$ref $dynamicRef anyOf oneOf allOf not if items prefixItems properties contains "
     "propertyNames dependentSchemas enum required"
 )
-_OWN = {
-    "pattern": _pattern,
-    "patternProperties": _pattern_properties,
-    "uniqueItems": _unique,
-    "additionalProperties": _additional,
-    "multipleOf": _multiple,
-}
 Bounded = extend(
     Draft202012Validator,
-    {
-        **{word: _stepped(word) for word in _COUNTED.split()},
-        **_OWN,
-        **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _unlooked),
+    {word: _stepped(word) for word in _COUNTED.split()}
+    | {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "uniqueItems": _unique,
+        "additionalProperties": _additional,
+        "multipleOf": _multiple,
+        "unevaluatedProperties": _unlooked,
+        "unevaluatedItems": _unlooked,
     },
 )
 

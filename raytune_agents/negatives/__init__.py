@@ -21,12 +21,7 @@ from raytune_agents.config.lookup import did_you_mean, user_object
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
 from raytune_agents.negatives.grades import answer_grade, run_grade
-from raytune_agents.negatives.naming import (
-    answer_fault,
-    answer_text,
-    tolerant,
-    trajectory_fault,
-)
+from raytune_agents.negatives.naming import answer_fault, answer_text, tolerant, trajectory_fault
 from raytune_agents.negatives.wrong_values import SeenValues
 from raytune_agents.records import ROW_FAULTS, Message, Trajectory, derive
 

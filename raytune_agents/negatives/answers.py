@@ -19,9 +19,9 @@ from typing import Any
 import yaml
 
 from raytune_agents.agents.worlds import ends_in_world
-from raytune_agents.calls import render_calls
 from raytune_agents.calls.schema import PYTHON, find, schema_of
 from raytune_agents.generate.arguments import invented
+from raytune_agents.negatives.naming import answer_text
 from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
 from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolCall, Trajectory
 
@@ -210,18 +210,12 @@ def wrong_value(
 # --- the text -------------------------------------------------------------------------------------
 
 
-def _as_text(row: Trajectory, text: str) -> Trajectory:
-    content = "\n".join(part for part in (row.answer.content, text) if part)
-    return with_target(row, content=content, tool_calls=())
-
-
 Written = Callable[[Trajectory], str]  # a row -> its last turn as the model would write it
 
 
 def in_our_form(row: Trajectory) -> str:
     """The last turn in the form of our template."""
-    text = render_calls(row.answer.tool_calls)
-    return "\n".join(part for part in (row.answer.content, text) if part)
+    return answer_text(row.answer)
 
 
 def _cut(text: str, part: str) -> str:
@@ -269,7 +263,8 @@ def wrong_format(
             f"<tool_call>{{{name}: {call.arguments}}}</tool_call>",
             f'<tool_call>{{"name": {name}, "arguments": [{call.arguments}]}}</tool_call>',
         ]
-    return _as_text(row, rng.choice(forms))
+    content = "\n".join(filter(None, (row.answer.content, rng.choice(forms))))
+    return with_target(row, content=content, tool_calls=())
 
 
 # --- the number of calls --------------------------------------------------------------------------

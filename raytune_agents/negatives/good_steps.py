@@ -18,18 +18,10 @@ from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import failed_observation
 from raytune_agents.negatives.preference_pairs import first_request, shared_prompt
-from raytune_agents.records import Message, ToolCall, Trajectory, canonical, derive
+from raytune_agents.records import Message, Trajectory, derive
 
 POOL = "positive.eef"
 LEAST_CHARS = 4  # of a value that tells something where it stands; "yes" stands anywhere
-
-
-def call_text(call: ToolCall) -> str:
-    """What two equal calls share, in any case; arguments that are no JSON stand for themselves."""
-    try:
-        return canonical([call.name, call.args]).casefold()
-    except ValueError:
-        return f"{call.name} {call.arguments}".casefold()
 
 
 def final_values(run: Trajectory) -> set[str]:
@@ -47,7 +39,8 @@ def good_steps(failed: Trajectory, successes: Sequence[Trajectory]) -> list[int]
     """The places in `messages` of a failed run's good steps, by successes at its task: turns with
     calls whose observations are no errors, and that one of them also made, or that saw what one of
     them ended on."""
-    made = {call_text(call) for run in successes for call in run.trained_calls}
+    # in any case of letters: what is written anew is the same call
+    made = {call.key.casefold() for run in successes for call in run.trained_calls}
     ends = set().union(*map(final_values, successes))
     out = []
     for i, turn in enumerate(failed.messages):
@@ -55,7 +48,7 @@ def good_steps(failed: Trajectory, successes: Sequence[Trajectory]) -> list[int]
         seen = [m.content for m in after]
         if not turn.trained or not turn.tool_calls or not any(seen):
             continue  # it ended the run, which failed
-        known = all(call_text(call) in made for call in turn.tool_calls)
+        known = all(call.key.casefold() in made for call in turn.tool_calls)
         found = any(survives(value, text) for value in ends for text in seen)
         if (known or found) and not any(map(failed_observation, seen)):
             out.append(i)

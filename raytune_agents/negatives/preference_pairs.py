@@ -9,7 +9,7 @@ with a pair is `train.dpo`'s part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from raytune_agents.calls import judge
@@ -115,18 +115,12 @@ def first_request(row: Trajectory) -> str:
     return next((m.content for m in row.messages if m.role == "user"), "")
 
 
-def task_key(row: Trajectory) -> tuple[str, str]:
-    """What makes two runs runs of one task: the source and the first request."""
-    return row.source, first_request(row)
-
-
-def outcome_pairs(
-    rows: Iterable[Trajectory], key: Callable[[Trajectory], object] = task_key
-) -> list[Pair]:
-    """Every failure of a task with its best run (ETO): ties and unknown rewards give none."""
+def outcome_pairs(rows: Iterable[Trajectory]) -> list[Pair]:
+    """Every failure of a task with its best run (ETO): ties and unknown rewards give none. Runs of
+    one source with the same first request are of one task."""
     tasks: dict[object, list[Trajectory]] = {}
     for row in rows:
-        tasks.setdefault(key(row), []).append(row)
+        tasks.setdefault((row.source, first_request(row)), []).append(row)
     out = []
     for runs in tasks.values():
         known = [r for r in runs if r.outcome is not None]

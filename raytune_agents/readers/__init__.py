@@ -15,7 +15,6 @@ from functools import partial
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.readers import ratings
 from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
 from raytune_agents.readers.fields import AccessedRow, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
@@ -64,8 +63,8 @@ def read_row(
         found_format, raw = recognised(raw)
         name = found_format.format
     reader = reader_named(name)
-    if reader is ratings.read:
-        reader = partial(ratings.read, min_rating=min_rating, rating_max=rating_max)
+    if name == "ratings":
+        reader = partial(reader, min_rating=min_rating, rating_max=rating_max)
     own = AccessedRow(raw) if name not in READERS else None
     try:
         read = reader(raw if own is None else own)

@@ -55,11 +55,7 @@ def read(row: JsonObject) -> list[Trajectory]:
     fields.skip("format", "user_id", "last_update_time", "app_name")
     about, found = {k: v for k, v in fields.rest().items() if not blank(v)}, []
     for branch in _branches(steps):
-        own = [
-            s
-            for s in steps
-            if branch == s.branch or branch.startswith(f"{s.branch}.") or not s.branch
-        ]
+        own = [s for s in steps if not s.branch or f"{branch}.".startswith(f"{s.branch}.")]
         named = {"id": f"{key}/{branch}".strip("/")}
         turns = [s.turn for s in own if s.turn]
         found.append(

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.conversations import chat_turn, read_as_chat
 from raytune_agents.readers.fields import Fields, object_of
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
@@ -55,7 +55,7 @@ def _turns(step: Fields) -> Iterator[JsonObject]:
     if calls and NO_CONTENT.fullmatch(as_text(content)):
         content = ""
     copied, count = step("is_copied_context"), step("llm_call_count")
-    turn: JsonObject = {"role": role, "content": content}
+    turn = chat_turn(role, content)
     if role == "assistant":
         turn |= {"tool_calls": calls, "reasoning_content": thought if thought != content else None}
         turn |= {"loss": False} if copied or count == 0 else {}
@@ -72,6 +72,6 @@ def _seen(result: Any, called: bool) -> Iterator[JsonObject]:
     fields.skip("extra")
     fields.rest()
     if key or called:
-        yield {"role": "tool", "tool_call_id": as_text(key), "content": content}
+        yield chat_turn("tool", content, tool_call_id=as_text(key))
     elif content:
-        yield {"role": "user", "content": content}
+        yield chat_turn("user", content)

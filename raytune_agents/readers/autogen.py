@@ -75,11 +75,9 @@ def _conversation(
         if own and message.get("type") == THOUGHT:
             thought = as_text(message.get("content"))
         for turn in _turns(message, own):
-            with_thought = (
-                {"reasoning_content": thought} if thought and turn["role"] == "assistant" else {}
-            )
-            thought = "" if with_thought else thought
-            turns.append(turn | with_thought)
+            if thought and turn["role"] == "assistant":
+                turn, thought = turn | {"reasoning_content": thought}, ""
+            turns.append(turn)
     own_calls = (m.get("models_usage") for m in messages if m.get("source") == agent)
     about = model_calls((None, usage) for usage in own_calls)
     return read_as_chat(row, turns, about | ({"agent": agent} if named else {}))

@@ -11,32 +11,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.readers.decode import Found, file_rows
-from raytune_agents.readers.fields import split_names
+from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import dump
 from raytune_agents.readers.turns import messages_of
 from raytune_agents.readers.unpack import SourceError
-from raytune_agents.records import (
-    JsonObject,
-    JsonSchema,
-    Message,
-    RecordError,
-    ToolCall,
-    Trajectory,
-)
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-DEFAULT = split_names(
-    "simple_python multiple live_simple live_multiple parallel parallel_multiple irrelevance"
-)
-CATEGORIES = DEFAULT + split_names(
-    "live_parallel live_parallel_multiple live_irrelevance live_relevance simple_java "
-    "simple_javascript"
-)
+DEFAULT = words_of("bfcl_categories")  # of BFCL; the others are read where they are named
+CATEGORIES = DEFAULT + words_of("bfcl_more_categories")
 
 
 def installed() -> bool:
@@ -88,17 +77,16 @@ def read(row: JsonObject) -> Trajectory:
     tools = read_tools(row["function"])
     truth = row.get("ground_truth")
     if truth:
-        schemas = {t.name: t.schema for t in tools}
-        calls = tuple(_call(g, schemas) for g in truth)
+        calls = tuple(_call(g, tools) for g in truth)
         messages.append(Message("assistant", tool_calls=calls))
     gold = "[]" if "irrelevance" in key else dump(truth) if truth else ""
     meta = rest_of(row, "id", "question", "function", "ground_truth")
     return Trajectory(tuple(messages), tools, source_id=key, gold=gold, meta=meta)
 
 
-def _call(gold: dict[str, dict[str, list[Any]]], schemas: dict[str, JsonSchema]) -> ToolCall:
+def _call(gold: dict[str, dict[str, list[Any]]], tools: Sequence[ToolSpec]) -> ToolCall:
     [(name, allowed)] = gold.items()
-    schema = schemas.get(name, {})
+    schema = schema_of(find(name, tools))
     properties, required = schema.get("properties", {}), schema.get("required", [])
     arguments = {}
     for key, values in allowed.items():

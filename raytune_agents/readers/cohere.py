@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.conversations import chat_turn, read_as_chat
 from raytune_agents.readers.fields import fold, names_of, object_of
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.records import JsonObject, Trajectory
@@ -26,13 +26,7 @@ def read(row: JsonObject) -> Trajectory:
         turns += [{"role": "USER", "message": row["message"]}] if row.get("message") else []
         turns += [{"role": "TOOL", "tool_results": r}] if (r := row.get("tool_results")) else []
     if not _answers(turns) and (answer.get("text") or answer.get("tool_calls")):
-        turns.append(
-            {
-                "role": "CHATBOT",
-                "message": answer.get("text"),
-                "tool_calls": answer.get("tool_calls"),
-            }
-        )
+        turns.append(chat_turn("CHATBOT", answer.get("text"), tool_calls=answer.get("tool_calls")))
     if _answers(turns) and answer.get("finish_reason"):
         turns[-1] = turns[-1] | {"finish_reason": answer["finish_reason"]}
     meta = object_of(answer.get("meta"))

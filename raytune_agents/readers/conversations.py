@@ -44,6 +44,11 @@ def read(row: JsonObject) -> Trajectory:
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
 
 
+def chat_turn(role: str, content: Any = None, **more: Any) -> JsonObject:
+    """A turn of a row's `turns`, for what a program keeps in another form."""
+    return {"role": role, "content": content} | more
+
+
 def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) -> Trajectory:
     """A row of a program's own messages, given as chat `turns`, with what else is known of them
     `about` it. Where nothing lists the tools, they are those that are called. Raises RecordError.

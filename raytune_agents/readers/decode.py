@@ -16,23 +16,11 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 from raytune_agents.calls.json_text import SPACE, decode, encodable
+from raytune_agents.readers import unpack
 from raytune_agents.readers.strict import MAX_DEPTH, parse_json
-from raytune_agents.readers.tabular import csv_file, parquet_file
-from raytune_agents.readers.unpack import (
-    CHUNK,
-    DATA,
-    LINES,
-    MAX_DOCUMENT_CHARS,
-    MAX_LINE_BYTES,
-    PACKED,
-    SourceError,
-    damage_errors,
-    file_kind,
-    open_bytes,
-)
-from raytune_agents.records import JsonObject, RecordError
-
-Found = tuple[str, "JsonObject | RecordError"]
+from raytune_agents.readers.tabular import Found, csv_file, parquet_file
+from raytune_agents.readers.unpack import SourceError, damage_errors, file_kind, open_bytes
+from raytune_agents.records import RecordError
 
 
 def _row(where: str, value: Any) -> Found:
@@ -52,17 +40,17 @@ def byte_lines(handle: IO[bytes], name: str) -> Iterator[tuple[str, bytes | Reco
         number += 1
         where = f"{name}:{number}"
         try:
-            line = handle.readline(MAX_LINE_BYTES + 1)
-            long = len(line) > MAX_LINE_BYTES
+            line = handle.readline(unpack.MAX_LINE_BYTES + 1)
+            long = len(line) > unpack.MAX_LINE_BYTES
             while long and line and not line.endswith(b"\n"):
-                line = handle.readline(CHUNK)
+                line = handle.readline(unpack.CHUNK)
         except damage_errors() as error:
             yield where, RecordError(f"the file is cut or damaged from here on ({error})")
             return
         if not line and not long:
             return
         if long:
-            yield where, RecordError(f"longer than {MAX_LINE_BYTES >> 20} MiB")
+            yield where, RecordError(f"longer than {unpack.MAX_LINE_BYTES >> 20} MiB")
         elif not line.isspace():
             yield where, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
 
@@ -78,12 +66,9 @@ def parse_line(line: bytes) -> Any:
 def json_lines(handle: IO[bytes], name: str) -> Iterator[Found]:
     for where, line in byte_lines(handle, name):
         try:
-            found = (
-                (where, line) if isinstance(line, RecordError) else _row(where, parse_line(line))
-            )
+            yield _row(where, parse_line(line)) if isinstance(line, bytes) else (where, line)
         except RecordError as error:
-            found = where, error
-        yield found
+            yield where, error
 
 
 # --- .json: lines under another name, a list, a dict of rows by id, or one object -------------
@@ -93,7 +78,7 @@ def json_file(path: str, name: str) -> Iterator[Found]:
     """Rows of a .json file. A list is read element by element, so its size does not matter."""
     with open_bytes(path) as handle:
         try:
-            head = handle.read(CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()
+            head = handle.read(unpack.CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()
         except damage_errors():
             head = b""
     with open_bytes(path) as handle:
@@ -133,7 +118,7 @@ class _Text:
         """Read as much again as is left in the window; what was read is cut off."""
         _ = self.line
         left = self.text[self.at :]
-        raw = self._handle.read(max(CHUNK, len(left)))
+        raw = self._handle.read(max(unpack.CHUNK, len(left)))
         self.ended = not raw
         self.text, self.at, self._counted = left + self._utf8.decode(raw, final=self.ended), 0, 0
 
@@ -214,7 +199,7 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
                 continue
             where = f"{name}:{text.line}[{index}]"
             try:
-                value = text.value(MAX_LINE_BYTES if inside else MAX_DOCUMENT_CHARS)
+                value = text.value(unpack.MAX_LINE_BYTES if inside else unpack.MAX_DOCUMENT_CHARS)
             except RecordError as error:
                 yield where, error
             else:
@@ -272,12 +257,12 @@ def _by_kind(path: str, name: str, kind: str) -> Iterator[Found]:
         yield from parquet_file(path, name)
     elif kind:
         with open_bytes(path) as handle:
-            if kind in LINES:
+            if kind in unpack.LINES:
                 yield from json_lines(handle, name)
             else:
                 yield from csv_file(handle, name, "\t" if kind == ".tsv" else ",")
     else:
         raise SourceError(
-            f"{path}: a file we do not read; write one that ends in {', '.join(DATA)} "
-            f"(and {', '.join(PACKED)} after it)"
+            f"{path}: a file we do not read; write one that ends in {', '.join(unpack.DATA)} "
+            f"(and {', '.join(unpack.PACKED)} after it)"
         )

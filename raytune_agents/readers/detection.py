@@ -9,53 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
-from raytune_agents.readers import (
-    adk,
-    aliases,
-    atif,
-    autogen,
-    bfcl,
-    claude_code,
-    codex,
-    cohere,
-    conversations,
-    dialogues,
-    exchanges,
-    failures,
-    fireact,
-    gemini,
-    gemini_cli,
-    glaive_chat,
-    langfuse,
-    langsmith,
-    llamaindex,
-    mind2web,
-    mint,
-    nested,
-    openhands,
-    otel,
-    pairs,
-    pydantic_ai,
-    ratings,
-    responses,
-    smolagents,
-    swe,
-    tau2,
-    tau_bench,
-    toolalpaca,
-    toolbench,
-    when2call,
-    xlam,
-)
+from raytune_agents.readers import aliases
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.exchanges import has_turns, is_exchange
-from raytune_agents.readers.fields import Fields, Names, short, split_names
+from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
+from raytune_agents.readers.pairs import is_pair
+from raytune_agents.readers.responses import is_log
 from raytune_agents.readers.sessions import (
+    GATHERED,
     Look,
     Sign,
     inside,
@@ -115,6 +81,11 @@ def _listed(*names: Names | str) -> Look:
 _chat = _listed(aliases.TURNS)
 
 
+def _of_turns(format: str, keys: str, look: Look = _chat) -> Sign:
+    """A format of turns, which `conversations` reads."""
+    return Sign(format, keys, look, reader="conversations")
+
+
 def _steps(row: Row) -> bool:
     """NESTFUL: one request in words, and a list of calls, which are no turns or items."""
     asked, steps = row["input"], row["output"]
@@ -158,14 +129,13 @@ def _rated(row: Row) -> bool:
     return not isinstance(row["rating"], list | dict)
 
 
-def _gathered(log: ModuleType) -> tuple[Reader, Sign]:
-    """The reader of a log's file and what a row shows that `sessions` gathered from its events."""
-    name = log.__name__.rpartition(".")[2]
+def _gathered(format: str) -> Sign:
+    """What a row shows that `sessions` gathered from events of this format."""
 
     def look(row: Row) -> bool:
-        return bool(row["format"] == name) and isinstance(row["events"], list)
+        return bool(row["format"] == format) and isinstance(row["events"], list)
 
-    return log.read, Sign(name, "events format session", look)
+    return Sign(format, "events format session", look)
 
 
 def _authored(event: Row) -> bool:
@@ -196,101 +166,89 @@ def _all_of(key: str, is_own: Look) -> Look:
 
 # When2Call's kinds of an answer, and what a preference row has beside its messages
 _by_kind = inside("answers", "direct", "tool_call", "cannot_answer", "request_for_info")
+_has_output, _is_run = inside("response", "output"), inside("answer", "answer_details")
+_talk = lists("conversation")
 OF_PREFERENCE = "chosen_response rejected_response chosen_type rejected_type"
-ANSWERS = {
-    "request": "response",
-    "request_body": "response_body",
-    "inputs": "outputs output",
-    "kwargs": "response",
-    "input": "output ideal expected_output expectedOutput expected",
-}
-EXCHANGES = [f"{asked} {answer}" for asked in ANSWERS for answer in ANSWERS[asked].split()]
-FORMATS: tuple[tuple[Reader, Sign], ...] = (
-    (glaive_chat.read, Sign("glaive_chat", "system chat", says_roles)),
-    (bfcl.read, Sign("bfcl", "id question function", _bfcl)),
-    (xlam.read, Sign("xlam", "query tools answers", lists("tools", "answers"))),
-    (when2call.test, Sign("when2call", "question correct_answer answers tools", _by_kind)),
-    (when2call.pref, Sign("when2call_pref", f"messages {OF_PREFERENCE}", pairs.is_pair, 3)),
-    (pairs.read, Sign("pairs", "", pairs.is_pair, 6)),
-    (pairs.read, Sign("trl", "prompt completion", _prompted)),
-    (pairs.read, Sign("trl", "input output", _requested)),
-    (pairs.read, Sign("trl", "instruction output")),
-    (failures.read, Sign("model_failures", "user_query expected_response actual_response")),
-    (
-        exchanges.one,
-        Sign("responses", "responses_create_params response", inside("response", "output")),
-    ),
-    (exchanges.one, Sign("responses", "input output", responses.is_log)),
-    *((exchanges.one, Sign("exchange", keys, is_exchange)) for keys in EXCHANGES),
-    (toolbench.read, Sign("toolbench", "win tree answer_generation", inside("tree", "tree"))),
-    (
-        toolbench.runs,
-        Sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
-    ),
-    (toolalpaca.read, Sign("toolalpaca", "Function_Description Instructions")),
-    (toolalpaca.read, Sign("toolalpaca", "Function_Description Instances")),
-    (mind2web.read, Sign("mind2web", "confirmed_task actions", lists("actions"))),
-    (tau_bench.read, Sign("tau_bench", "task_id reward traj", lists("traj"))),
-    (fireact.read, Sign("fireact", "reward em traj")),
-    (fireact.read, Sign("fireact", "instruction input output", says("Thought:", "Action:"), 3)),
-    (
-        fireact.read,
-        Sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
-    ),
-    (tau2.read, Sign("tau2", "simulations", lists("simulations"))),
-    (tau2.read, Sign("tau2", "task_id messages termination_reason", _chat)),
-    (conversations.read, Sign("swe_gym", "instance_id resolved messages", _chat)),
-    (conversations.read, Sign("templated", "text", lambda row: bool(template_turns(row["text"])))),
-    (conversations.read, Sign("agent_flan", "conversation", _chat)),
-    (conversations.read, Sign("agenttraj", "item_id conversations", _chat)),
-    (conversations.read, Sign("nat", "conversations info", inside("info", "reward", "gt", "pred"))),
-    (conversations.read, Sign("sharegpt", "conversations tools", _chat)),
-    (conversations.read, Sign("toolace", "system conversations", _system_tools)),
-    (conversations.read, Sign("agenttuning", "id conversations", _chat)),
-    (conversations.read, Sign("sharegpt", "conversations", _chat)),
-    (conversations.read, Sign("openai", "messages", _chat)),
-    (swe.nebius, Sign("nebius", "instance_id target trajectory", lists("trajectory"))),
-    (swe.swe_agent, Sign("swe_agent", "history trajectory info", lists("history"))),
-    (swe.mini_swe, Sign("mini_swe", "messages info trajectory_format", lists("messages"))),
-    (swe.mini_swe, Sign("mini_swe", "messages", says("```mswea_bash_command"), 3)),
-    (langfuse.read, Sign("langfuse", "trace observations", lists("observations"))),
-    (langfuse.read, Sign("langfuse", "observations scores", lists("observations"))),
-    *map(_gathered, (langfuse, claude_code, codex, openhands, otel, langsmith, exchanges, adk)),
-    *map(_gathered, (smolagents, gemini_cli)),
-    (adk.read, Sign("adk", "events app_name", lists("events"))),
-    (adk.read, Sign("adk", "events appName", lists("events"))),
-    (adk.read, Sign("adk", "events", _all_of("events", _authored))),
-    (adk.read, Sign("adk", "eval_cases eval_set_id", lists("eval_cases"))),
-    (smolagents.read, Sign("smolagents", "steps", _steps_of_smolagents, 3)),
-    (gemini_cli.read, Sign("gemini_cli", "sessionId projectHash messages", lists("messages"))),
-    (pydantic_ai.read, Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3)),
-    (autogen.read, Sign("autogen", "messages", _all_of("messages", is_autogen), 3)),
-    (autogen.read, Sign("autogen", "type llm_context", inside("llm_context", "messages"))),
-    (autogen.read, Sign("autogen", "type agent_states")),
-    (llamaindex.read, Sign("llamaindex", "store", is_chat_store, 3)),
-    (llamaindex.read, Sign("llamaindex", "chat_store", is_chat_store, 3)),
-    (atif.read, Sign("atif", "schema_version steps", is_atif, 3)),
-    (cohere.read, Sign("cohere", "chat_history message", _listed("chat_history"))),
-    (cohere.read, Sign("cohere", "chat_history text", _listed("chat_history"))),
-    (mint.read, Sign("mint", "state task", inside("state", "history"))),
-    (dialogues.api_bank, Sign("api_bank", "file turns", lists("turns"))),
-    (dialogues.api_bank, Sign("api_bank", "instruction input expected_output")),
-    (
-        dialogues.tooltalk,
-        Sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
-    ),
-    (ratings.read, Sign("ratings", "input output rating", _rated)),
-    (nested.nestful, Sign("nestful", "input output", _steps)),
-    (gemini.read, Sign("gemini", "contents", _parts)),
-    (nested.seal_tools, Sign("seal_tools", "conversations", says("api_list = ["), 3)),
+FORMATS = (
+    Sign("glaive_chat", "system chat", says_roles),
+    Sign("bfcl", "id question function", _bfcl),
+    Sign("xlam", "query tools answers", lists("tools", "answers")),
+    Sign("when2call", "question correct_answer answers tools", _by_kind, reader="when2call.test"),
+    Sign("when2call_pref", f"messages {OF_PREFERENCE}", is_pair, 3, reader="when2call.pref"),
+    Sign("pairs", "", is_pair, 6),
+    Sign("trl", "prompt completion", _prompted, reader="pairs"),
+    Sign("trl", "input output", _requested, reader="pairs"),
+    Sign("trl", "instruction output", reader="pairs"),
+    Sign("model_failures", "user_query expected_response actual_response", reader="failures"),
+    Sign("responses", "responses_create_params response", _has_output, reader="exchanges.one"),
+    Sign("responses", "input output", is_log, reader="exchanges.one"),
+    *(Sign("exchange", k, is_exchange, reader="exchanges.one") for k in WORDS["exchange_keys"]),
+    Sign("toolbench", "win tree answer_generation", inside("tree", "tree")),
+    Sign("toolbench_runs", "query available_tools answer", _is_run, reader="toolbench.runs"),
+    Sign("toolalpaca", "Function_Description Instructions"),
+    Sign("toolalpaca", "Function_Description Instances"),
+    Sign("mind2web", "confirmed_task actions", lists("actions")),
+    Sign("tau_bench", "task_id reward traj", lists("traj"), reader="tau.tau_bench"),
+    Sign("fireact", "reward em traj"),
+    Sign("fireact", "instruction input output", says("Thought:", "Action:"), 3),
+    Sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
+    Sign("tau2", "simulations", lists("simulations"), reader="tau.tau2"),
+    Sign("tau2", "task_id messages termination_reason", _chat, reader="tau.tau2"),
+    _of_turns("swe_gym", "instance_id resolved messages"),
+    _of_turns("templated", "text", lambda row: bool(template_turns(row["text"]))),
+    _of_turns("agent_flan", "conversation"),
+    _of_turns("agenttraj", "item_id conversations"),
+    _of_turns("nat", "conversations info", inside("info", "reward", "gt", "pred")),
+    _of_turns("sharegpt", "conversations tools"),
+    _of_turns("toolace", "system conversations", _system_tools),
+    _of_turns("agenttuning", "id conversations"),
+    _of_turns("sharegpt", "conversations"),
+    _of_turns("openai", "messages"),
+    Sign("nebius", "instance_id target trajectory", lists("trajectory"), reader="swe.nebius"),
+    Sign("swe_agent", "history trajectory info", lists("history"), reader="swe.swe_agent"),
+    Sign("mini_swe", "messages info trajectory_format", lists("messages"), reader="swe.mini_swe"),
+    Sign("mini_swe", "messages", says("```mswea_bash_command"), 3, reader="swe.mini_swe"),
+    Sign("langfuse", "trace observations", lists("observations")),
+    Sign("langfuse", "observations scores", lists("observations")),
+    *map(_gathered, sorted(GATHERED)),
+    Sign("adk", "events app_name", lists("events")),
+    Sign("adk", "events appName", lists("events")),
+    Sign("adk", "events", _all_of("events", _authored)),
+    Sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
+    Sign("smolagents", "steps", _steps_of_smolagents, 3),
+    Sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
+    Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3),
+    Sign("autogen", "messages", _all_of("messages", is_autogen), 3),
+    Sign("autogen", "type llm_context", inside("llm_context", "messages")),
+    Sign("autogen", "type agent_states"),
+    Sign("llamaindex", "store", is_chat_store, 3),
+    Sign("llamaindex", "chat_store", is_chat_store, 3),
+    Sign("atif", "schema_version steps", is_atif, 3),
+    Sign("cohere", "chat_history message", _listed("chat_history")),
+    Sign("cohere", "chat_history text", _listed("chat_history")),
+    Sign("mint", "state task", inside("state", "history")),
+    Sign("api_bank", "file turns", lists("turns"), reader="dialogues.api_bank"),
+    Sign("api_bank", "instruction input expected_output", reader="dialogues.api_bank"),
+    Sign("tooltalk", "conversation_id conversation apis_used", _talk, reader="dialogues.tooltalk"),
+    Sign("ratings", "input output rating", _rated, reader="pairs.rated"),
+    Sign("nestful", "input output", _steps, reader="nested.nestful"),
+    Sign("gemini", "contents", _parts),
+    Sign("seal_tools", "conversations", says("api_list = ["), 3, reader="nested.seal_tools"),
 )
 # sets and tools whose rows show no more than chat turns
-CHATS = split_names("orca_agentinstruct axolotl glaive apigen_mt agentbank agentgen eto")
-READERS = (
-    {sign.format: reader for reader, sign in FORMATS}
-    | dict.fromkeys(CHATS, conversations.read)
-    | {"hammer": xlam.read}
-)
+CHATS = words_of("chat_formats")
+
+
+def _reader(place: str) -> Reader:
+    """The reader at "file.function" of this room, "file" for its `read`."""
+    file, _, function = place.partition(".")
+    read: Reader = getattr(import_module(f"raytune_agents.readers.{file}"), function or "read")
+    return read
+
+
+_PLACES = {sign.format: sign.reader for sign in FORMATS}
+_PLACES |= dict.fromkeys(CHATS, "conversations") | {"hammer": "xlam"}
+READERS = {format: _reader(place) for format, place in _PLACES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,11 +280,11 @@ def detected(row: Row) -> Detected:
     """The format of a row. Raises RecordError where no known format fits, or where those of two
     readers fit equally well."""
     there = {k: v for k, v in row.items() if v is not None}  # a table has the keys of all its rows
-    found: dict[Reader, tuple[int, str]] = {}
-    for reader, sign in _possible(there):
+    found: dict[str, tuple[int, str]] = {}  # reader -> its evidence, the format
+    for sign in _possible(there):
         weight = sign.evidence(there)
-        if weight > found.get(reader, (0, ""))[0]:
-            found[reader] = (weight, sign.format)
+        if weight > found.get(sign.reader, (0, ""))[0]:
+            found[sign.reader] = (weight, sign.format)
     if not found:
         raise UnknownFormat(_unknown(row))
     (weight, name), *others = sorted(found.values(), key=lambda pair: -pair[0])
@@ -338,15 +296,14 @@ def detected(row: Row) -> Detected:
     return Detected(name, weight / (weight + sum(w for w, _ in others)))
 
 
-def _possible(row: Row) -> list[tuple[Reader, Sign]]:
-    """The signs of which the row has a key, in their order, with their readers."""
-    at = {i for key in row for i in _BY_KEY.get(key, ())}
-    return [FORMATS[i] for i in sorted(at | _BY_KEY[""])]
+def _possible(row: Row) -> list[Sign]:
+    """The signs of which the row has a key, in their order."""
+    return [FORMATS[i] for i in sorted(at for key in ("", *row) for at in _BY_KEY.get(key, ()))]
 
 
-_BY_KEY: dict[str, set[int]] = {"": set()}
-for _i, (_, _each) in enumerate(FORMATS):
-    _BY_KEY.setdefault(min(_each.keys, default=""), set()).add(_i)
+_BY_KEY: dict[str, list[int]] = {}  # the first key that a sign asks for -> the places of signs
+for _i, _sign in enumerate(FORMATS):
+    _BY_KEY.setdefault(min(_sign.keys, default=""), []).append(_i)
 
 
 def _unknown(row: Row) -> str:

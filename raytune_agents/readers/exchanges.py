@@ -10,18 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers import aliases
+from raytune_agents.readers import aliases, spans
 from raytune_agents.readers.fields import Fields, blank, names_of, object_of, words_of
 from raytune_agents.readers.outcomes import metadata_fields, outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import (
-    Span,
-    exported_value,
-    model_calls,
-    read_model_call,
-    token_counts,
-    trajectories_of,
-)
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -32,7 +24,7 @@ def read(row: Event) -> list[Trajectory]:
     RecordError."""
     events = row[EVENTS]
     if any("custom_id" in e for e in events):
-        return trajectories_of([_batched(events)], row["session"], {})
+        return spans.trajectories_of([_batched(events)], row["session"], {})
     # of an answer by its id, "" = of the session
     outcomes: dict[str, tuple[float | None, str]] = {}
     for event in events:
@@ -40,22 +32,23 @@ def read(row: Event) -> list[Trajectory]:
             note = as_text(event.get("note"))
             word = f"outcome={event.get('outcome')}" + (f", {note}" if note else "")
             outcomes[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
-    spans = [_exchanged(e) for e in events if e["type"] == "exchange"]
+    steps = [_exchanged(e) for e in events if e["type"] == "exchange"]
     outcome, word = outcomes.pop("", (None, "")) if row["session"] else (None, "")
     arms = list(dict.fromkeys(as_text(e["arm"]) for e in events if not blank(e.get("arm"))))
     meta = {"arm": arms[0] if len(arms) == 1 else arms} if arms else {}
-    return trajectories_of(spans, row["session"], meta, outcome, word, outcomes)
+    return spans.trajectories_of(steps, row["session"], meta, outcome, word, outcomes)
 
 
-def _exchanged(event: Event) -> Span:
+def _exchanged(event: Event) -> spans.Span:
     call_fields = model_call_of(event.get("request"), event.get("response"))
     start = float(event.get("at") or 0.0)
     error = as_text(event.get("error")) or call_fields.pop("error", "")
     end = start + float(event.get("seconds") or 0.0)
-    return Span("model", as_text(event.get("id")), start=start, end=end, error=error, **call_fields)
+    key = as_text(event.get("id"))
+    return spans.Span("model", key, start=start, end=end, error=error, **call_fields)
 
 
-def _batched(events: list[Event]) -> Span:
+def _batched(events: list[Event]) -> spans.Span:
     """Lines of OpenAI's ({body} and {response: {body}}) or Anthropic's ({params}, {result:
     {message}}) batch files that share their custom_id."""
     request = next((e[k] for e in events for k in ("body", "params") if k in e), None)
@@ -73,7 +66,7 @@ def _batched(events: list[Event]) -> Span:
         raise RecordError(
             f"a batch request without an answer: {error or call_fields.get('error', '')}"
         )
-    return Span("model", as_text(events[0]["custom_id"]), **call_fields)
+    return spans.Span("model", as_text(events[0]["custom_id"]), **call_fields)
 
 
 # --- one request a row ------------------------------------------------------------------------
@@ -101,7 +94,7 @@ def one(row: JsonObject) -> Trajectory:
     if error and outcome is None:
         outcome, word = 0.0, error
     key = as_text(fields(aliases.ROW_ID) or object_of(answer).get("id"))
-    about = model_calls([(call_fields.get("model"), None)])
+    about = spans.model_calls([(call_fields.get("model"), None)])
     return episode(
         (*call_fields["prompt"], *call_fields["answer"]),
         call_fields["tools"],
@@ -135,9 +128,9 @@ def has_turns(value: Any) -> bool:
 
 def body_of(value: Any) -> Any:
     """A body, out of what a log wraps around it."""
-    value = exported_value(value)
+    value = spans.exported_value(value)
     inside = Fields(value).peek(BODY) if isinstance(value, dict) else None
-    return value if inside is None else exported_value(inside)
+    return value if inside is None else spans.exported_value(inside)
 
 
 def _are_choices(value: Any) -> bool:
@@ -165,12 +158,12 @@ def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = No
             prompt = request.item
         model = request("model")
     tools, system = tools or body.get("tools"), system or body.get("instructions")
-    call_fields = read_model_call(prompt, answer_turns(answered), tools, system)
+    call_fields = spans.read_model_call(prompt, answer_turns(answered), tools, system)
     model = body.get("model") or model
     answer = call_fields.get("answer")
     if answer and answer[-1].loss is False:  # as its turn says of itself
         call_fields |= {"error": "the answer was cut at its limit, or is marked bad"}
-    return call_fields | {"model": as_text(model), "tokens": token_counts(body.get("usage"))}
+    return call_fields | {"model": as_text(model), "tokens": spans.token_counts(body.get("usage"))}
 
 
 def answer_turns(answered: Any) -> Any:

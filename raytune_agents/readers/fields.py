@@ -29,14 +29,9 @@ def fold(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum()) or name
 
 
-def split_names(text: str) -> tuple[str, ...]:
-    """The names of a table that has blanks between them."""
-    return tuple(text.split())
-
-
 def words_of(thing: str) -> tuple[str, ...]:
     """The words of a thing in `names.yaml`."""
-    return split_names(WORDS[thing])
+    return tuple(WORDS[thing].split())
 
 
 def meanings_of(table: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.conversations import chat_turn, read_as_chat
 from raytune_agents.readers.fields import Fields, names_of, note_rest
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import model_calls
@@ -34,11 +34,8 @@ def read(row: Event) -> Trajectory:
     turns = [turn for m in messages for turn in _turns(m)]
     about = model_calls((m.get("model"), m.get("tokens")) for m in messages)
     found = read_as_chat(fields.rest() | {"id": key}, turns, about)
-    purposes = {
-        c.get("name"): as_text(c.get("description"))
-        for m in messages
-        for c in m.get("toolCalls") or []
-    }
+    made = (call for m in messages for call in m.get("toolCalls") or [])
+    purposes = {call.get("name"): as_text(call.get("description")) for call in made}
     tools = tuple(replace(t, description=purposes.get(t.name, "")) for t in found.tools)
     return replace(found, tools=tools)
 
@@ -64,26 +61,17 @@ def _turns(message: Event) -> Iterator[JsonObject]:
     kind, content = message.get("type"), message.get("content")
     note_rest(message, "message", OF_MESSAGE)
     if kind == "user" and not _are_results(content):
-        yield {"role": "user", "content": content}
+        yield chat_turn("user", content)
     if kind != "gemini":
         return
     calls = message.get("toolCalls") or []
     made = [{"id": c.get("id"), "name": c.get("name"), "arguments": c.get("args")} for c in calls]
     thoughts = "\n".join(_thought(t) for t in message.get("thoughts") or [])
-    yield {
-        "role": "assistant",
-        "content": content,
-        "reasoning_content": thoughts,
-        "tool_calls": made,
-    }
+    yield chat_turn("assistant", content, reasoning_content=thoughts, tool_calls=made)
     for call in calls:
         note_rest(call, "call", OF_CALL)
-        yield {
-            "role": "tool",
-            "tool_call_id": call.get("id"),
-            "name": call.get("name"),
-            "content": _result(call),
-        }
+        key, name = call.get("id"), call.get("name")
+        yield chat_turn("tool", _result(call), tool_call_id=key, name=name)
 
 
 def _are_results(content: Any) -> bool:

@@ -271,8 +271,9 @@ def calls_in(text: str, tools: Sequence[ToolSpec]) -> Sequence[ToolCall]:
 _TURN = re.compile(
     r"<\|im_start\|>(?P<chatml>\w+)\n|<\|start_header_id\|>(?P<llama>\w+)<\|end_header_id\|>\s*"
     r"|<start_of_turn>(?P<gemma>\w+)\n|<\|(?P<bar>system|user|assistant|tool|observation)\|>\s*"
-    r"|(?P<user>\[INST\]|<</SYS>>)\s*|(?P<assistant>\[/INST\])\s*|(?P<system><<SYS>>)\s*"
+    r"|(?P<mistral>\[/?INST\]|<</?SYS>>)\s*"
 )
+_MISTRAL = {"[INST]": "user", "<</SYS>>": "user", "[/INST]": "assistant", "<<SYS>>": "system"}
 _START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]<sop>)?\s*")
 
 
@@ -283,16 +284,12 @@ def template_turns(text: Any) -> list[dict[str, str]]:
     if not found or not _START.fullmatch(text, 0, found[0].start()):
         return []
     ends = [m.start() for m in found[1:]] + [len(text)]
-    turns = [
-        {
-            "role": m[m.lastgroup]
-            if m.lastgroup in ("chatml", "llama", "gemma", "bar")
-            else str(m.lastgroup),
-            "content": without_ends(text[m.end() : end].rstrip().removesuffix("<s>")),
-        }
-        for m, end in zip(found, ends)
-    ]
-    return [turn for turn in turns if turn["content"]]
+    turns = []
+    for mark, end in zip(found, ends):
+        role = mark[mark.lastgroup or 0]
+        content = without_ends(text[mark.end() : end].rstrip().removesuffix("<s>"))
+        turns += [{"role": _MISTRAL.get(role, role), "content": content}] if content else []
+    return turns
 
 
 # --- observations -----------------------------------------------------------------------------

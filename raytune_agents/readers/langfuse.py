@@ -6,24 +6,16 @@ Responses items, or whole bodies. Tools are listed there, or in the attributes t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of, words_of
 from raytune_agents.readers.otel import flat_tools
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.spans import (
-    Span,
-    base_span,
-    exported_value,
-    outcome_of_scores,
-    token_counts,
-    trajectories_of,
-)
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import RecordError, ToolCall, Trajectory
+from raytune_agents.records import RecordError, Trajectory
 
 OF_TOOL = words_of("langfuse_tool")
 
@@ -37,30 +29,29 @@ def read(row: Event) -> list[Trajectory]:
         raise RecordError("observations are no list of objects; export them with their content")
     listed = [s for s in (trace.get("scores") or []) if isinstance(s, dict)]
     scores = [(as_text(s.get("name")), s.get("stringValue") or s.get("value")) for s in listed]
-    outcome, word = outcome_of_scores(scores)
+    outcome, word = spans.outcome_of_scores(scores)
     kept = ("name", "tags", "sessionId", "release")
     about = {k: trace[k] for k in kept if not blank(trace.get(k))}
     about |= {"scores": dict(scores)} if scores else {}
     key = as_text(trace.get("id") or row.get("session"))
-    return trajectories_of([_span(o) for o in observations], key, about, outcome, word)
+    return spans.trajectories_of([_span(o) for o in observations], key, about, outcome, word)
 
 
-def _span(seen: Event) -> Span:
+def _span(seen: Event) -> spans.Span:
     failed = seen.get("level") == "ERROR"
-    base = base_span(seen, as_text(seen.get("statusMessage")) or "error" if failed else "")
-    request, answer = exported_value(seen.get("input")), exported_value(seen.get("output"))
+    base = spans.base_span(seen, as_text(seen.get("statusMessage")) or "error" if failed else "")
+    request, answer = (spans.exported_value(seen.get(k)) for k in ("input", "output"))
     if seen.get("type") == "GENERATION":
         call_fields = model_call_of(request, answer)
         tools = call_fields.get("tools") or _recorded_tools(seen)
-        counts = token_counts(seen.get("usageDetails"))
+        counts = spans.token_counts(seen.get("usageDetails"))
         call_fields |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
-        return replace(base, kind="model", **{k: v for k, v in call_fields.items() if v})
+        return spans.model_span(base, call_fields)
     message = object_of(answer)
     if seen.get("type") == "TOOL" or message.get("type") == "tool":
-        key, name = as_text(message.get("tool_call_id")), as_text(seen.get("name"))
+        name, key = as_text(message.get("name")) or seen.get("name"), message.get("tool_call_id")
         result = message["content"] if message.get("type") == "tool" else answer
-        call = ToolCall(as_text(message.get("name")) or name, as_text(request) or "{}", key)
-        return replace(base, kind="tool", call=call, result=as_text(result))
+        return spans.tool_span(base, name, request, key, result)
     return base
 
 

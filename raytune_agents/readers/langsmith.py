@@ -8,57 +8,47 @@ langchain-ai/langsmith-sdk `js/src/tests/test_data/langsmith_js_wrap_openai_defa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import (
-    Span,
-    base_span,
-    exported_value,
-    outcome_of_scores,
-    token_counts,
-    trajectories_of,
-)
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turn_fields import unwrapped_turn
-from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.records import Trajectory
 
 
 def read(row: Event) -> list[Trajectory]:
     """The gathered runs of one trace. Raises RecordError where no messages were recorded."""
     runs = row[EVENTS]
     root = next((r for r in runs if blank(r.get("parent_run_id"))), runs[0])
-    stats = object_of(exported_value(root.get("feedback_stats")))
+    stats = object_of(spans.exported_value(root.get("feedback_stats")))
     averages = {name: s.get("avg") for name, s in stats.items() if isinstance(s, dict)}
-    outcome, word = outcome_of_scores(list(averages.items()))
+    outcome, word = spans.outcome_of_scores(list(averages.items()))
     about = {k: root[k] for k in ("name", "tags", "session_name") if not blank(root.get(k))}
     about |= {"scores": averages} if averages else {}
-    return trajectories_of([_span(r) for r in runs], row["session"], about, outcome, word)
+    return spans.trajectories_of([_span(r) for r in runs], row["session"], about, outcome, word)
 
 
-def _span(run: Event) -> Span:
-    base = base_span(run, as_text(run.get("error")))
-    inputs, outputs = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
-    extra = object_of(exported_value(run.get("extra")))
+def _span(run: Event) -> spans.Span:
+    base = spans.base_span(run, as_text(run.get("error")))
+    inputs, outputs = (spans.exported_value(run.get(k)) for k in ("inputs", "outputs"))
+    extra = object_of(spans.exported_value(run.get("extra")))
     if run.get("run_type") == "llm":
-        return replace(base, kind="model", **_model_call(run, inputs, outputs, extra))
+        return spans.model_span(base, _model_call(run, inputs, outputs, extra))
     if run.get("run_type") == "tool":
         output = outputs.get("output", outputs) if isinstance(outputs, dict) else outputs
         message = object_of(output) if object_of(output).get("type") == "tool" else {}
-        key = as_text(message.get("tool_call_id") or extra.get("tool_call_id"))
+        key = message.get("tool_call_id") or extra.get("tool_call_id")
         # LangChain's older tracers write the arguments as one text
         named = inputs["input"] if object_of(inputs).keys() == {"input"} else inputs
-        call = ToolCall(as_text(run.get("name")), as_text(named) or "{}", key)
-        result = as_text(message.get("content", output))
-        return replace(base, kind="tool", call=call, result=result)
+        return spans.tool_span(base, run.get("name"), named, key, message.get("content", output))
     return base
 
 
 def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
-    """The fields of a model call's span: those that were found."""
+    """The fields of a model call's span."""
     params, about = object_of(extra.get("invocation_params")), object_of(extra.get("metadata"))
     if isinstance(inputs, dict):
         turns = inputs.get("messages", inputs.get("prompts"))
@@ -70,10 +60,10 @@ def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
         _answer(outputs),
     )
     counts = (run, about.get("usage_metadata"), object_of(outputs).get("usage_metadata"))
-    counted = next((t for t in map(token_counts, counts) if any(t)), (0, 0))
+    counted = next((t for t in map(spans.token_counts, counts) if any(t)), (0, 0))
     call_fields |= {"tokens": counted} if any(counted) else {}
     model = about.get("ls_model_name") or params.get("model") or call_fields.get("model")
-    return {k: v for k, v in (call_fields | {"model": as_text(model)}).items() if v}
+    return call_fields | {"model": as_text(model)}
 
 
 def _answer(answered: Any) -> Any:

@@ -9,21 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields
+from raytune_agents.readers.fields import Fields, object_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 
 def is_chat_store(row: JsonObject) -> bool:
     """Whether a row, or its `chat_store`, maps keys to lists of messages."""
-    found = _store(row)
-    return (
-        isinstance(found, dict)
-        and bool(found)
-        and all(
-            isinstance(turns, list) and all(isinstance(t, dict) for t in turns)
-            for turns in found.values()
-        )
-    )
+    stored = list(object_of(_store(row)).values())
+    lists = all(isinstance(turns, list) for turns in stored)
+    return bool(stored) and lists and all(isinstance(t, dict) for turns in stored for t in turns)
 
 
 def _store(row: JsonObject) -> Any:

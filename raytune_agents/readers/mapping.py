@@ -126,15 +126,9 @@ def source_report(source: SourceConfig) -> Group:
     table = Table("format", "sure", *heads, title=Text(source.path), title_justify="left")
     for name, count in counts.items():
         table.add_row(name, f"{notes.formats[name][1]:.2f}", *(str(count[h]) for h in heads))
-    parts: list[Any] = [table]
-    if tasks:
-        parts.append(_counted("task type", tasks, {}))
-    if bad:
-        parts.append(_counted("bad rows", bad, first_bad))
-    if notes.fields:
-        parts.append(_unread_table(notes))
-    if notes.redacted:
-        parts.append(_counted("replaced as private", notes.redacted, {}))
+    parts = [table, *_counted("task type", tasks), *_counted("bad rows", bad, first_bad)]
+    parts += [_unread_table(notes)] if notes.fields else []
+    parts += _counted("replaced as private", notes.redacted)
     if example:
         rows = list(example.rows)
         parts.append(_row_table(example.where, example.raw, rows, example.format))
@@ -155,8 +149,9 @@ def _unread_table(notes: SourceNotes) -> Table:
     return table
 
 
-def _counted(title: str, counts: Counter[str], first: dict[str, str]) -> Table:
+def _counted(title: str, counts: Counter[str], first: dict[str, str] | None = None) -> list[Table]:
+    """A table of counts, and of where each stood first; none where nothing was counted."""
     table = Table(title, "rows", *(["first"] if first else []))
     for name, n in counts.most_common(20):
         table.add_row(_short(name), str(n), *([Text(first[name])] if first else []))
-    return table
+    return [table] if counts else []

@@ -7,19 +7,21 @@ left out (megabytes a row). Its AgentTuning form is plain `conversations`.
 from __future__ import annotations
 
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-_ELEMENT = '"element": {"type": "string", "description": "backend_node_id in the page"}'
-_CLICK = f'{{"type": "object", "properties": {{{_ELEMENT}}}, "required": ["element"]}}'
-_VALUE = (
-    f'{{"type": "object", "properties": {{{_ELEMENT}, "value": {{"type": "string"}}}}, '
-    '"required": ["element", "value"]}'
-)
+
+def _tool(name: str, about: str, *texts: str) -> ToolSpec:
+    element = {"type": "string", "description": "backend_node_id in the page"}
+    properties = {"element": element} | {text: {"type": "string"} for text in texts}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return ToolSpec(name, about, dump(schema))
+
+
 TOOLS = (
-    ToolSpec("CLICK", "Click an element of the page", _CLICK),
-    ToolSpec("TYPE", "Type text into an element of the page", _VALUE),
-    ToolSpec("SELECT", "Select an option of an element of the page", _VALUE),
+    _tool("CLICK", "Click an element of the page"),
+    _tool("TYPE", "Type text into an element of the page", "value"),
+    _tool("SELECT", "Select an option of an element of the page", "value"),
 )
 
 

@@ -8,20 +8,13 @@ unless they are told to record them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers import spans
 from raytune_agents.readers.fields import object_of
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import (
-    Span,
-    base_span,
-    outcome_of_scores,
-    read_model_call,
-    trajectories_of,
-)
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.records import Trajectory
 
 MODEL_CALLS = ("chat", "text_completion", "generate_content")
 WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
@@ -30,17 +23,17 @@ MAX_INDEX = 100_000  # of a flattened list
 
 def read(row: Event) -> list[Trajectory]:
     """The spans of one trace. Raises RecordError where none says what a model was asked."""
-    spans, scores, meta = [], [], {}
+    steps, scores, meta = [], [], {}
     for event in row[EVENTS]:
         about = _attributes(event.get("attributes"))
-        spans.append(_span(event, about))
+        steps.append(_span(event, about))
         scores += _scores(event, about)
         for name in ("session.id", "gen_ai.conversation.id", "gen_ai.agent.name"):
             if about.get(name):
                 meta.setdefault(name, as_text(about[name]))
-    outcome, word = outcome_of_scores(scores)
+    outcome, word = spans.outcome_of_scores(scores)
     meta |= {"scores": dict(scores)} if scores else {}
-    return trajectories_of(spans, row["session"], meta, outcome, word)
+    return spans.trajectories_of(steps, row["session"], meta, outcome, word)
 
 
 # --- attributes -------------------------------------------------------------------------------
@@ -98,26 +91,20 @@ def _listed_tree(tree: Any) -> Any:
 # --- spans ------------------------------------------------------------------------------------
 
 
-def _span(event: Event, about: Event) -> Span:
-    base = base_span(event | object_of(event.get("context")), _error(event, about))
+def _span(event: Event, about: Event) -> spans.Span:
+    base = spans.base_span(event | object_of(event.get("context")), _error(event, about))
     operation, kind = about.get("gen_ai.operation.name"), about.get("openinference.span.kind")
     if operation == "execute_tool" or kind == "TOOL":
-        return replace(base, kind="tool", **_tool(about))
-    if operation in MODEL_CALLS or kind == "LLM":
-        call_fields = _gen_ai(about) if operation in MODEL_CALLS else _openinference(about)
-        return replace(base, kind="model", **{k: v for k, v in call_fields.items() if v})
-    return base
+        return _tool(base, about)
+    if operation in MODEL_CALLS:
+        return spans.model_span(base, _gen_ai(about))
+    return spans.model_span(base, _openinference(about)) if kind == "LLM" else base
 
 
 def _gen_ai(about: Event) -> Event:
-    names = (
-        "gen_ai.input.messages",
-        "gen_ai.output.messages",
-        "gen_ai.tool.definitions",
-        "gen_ai.system_instructions",
-    )
-    prompt, answer, tools, system = (value_of(about.get(name)) for name in names)
-    return read_model_call(prompt, answer, tools, system) | {
+    names = ("input.messages", "output.messages", "tool.definitions", "system_instructions")
+    prompt, answer, tools, system = (value_of(about.get(f"gen_ai.{name}")) for name in names)
+    return spans.read_model_call(prompt, answer, tools, system) | {
         "model": as_text(about.get("gen_ai.response.model", about.get("gen_ai.request.model"))),
         "tokens": _counts(about, "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
     }
@@ -127,7 +114,7 @@ def _openinference(about: Event) -> Event:
     prompt = unflattened(about, "llm.input_messages")
     answer = unflattened(about, "llm.output_messages")
     asked, answered = ([_turn(t) for t in column] for column in (prompt, answer))
-    return read_model_call(asked, answered, flat_tools(about)) | {
+    return spans.read_model_call(asked, answered, flat_tools(about)) | {
         "model": as_text(about.get("llm.model_name")),
         "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
     }
@@ -146,15 +133,13 @@ def _turn(turn: Any) -> Any:
     return turn
 
 
-def _tool(about: Event) -> Event:
-    name = as_text(about.get("gen_ai.tool.name", about.get("tool.name")))
+def _tool(base: spans.Span, about: Event) -> spans.Span:
+    name = about.get("gen_ai.tool.name", about.get("tool.name"))
     arguments = about.get("gen_ai.tool.call.arguments")
-    arguments = (
-        about.get("input.value", about.get("tool.parameters")) if arguments is None else arguments
-    )
+    if arguments is None:
+        arguments = about.get("input.value", about.get("tool.parameters"))
     result = about.get("gen_ai.tool.call.result", about.get("output.value"))
-    call = ToolCall(name, as_text(arguments) or "{}", as_text(about.get("gen_ai.tool.call.id")))
-    return {"call": call, "result": as_text(result)}
+    return spans.tool_span(base, name, arguments, about.get("gen_ai.tool.call.id"), result)
 
 
 def _counts(about: Event, *names: str) -> tuple[int, ...]:

@@ -4,7 +4,8 @@ TRL, ETO, OpenAI's preference files, LLaMA-Factory, ms-swift and the like: each 
 turns (ETO's hold environment turns inside), one turn, or plain text. A pair gives the better row,
 and the worse one (pool "negative.rejected") with the better as its parent. Where only the worse
 answer has a field of its own, the prompt's turns end in the better one. A completion may have a
-label.
+label, or the rating that people gave an interaction: a share of the scale below `min_rating` makes
+the row a failure (pool "negative.rated").
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank
+from raytune_agents.readers.fields import Fields, Names, blank, names_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
 from raytune_agents.readers.spans import exported_value
@@ -21,11 +22,7 @@ from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-PROMPT = (
-    Names("prompt")
-    + aliases.TURNS
-    + Names("question query instruction input prompt_messages history")
-)
+PROMPT = names_of("prompt", "turns", "other_prompt")
 COMPLETION = Names("completion response answer output")
 
 
@@ -65,19 +62,14 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     kinds = [(word, as_text(fields(f"{word}_type"))) for word in ("chosen", "rejected")]
     chosen, rejected = (", ".join(filter(None, kind)) for kind in kinds)  # When2Call has types
     meta = fields.rest()
-    made = with_answer(prompt, better, tools, system)
-    good = made.trajectory(meta, source_id=key, outcome=1.0, outcome_word=chosen)
-    bad = [
-        with_answer(prompt, answer, tools, system).trajectory(
-            meta,
-            source_id=key,
-            outcome=0.0,
-            outcome_word=rejected,
-            pool="negative.rejected",
-            parents=("@0",),
-        )
-        for answer in ([] if blank(worse) else _several(worse))
-    ]
+
+    def answered(answer: Any, outcome: float, word: str, **more: Any) -> Trajectory:
+        made = with_answer(prompt, answer, tools, system)
+        return made.trajectory(meta, source_id=key, outcome=outcome, outcome_word=word, **more)
+
+    good = answered(better, 1.0, chosen)
+    answers = [] if blank(worse) else _several(worse)
+    bad = [answered(a, 0.0, rejected, pool="negative.rejected", parents=("@0",)) for a in answers]
     if any(row.messages == good.messages for row in bad):
         raise RecordError("the chosen and the rejected answer are the same")
     return [good, *bad]
@@ -156,3 +148,27 @@ def _dialogue(text: str) -> list[JsonObject]:
     if len(parts) < 5:
         raise RecordError("an answer without a prompt")
     return [{"role": r, "content": t} for r, t in zip(parts[1::2], parts[2::2])]
+
+
+def rated(row: JsonObject, min_rating: float = 0.8, rating_max: float = 1.0) -> Trajectory:
+    """A row of {input, output, task_type, rating}: the outcome is the rating's share of the scale.
+    The scale is never guessed. Raises RecordError where a rating is above its top."""
+    top = float(row.get("rating_max") or rating_max)
+    try:
+        rating = float(row["rating"])
+    except (TypeError, ValueError):
+        raise RecordError(f"rating {row['rating']!r} is not a number") from None
+    if not 0 <= rating <= top:
+        raise RecordError(
+            f"rating {rating:g} is outside the scale 0 to {top:g}; set read.sources.rating_max"
+        )
+    fields, share = Fields(row), rating / top
+    request, answer, tools, key = (fields(n) for n in ("input", "output", "tools", "id"))
+    fields.skip("rating")
+    return with_answer(request, answer, tools, fields("system")).trajectory(
+        fields.rest(),
+        source_id=as_text(key),
+        outcome=share,
+        outcome_word=f"rating={row['rating']}",
+        pool="positive" if share >= min_rating else "negative.rated",
+    )

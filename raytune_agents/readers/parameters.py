@@ -19,6 +19,7 @@ from raytune_agents.records import JsonSchema, RecordError
 
 # --- type words -> JSON Schema ----------------------------------------------------------------
 
+NO_TYPE = re.compile(r"(optional$|required$|defaults?\b)", re.IGNORECASE)
 SCHEMA_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}
 
 
@@ -61,12 +62,7 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
     An unknown word gives {}: any value. Cached: the schema must not be changed.
     """
     optional = bool(re.search(r"\boptional\b", text, re.IGNORECASE))
-    words = [
-        w
-        for w in _split_top(text)
-        if not re.match(r"(optional$|required$|defaults?\b)", w, re.IGNORECASE)
-    ]
-    options = [_schema_of(w) for w in words]
+    options = [_schema_of(word) for word in _split_top(text) if not NO_TYPE.match(word)]
     schema = {"anyOf": options} if len(options) > 1 else options[0] if options else {}
     return schema, optional
 
@@ -76,6 +72,9 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
 WRAPPED = ("json", "jsonSchema", "json_schema", "schema", "parameters", "inputSchema")
 OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
 KEYWORDS = frozenset(words_of("schema_keywords"))  # what may stand in a schema of an object
+# a keyword of this type tells a schema: a parameter of that name would be an object or a type word
+TELLING = dict.fromkeys(("required", "anyOf", "oneOf", "allOf"), list)
+TELLING |= {"$ref": str, "$schema": str, "$defs": dict, "additionalProperties": bool}
 
 
 def clean_schema(node: Any) -> Any:
@@ -160,17 +159,7 @@ def is_schema(parameters: JsonSchema) -> bool:
         return True
     if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
         return True
-    shapes: dict[type, str] = {
-        list: "required anyOf oneOf allOf",
-        str: "$ref $schema",
-        dict: "$defs",
-        bool: "additionalProperties",
-    }
-    return any(
-        isinstance(parameters.get(key), kind)
-        for kind, keys in shapes.items()
-        for key in keys.split()
-    )
+    return any(isinstance(parameters.get(word), kind) for word, kind in TELLING.items())
 
 
 def _is_parameter(value: Any) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.conversations import chat_turn, read_as_chat
 from raytune_agents.readers.fields import Names, names_of, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
@@ -44,7 +44,7 @@ def _turns(message: JsonObject) -> Iterator[JsonObject]:
         return
     content = [_bare_part(part) for part in parts]
     ended = "incomplete" if message.get("state") in CUT else message.get("finish_reason")
-    yield {"role": "assistant", "content": content, "finish_reason": ended}
+    yield chat_turn("assistant", content, finish_reason=ended)
 
 
 def _request_turns(part: JsonObject) -> Iterator[JsonObject]:
@@ -52,25 +52,17 @@ def _request_turns(part: JsonObject) -> Iterator[JsonObject]:
     kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
     note_rest(part, "part", OF_PART)
     if kind == "system-prompt":
-        yield {"role": "system", "content": content}
+        yield chat_turn("system", content)
     elif kind == "user-prompt":
-        yield {"role": "user", "content": _typed(content)}
+        yield chat_turn("user", _typed(content))
     elif kind in RETRIES and name is None:
-        yield {"role": "user", "content": as_text(content)}
+        yield chat_turn("user", as_text(content))
     elif kind in RETURNS + RETRIES:
-        yield {
-            "role": "tool",
-            "name": name,
-            "tool_call_id": part.get("tool_call_id"),
-            "content": content if kind in RETURNS else _retried(content),
-        }
+        if kind in RETRIES:  # as the model is shown it
+            content = f"{as_text(content)}\n\nFix the errors and try again."
+        yield chat_turn("tool", content, name=name, tool_call_id=part.get("tool_call_id"))
     else:
         note(f"part.{kind}", content)
-
-
-def _retried(content: Any) -> str:
-    """What the model is shown of a retry."""
-    return f"{as_text(content)}\n\nFix the errors and try again."
 
 
 def _typed(content: Any) -> Any:

@@ -26,11 +26,18 @@ class Sign:
     and a look at their values."""
 
     def __init__(
-        self, format: str, keys: str, look: Look | None = None, weight: int = 1, session: str = ""
+        self,
+        format: str,
+        keys: str,
+        look: Look | None = None,
+        weight: int = 1,
+        session: str = "",
+        reader: str = "",
     ) -> None:
         self.format, self.keys, self.look = format, frozenset(keys.split()), look
         self.weight = weight  # of the look: 3 where the text itself names the format
         self.session = session  # where an event names its conversation, with dots
+        self.reader = reader or format  # "file" or "file.function" of this room
 
     def evidence(self, row: Event) -> int:
         """How much speaks for the format; 0 where it does not fit."""
@@ -126,6 +133,8 @@ LOGS = (
     Sign("responses", "type", is_item),
 )
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
+# whose gathered row is one of events
+GATHERED = {log.format for log in LOGS} - {*CHATS, "responses"}
 
 
 def log_format(event: Event) -> str:

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from raytune_agents.calls.coerce import types_of
 from raytune_agents.calls.json_text import slice_of
-from raytune_agents.calls.schema import find, schema_of
+from raytune_agents.calls.schema import find, schema_of, types_of
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
     Fields,
@@ -91,15 +90,17 @@ def read_tool(item: Any, raw: str = "") -> ToolSpec:
     `raw` is its own text where that is known: the schema's is kept where it is JSON Schema already.
     Raises RecordError.
     """
-    outer = Fields(item, "tool") if isinstance(item, dict) else None
-    inner = outer(WRAPPERS) if outer else None
+    if not isinstance(item, dict):
+        raise RecordError("a tool without a name")
+    outer = Fields(item, "tool")
+    inner = outer(WRAPPERS)
     fields = Fields(inner, "tool") if isinstance(inner, dict) else outer
-    name = fields(aliases.TOOL_NAME) if fields else None
-    if fields and name is None:
+    name = fields(aliases.TOOL_NAME)
+    if name is None:
         name = fields.peek("type")
         if str(name).lower() in OBJECT_WORDS:  # a schema that is named by its title
             name = fields("title")
-    if not isinstance(name, str) or fields is None or outer is None or name == "function":
+    if not isinstance(name, str) or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raw)
     spec = ToolSpec(name, as_text(fields(aliases.DESCRIPTION)), text)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.conversations import chat_turn, read_as_chat
 from raytune_agents.readers.fields import names_of, note_rest, words_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
@@ -53,10 +53,10 @@ def _tools(steps: list[JsonObject]) -> list[JsonObject]:
 def _turns(step: JsonObject) -> Iterator[JsonObject]:
     note_rest(step, "step", READ)
     if step.get("task") is not None:
-        yield {"role": "user", "content": step["task"]}
+        yield chat_turn("user", step["task"])
     elif step.get("plan") is not None:
-        yield {"role": "assistant", "content": as_text(step["plan"]).strip()}
-        yield {"role": "user", "content": GOES_ON}
+        yield chat_turn("assistant", as_text(step["plan"]).strip())
+        yield chat_turn("user", GOES_ON)
     elif "step_number" in step:
         yield from _acted(step)
 
@@ -64,7 +64,7 @@ def _turns(step: JsonObject) -> Iterator[JsonObject]:
 def _acted(step: JsonObject) -> Iterator[JsonObject]:
     """The calls of an action and what came of them."""
     output, code, calls = step.get("model_output"), step.get("code_action"), step.get("tool_calls")
-    turn: JsonObject = {"role": "assistant", "content": output, "tool_calls": calls or []}
+    turn = chat_turn("assistant", output, tool_calls=calls or [])
     if code and calls:
         thought = CODE_BEGINS.split(as_text(output))[0].removeprefix("Thought:").strip()
         ran = {"name": CODE, "arguments": {"code": code}, "id": calls[0].get("id")}
@@ -85,6 +85,6 @@ def _seen(text: str, calls: list[Any]) -> Iterator[JsonObject]:
     lines = text.split("\n")
     texts = lines if len(lines) == len(calls) else [text]
     if not calls:
-        yield {"role": "user", "content": text}
+        yield chat_turn("user", text)
     for call, one in zip(calls, texts):
-        yield {"role": "tool", "tool_call_id": call.get("id"), "content": one}
+        yield chat_turn("tool", one, tool_call_id=call.get("id"))

@@ -73,7 +73,8 @@ def files(path: str) -> list[str]:
     elif Path(path).is_file():
         return [path]
     elif Path(path).is_dir():
-        out = _walk(path)
+        found = [p for p in Path(path).rglob("*") if p.is_file()]
+        out = [p.as_posix() for p in found if not _is_hidden(p.relative_to(path))]
     else:
         out = [p for p in glob.glob(path, recursive=True) if Path(p).is_file()]
     data = sorted(p for p in out if file_kind(p)[0])
@@ -89,10 +90,8 @@ def files(path: str) -> list[str]:
     return data
 
 
-def _walk(path: str) -> list[str]:
-    found = (p for p in Path(path).rglob("*") if p.is_file())
-    inside = (p for p in found if not any(s.startswith(".") for s in p.relative_to(path).parts))
-    return [p.as_posix() for p in inside]
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _remote_files(url: str) -> list[str]:

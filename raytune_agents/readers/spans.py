@@ -18,31 +18,20 @@ from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.calls.schema import JSON_TYPES
-from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, words_of
+from raytune_agents.readers.fields import Fields, blank, fold, names_of, note, object_of, words_of
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import as_text, dump, value_or
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.readers.turns import episode, transcript, with_system
-from raytune_agents.records import (
-    JsonObject,
-    Message,
-    RecordError,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    canonical,
-)
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
-OF_USAGE = (
-    Names("input_tokens prompt_tokens prompt_token_count input"),
-    Names("output_tokens completion_tokens candidates_token_count output"),
-)
+OF_USAGE = names_of("prompt_tokens"), names_of("answer_tokens")
 ABOUT_A_TURN = words_of("trace_turn")
 
 
@@ -65,7 +54,18 @@ class Span:
     tokens: tuple[int, int] = (0, 0)
 
 
-PARENT = Names("parent_span_id parent_id parent_observation_id parent_run_id")
+def model_span(base: Span, found: JsonObject) -> Span:
+    """The span of a model call, with what was found of it."""
+    return replace(base, kind="model", **{k: v for k, v in found.items() if v})
+
+
+def tool_span(base: Span, name: Any, arguments: Any, key: Any, result: Any) -> Span:
+    """The span of a tool that ran; `key` is the call's id."""
+    call = ToolCall(as_text(name), as_text(arguments) or "{}", as_text(key))
+    return replace(base, kind="tool", call=call, result=as_text(result))
+
+
+PARENT = names_of("parent_span")
 
 
 def base_span(step: JsonObject, error: str = "") -> Span:
@@ -168,15 +168,8 @@ class _Conversation:
 
 def _identity(message: Message) -> bytes:
     """What makes a turn the same one when it is repeated: its thought and ids often are not."""
-    calls = [(c.name, _same_arguments(c)) for c in message.tool_calls]
+    calls = [c.key for c in message.tool_calls]
     return repr((message.role, message.content.strip(), calls)).encode("utf-8", "replace")
-
-
-def _same_arguments(call: ToolCall) -> str:
-    try:
-        return canonical(call.args)
-    except ValueError:
-        return call.arguments
 
 
 def _running(turns: Iterable[Message], key: bytes = b"") -> Iterator[bytes]:
@@ -256,17 +249,17 @@ class _Results:
 
     def __init__(self, steps: Iterable[Span]) -> None:
         self.by_id: dict[str, Span] = {}
-        self.by_call: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        self.by_call: dict[str, list[Span]] = defaultdict(list)
         for span in steps:
             if span.call is not None:
                 if span.call.id:
                     self.by_id[span.call.id] = span
-                self.by_call[span.call.name, _same_arguments(span.call)].append(span)
+                self.by_call[span.call.key].append(span)
 
     def after(self, turns: Sequence[Message]) -> Iterator[Message]:
         """Results of the calls of the last turn, which no prompt repeats."""
         for call in turns[-1].tool_calls if turns else ():
-            alike = self.by_call.get((call.name, _same_arguments(call)), [])
+            alike = self.by_call.get(call.key, [])
             span = self.by_id.get(call.id) or (alike.pop(0) if alike else None)
             if span is not None:
                 text = span.result or span.error

@@ -13,18 +13,10 @@ from typing import Any
 
 from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
-from raytune_agents.readers import aliases, in_text, listed_tools, parts, turn_fields
+from raytune_agents.readers import aliases, in_text, listed_tools, parts, shapes, turn_fields
 from raytune_agents.readers.fields import Fields, Names, blank, fold, names_of
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.react import steps_of, structure
-from raytune_agents.readers.shapes import (
-    CALL_ROLES,
-    THOUGHT_ROLES,
-    known_role,
-    read_calls,
-    read_role,
-    read_tools,
-)
 from raytune_agents.readers.strict import as_text, value_of, value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
@@ -33,7 +25,7 @@ ASIDE = Names("type id index timestamp role status finish_reason stop_reason")
 ABOUT = Names("usage model created created_at logprobs")  # an empty answer has too
 MEDIA = names_of("media")  # columns beside the turns
 _NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
-JOINED = CALL_ROLES | THOUGHT_ROLES
+JOINED = shapes.CALL_ROLES | shapes.THOUGHT_ROLES
 
 
 # --- one turn ---------------------------------------------------------------------------------
@@ -50,10 +42,10 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         return [plain]
     fields = Fields(turn_fields.unwrapped_turn(item), "turn")
     word = fields(aliases.ROLE)
-    if word is None and known_role(fields.peek("type")):  # LangChain
+    if word is None and shapes.known_role(fields.peek("type")):  # LangChain
         word = fields("type")
-    role = read_role(word)
-    called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
+    role = shapes.read_role(word)
+    called, thinks = fold(str(word)) in shapes.CALL_ROLES, fold(str(word)) in shapes.THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
     thought, content = turn_fields.turn_thought(fields), parts.unquoted(fields(aliases.CONTENT))
     calls: tuple[ToolCall, ...] = ()
@@ -104,7 +96,7 @@ def _plain(item: JsonObject) -> Message | None:
         return None
     if text[:1] in ("[", "{") and not isinstance(parts.unquoted(text), str):
         return None
-    role = read_role(word)
+    role = shapes.read_role(word)
     return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
 
 
@@ -135,7 +127,7 @@ def _between(made: list[Message], results: list[Message]) -> list[Message]:
 def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
     """A column of calls; text that is no JSON is read as a model would have written it."""
     try:
-        return read_calls(value, tools)
+        return shapes.read_calls(value, tools)
     except RecordError:
         found = in_text.calls_in(value, tools) if isinstance(value, str) else ()
         if not found:
@@ -232,7 +224,7 @@ def _word(item: JsonObject) -> str:
 
 def _goes_on(item: JsonObject, last: Message) -> bool:
     """Turns of calls in a row are calls of one turn; a turn of thought belongs to the next."""
-    return not last.content and (_word(item) in CALL_ROLES or not last.tool_calls)
+    return not last.content and (_word(item) in shapes.CALL_ROLES or not last.tool_calls)
 
 
 def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterable[Message]:
@@ -292,7 +284,7 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
     turns = in_text.template_turns(turns) or value_of(turns)
-    known = read_tools(tools)
+    known = shapes.read_tools(tools)
     if own := listed_tools.turn_tools(turns):
         known = tuple(dict.fromkeys((*known, *own)))
     messages = with_system(system, messages_of(turns, known))

@@ -17,7 +17,7 @@ from raytune_agents.config import LabelConfig, SourceConfig
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.filters.grounding import Evidence, is_grounded_number, is_grounded_word
 from raytune_agents.pipeline import label
-from raytune_agents.readers import decode, strict, toolalpaca
+from raytune_agents.readers import decode, strict, toolalpaca, unpack
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory, finish, to_table
 
 SECTION = LabelConfig(evaluation_sets=[])
@@ -194,8 +194,8 @@ def test_a_json_list_is_read_in_linear_time(tmp_path: Path) -> None:
 def test_a_giant_element_of_a_json_list_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode, "MAX_LINE_BYTES", 1 << 20)
-    monkeypatch.setattr(decode, "CHUNK", 1 << 12)
+    monkeypatch.setattr(unpack, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(unpack, "CHUNK", 1 << 12)
     big = '{"a": "' + r"\"}]\\" * (1 << 18) + '"}'
     path = tmp_path / "a.json"
     path.write_text(f'[{big}, {{"b": 1}}, "{"y" * (2 << 20)}", {{"c": 2}}]')

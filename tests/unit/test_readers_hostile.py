@@ -21,7 +21,7 @@ import zstandard
 from raytune_agents import readers
 from raytune_agents.config import ReadConfig, SourceConfig
 from raytune_agents.pipeline.read import parse_source
-from raytune_agents.readers import SourceError, decode
+from raytune_agents.readers import SourceError, unpack
 from raytune_agents.records import RecordError
 
 
@@ -169,7 +169,7 @@ def test_shapes_of_a_json_file(tmp_path: Path, text: str, kept: list[str]) -> No
 
 
 def test_json_list_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "CHUNK", 7)
+    monkeypatch.setattr(unpack, "CHUNK", 7)
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([good(i) for i in range(50)] + [1e5, good(50)], indent=1))
     kept, bad = read(path)

@@ -1,7 +1,11 @@
-"""tau2-bench runs: one simulation a row, or the whole file {simulations, tasks, info}.
+"""tau-bench and tau2-bench runs.
 
-The user simulator has tools of its own there; its calls and their results are not seen by the
-agent and go to `meta["user_calls"]`. `reward_info` can be missing: then the outcome is not known.
+tau-bench: {task_id, reward, info, traj, trial}; `traj` are OpenAI messages. The reward may be a
+fraction. What the user simulator says last (###STOP###) goes to `meta["after"]`.
+
+tau2-bench: one simulation a row, or the whole file {simulations, tasks, info}. The user simulator
+has tools of its own there; its calls and their results are not seen by the agent and go to
+`meta["user_calls"]`. `reward_info` can be missing: then the outcome is not known.
 """
 
 from __future__ import annotations
@@ -9,13 +13,24 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.outcomes import outcome_score
-from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import as_text
-from raytune_agents.readers.turns import episode, message_of, with_system
+from raytune_agents.readers.turns import episode, message_of, messages_of, with_system
 from raytune_agents.records import JsonObject, Message, Trajectory
 
 
-def read(row: JsonObject) -> Trajectory | list[Trajectory]:
+def tau_bench(row: JsonObject) -> Trajectory:
+    return episode(
+        messages_of(row["traj"]),
+        read_tools(row.get("tools")),
+        source_id=f"{row['task_id']}.{row.get('trial', 0)}",
+        outcome=outcome_score(row.get("reward")),
+        outcome_word=f"reward={row.get('reward')}",
+        meta=rest_of(row, "traj", "reward", "tools"),
+    )
+
+
+def tau2(row: JsonObject) -> Trajectory | list[Trajectory]:
     if "simulations" in row:
         about = (row.get("info") or {}).get("environment_info") or {}
         return [_one(s, about.get("policy")) for s in row["simulations"]]
@@ -33,7 +48,9 @@ def _one(run: JsonObject, policy: str | None) -> Trajectory:
                 continue
         if item["role"] != "tool":
             kept = {k: v for k, v in item.items() if k not in ("name", "requestor")}
-            messages.append(message_of(kept | {"tool_calls": _calls(item)}))
+            calls = item.get("tool_calls") or []
+            kept["tool_calls"] = [{k: v for k, v in c.items() if k != "requestor"} for c in calls]
+            messages.append(message_of(kept))
             continue
         call = item.get("id") or ""
         names = {c.id: c.name for m in messages for c in m.tool_calls}
@@ -49,9 +66,3 @@ def _one(run: JsonObject, policy: str | None) -> Trajectory:
         outcome_word=f"reward={about.get('reward')}, {reason}" if about else reason,
         meta=meta,
     )
-
-
-def _calls(item: JsonObject) -> list[Any]:
-    """The calls of a turn without tau2's word for who made them."""
-    calls = item.get("tool_calls") or []
-    return [{k: v for k, v in c.items() if k != "requestor"} for c in calls]
