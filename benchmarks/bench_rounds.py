@@ -157,6 +157,7 @@ def main() -> None:
             "evaluate.limit=96",
             "evaluate.few_shot=0",
             "evaluate.constrained=false",
+            "evaluate.latency.rows=0",
             "evaluate.trajectories.tasks=12",
             "evaluate.trajectories.agents=[security]",
             *options.overrides,
