@@ -33,7 +33,7 @@ from raytune_agents.progress import Display
 from raytune_agents.storage import read_json, write_json
 
 HERE = Path(__file__).parent
-STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "report")
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate")
 Hits = dict[str, dict[str, dict[int, dict[str, float]]]]  # suite -> arm -> seed -> row -> value
 
 
