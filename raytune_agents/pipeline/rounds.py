@@ -39,6 +39,7 @@ from raytune_agents.train.methods import method_named
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
 
 Values = dict[str, dict[str, float]]  # metric -> row id -> value
+CALLS = "calls"  # the pool of a round's rows, short of mix.NO_CALL
 VALUES, RETIRED = "values.json", "retired.json"  # files of a round
 
 
@@ -187,17 +188,18 @@ def train_round(
     pairs = pairs_of(pool, config) if pairs_of else None
     tokenize_part(columns, 0, pool.values(), method, context.chat, config, pairs)
     rows = Tokenized.load(columns)
-    by_row = [(i, "round", n) for i, _, n in rows.costs()]
+    by_row = rows_by_pool(rows, context.config.mix.no_call)
     total = sum(n for _, _, n in by_row)
-    if not total:
+    if not any(pool == CALLS for _, pool, _ in by_row):
         record.notes.append(
-            f"no task in the success band {list(config.rounds.band)} gives {method} a row; write "
-            "a wider band, more rounds.tasks or rounds.samples"
+            f"no task with a call in the success band {list(config.rounds.band)} gives {method} a "
+            "row; write a wider band, more rounds.tasks or rounds.samples"
         )
         return Counts()
     epochs = context.config.mix.max_epochs
-    # One pool: what is too hard or too easy went before, tokens alone decide here.
-    chosen = mix.choose_rows(by_row, {"round": 1.0}, budget or total, epochs, step.seed)
+    # One pool of calls: what is too hard or too easy went before, tokens alone decide here.
+    weights = mix.usable_weights({CALLS: 1.0}, by_row, context.config.mix.no_call)
+    chosen = mix.choose_rows(by_row, weights, budget or total, epochs, step.seed)
     record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
     # The engine that answered has its GPU until here.
     context.free_gpu(config.span[1])
@@ -215,6 +217,13 @@ def train_round(
         # It costs this round alone: the rounds before it stand.
         record.worse = str(error)
     return Counts(rows_in=len(positions), rows_out=len(positions))
+
+
+def rows_by_pool(rows: Tokenized, no_call: float) -> list[tuple[str, str, int]]:
+    """(id, pool, loss tokens) of what is trained on. Tasks without a call are easier, so that
+    the band holds too many: they get the share of the mix, or the policy forgets to call."""
+    facts = zip(rows.ids, rows.kinds, rows.tokens)
+    return [(i, mix.NO_CALL if no_call and k.no_call else CALLS, n) for i, k, n in facts if n]
 
 
 # --- what decides ---
@@ -250,9 +259,10 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
 
 
 def lost_metrics(first: Values, after: Values, started: bool) -> list[str]:
-    """What the gate guards and the policy has lost since the start. A base that hardly calls is
-    right about every no-call row for nothing: it is no reference."""
+    """What the gate guards, and calls where one is due, that the policy has lost since the start. A
+    base that hardly calls is right about every no-call row for nothing: it is no reference."""
     if not started and mean(first["relevance"]) < gate.LEAST_RELEVANCE:
         return []
-    found = {n: over_common_rows(first[n], after[n], DEFAULT) for n in gate.GUARDED}
+    names = (*gate.GUARDED, "relevance")  # one that refuses everything loses nothing else
+    found = {n: over_common_rows(first[n], after[n], DEFAULT) for n in names}
     return [n for n, difference in found.items() if gate.guarded(difference) == "lost"]

@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from raytune_agents import agents, rounds
 from raytune_agents.config import ConfigError, load_config
+from raytune_agents.mix import NO_CALL, RowKind, usable_weights
 from raytune_agents.negatives import mined
 from raytune_agents.pipeline import round_tasks
-from raytune_agents.pipeline.rounds import lost_metrics, validate_rounds
+from raytune_agents.pipeline.rounds import CALLS, lost_metrics, rows_by_pool, validate_rounds
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.rounds import BandTasks, Cluster, RoundRecord
 
@@ -179,11 +181,28 @@ def values(**by: float) -> dict[str, dict[str, float]]:
 def test_the_gate_knows_what_a_start_had_to_lose() -> None:
     kept = {"irrelevance": 1.0, "instruction_following": 0.5}
     first = values(relevance=0.9, **kept)
-    assert lost_metrics(first, values(**kept), True) == []
-    assert lost_metrics(first, values(**kept | {"irrelevance": 0.0}), True) == ["irrelevance"]
+    assert lost_metrics(first, values(relevance=0.9, **kept), True) == []
+    over = values(relevance=0.9, **kept | {"irrelevance": 0.0})
+    assert lost_metrics(first, over, True) == ["irrelevance"]
+    refuses = values(relevance=0.0, **kept | {"irrelevance": 1.0})
+    assert lost_metrics(first, refuses, True) == ["relevance"]
     silent = values(relevance=0.1, **kept)  # a base that hardly calls is no reference
-    assert lost_metrics(silent, values(**kept | {"irrelevance": 0.0}), False) == []
-    assert lost_metrics(silent, values(**kept | {"irrelevance": 0.0}), True) == ["irrelevance"]
+    assert lost_metrics(silent, over, False) == []
+    assert lost_metrics(silent, over, True) == ["irrelevance"]
+
+
+def test_the_rows_of_a_round_keep_the_mixs_share_without_a_call() -> None:
+    facts = [("a", True), ("b", True), ("c", True), ("d", False), ("e", False)]
+    rows = SimpleNamespace(
+        ids=[i for i, _ in facts], tokens=[10, 10, 10, 10, 0],
+        kinds=[RowKind("positive", False, no_call, False) for _, no_call in facts],
+    )  # fmt: skip
+    found = rows_by_pool(rows, 0.25)
+    assert found == [("a", NO_CALL, 10), ("b", NO_CALL, 10), ("c", NO_CALL, 10), ("d", CALLS, 10)]
+    # three of four rows need no call, a quarter of the trained tokens
+    weights = usable_weights({CALLS: 1.0}, found, 0.25)
+    assert weights == {CALLS: pytest.approx(0.75), NO_CALL: pytest.approx(0.25)}
+    assert {pool for _, pool, _ in rows_by_pool(rows, 0.0)} == {CALLS}
 
 
 @pytest.mark.parametrize(
