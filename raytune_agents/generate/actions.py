@@ -73,6 +73,8 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
+    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
+        return words[0][:1].isupper()  # "Top up a phone"
     if (
         not verb
         and len(words) > 2

@@ -137,6 +137,13 @@ class Complements:
     def counted(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
         and b", "after some days"; "" for any other."""
+        if span := re.match(r"(?:the )?(next |last |past |coming )?(few |some )?(\w+s)$", phrase):
+            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
+            found = [p for p in spans if span[3] in (p.sense, *p.words.split())]
+            if found and (span[1] or span[2]):  # "within the next days", "after some days"
+                self.left.remove(found[0])
+                when = f"the {span[1]}" if span[1] else ""
+                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
         lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
         if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
             self.left.remove(lists[0])  # "of multiple files"
@@ -155,6 +162,10 @@ class Complements:
     def several(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of how many, or of two ends; "" for any other: "among people",
         "for a party", "between two currencies", "from one unit to another"."""
+        for p in [p for p in self.left if p.sense == "people" and not p.items]:
+            if preposition == "for" and phrase in ("a party", "a group"):
+                self.left.remove(p)
+                return f"for {phrase} of {slot_of(p)}"
         one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if one[1] == "one" else "to"

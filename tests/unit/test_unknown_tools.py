@@ -52,6 +52,10 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
     [
         ("far", "This tool belongs to the car system, which controls doors. Tool description: "
          "Estimates the distance to a city.", {"city": TEXT}, {"city": "Oslo"}, "distance to Oslo"),
+        ("topUp", "Top up a phone", {"phone": TEXT}, {"phone": "+1-202-555-0632"},
+         "top up +1-202-555-0632"),
+        ("extend", "Prolong a rental by some minutes", {"extra_minutes": WHOLE},
+         {"extra_minutes": 35}, "by 35 minutes"),
         ("usage", "How much data a number has used", {"phone": TEXT}, {"phone": "+1-202-555-0632"},
          "how much data +1-202-555-0632 has used"),
         ("loan", "Lend a book to another library", {"start": DAY, "end": DAY},
