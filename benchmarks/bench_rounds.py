@@ -53,6 +53,7 @@ def arms(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for seed in range(1, options.seeds + 1):
         for kind, own in kinds.items():
             arm = {"method": "rounds", "start": "sft", "seed": seed, "options": own}
+            arm["learning_rate"] = options.learning_rate
             out[f"{kind}-{seed}"] = arm
     return out
 
@@ -123,6 +124,7 @@ def summary(run: Path, options: argparse.Namespace) -> dict[str, Any]:
         "in_band_share": round(mean(shares), 4) if shares else None,
         "tokens": options.tokens,
         "start_tokens": options.start_tokens,
+        "learning_rate": options.learning_rate,
         "in_band_by_round": [round(share, 4) for share in shares],
         "exact_match": {
             suite: {kind: round(mean(v for s in by.values() for v in s.values()), 4)
@@ -143,6 +145,8 @@ def main() -> None:
     parser.add_argument("--start-tokens", type=int, default=10000, help="loss tokens of sft")
     parser.add_argument("--tasks", type=int, default=40, help="tasks answered in a round")
     parser.add_argument("--new-tasks", type=int, default=24, help="new tasks of a round")
+    # a fifth of sft's: what is learnt already is to stay
+    parser.add_argument("--learning-rate", type=float, default=2e-4, help="of the rounds")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "rounds.json")
     parser.add_argument("overrides", nargs="*", help="options of the config, for example seed=3")
     options = parser.parse_args()
