@@ -25,8 +25,8 @@ def pair_results(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[
             # a result whose id is known is of no other call, whatever its name and place
             may = stage < 2 or result.tool_call_id not in ids
             if out[at] is None and key and may and waiting[key]:
-                out[at] = waiting[key].popleft()
-                del free[out[at]]
+                out[at] = call = waiting[key].popleft()
+                del free[call]
     return out
 
 

@@ -42,7 +42,8 @@ def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Co
 
     words = [*(overrides or []), *more]
     if config is not None and "=" in config and not Path(config).exists():
-        config, words = None, [config, *words]
+        words = [config, *words]
+        config = None
     return load_config(config, words)
 
 

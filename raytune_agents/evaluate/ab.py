@@ -173,11 +173,11 @@ def compare_sides(
         ids = sorted(set.intersection(*every))
         if not ids:
             continue
-        levels = (fmean(values[i] for values in side.values() for i in ids) for side in (one, two))
+        mean_a, mean_b = (fmean(vs[i] for vs in side.values() for i in ids) for side in (one, two))
         first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
         difference, alone = seeds_difference(one, two, how), len(set.union(*every)) - len(ids)
         categories = by_group(first, second, sources, how)
-        found.append(Comparison(pair, difference, *levels, alone, categories))
+        found.append(Comparison(pair, difference, mean_a, mean_b, alone, categories))
     # By number, as two pairs of arms may have one name.
     fixed = holm_corrected({str(k): c.difference for k, c in enumerate(found)})
     return [replace(c, difference=fixed[str(k)]) for k, c in enumerate(found)]

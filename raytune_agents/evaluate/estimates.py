@@ -113,6 +113,10 @@ def _numbers(values: Iterable[float | None]) -> np.ndarray:
     return kept
 
 
+def _row_means(values: np.ndarray) -> Statistic:
+    return lambda drawn: values[drawn].mean(1)
+
+
 def mean_of(values: Iterable[float | None], how: Resampling) -> Estimate:
     """The mean; None values are left out of n. Rates (all values 0 or 1) get Wilson's interval,
     because the bootstrap's has no width at 0 and 1; all else a percentile bootstrap.
@@ -124,7 +128,7 @@ def mean_of(values: Iterable[float | None], how: Resampling) -> Estimate:
     if np.isin(kept, (0.0, 1.0)).all():
         ends = wilson(int(kept.sum()), len(kept), how.confidence)
         return Estimate(float(kept.mean()), *ends, len(kept))
-    return bootstrapped(len(kept), how, lambda drawn: kept[drawn].mean(1))
+    return bootstrapped(len(kept), how, _row_means(kept))
 
 
 def quantile_of(values: Iterable[float | None], q: float, how: Resampling) -> Estimate:
@@ -170,10 +174,7 @@ def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) ->
         return Estimate()
 
     # Shifted: with one seed, suites of equal size would all draw the same places.
-    means = [
-        resampled(len(kept), how, lambda drawn, kept=kept: kept[drawn].mean(1), shift)
-        for shift, kept in enumerate(parts)
-    ]
+    means = [resampled(len(kept), how, _row_means(kept), shift) for shift, kept in enumerate(parts)]
     low, high = how.interval(np.mean(means, axis=0))
     value = float(np.mean([kept.mean() for kept in parts]))
     return Estimate(value, low, high, sum(map(len, parts)))

@@ -21,20 +21,24 @@ class ArmServer(LLMServer):
     engines, an adapter goes on top of the base on a GPU; else it is merged into the weights in
     place. (Serve's own adapters come from a bucket only.)"""
 
-    async def __init__(self, llm_config: Any):
+    async def __init__(self, llm_config: Any):  # type: ignore[misc]  # as its base has it
         await super().__init__(llm_config)
         self.path = llm_config.model_loading_config.model_source
         self.dtype = llm_config.engine_kwargs["dtype"]
         self.gpu = llm_config.accelerator_config.kind == "gpu"
         self.turns, self.loading = Turns(self.merge), asyncio.Lock()
 
-    async def completions(self, request: Any, raw_request_info: Any = None) -> AsyncIterator[Any]:
+    # Serve streams from a generator as from a coroutine that gives one, which its base declares.
+    async def completions(  # type: ignore[override]
+        self, request: Any, raw_request_info: Any = None
+    ) -> AsyncIterator[Any]:
         arm = (request.vllm_xargs or {}).pop("arm", "")
         on_top = bool(arm) and self.gpu and not must_merge(folder_of(arm))
         if on_top:
             async with self.loading:  # vLLM refuses one that it is loading
                 place = SimpleNamespace(model_id=arm, local_path=folder_of(arm))
-                await self.engine.resolve_lora(place)
+                # the engine stands since `__init__`, and reads these two fields
+                await self.engine.resolve_lora(place)  # type: ignore[union-attr, arg-type]
             request.model = arm
         async with self.turns.of("" if on_top else arm):
             async for part in await super().completions(request, raw_request_info):

@@ -138,7 +138,8 @@ def deploy_app(args: JsonObject, standing: str, own: str) -> str:
             serve.run(build_openai_app(args), name=name, route_prefix=f"/{name}")
     except (RuntimeError, ray.exceptions.RayError) as error:
         raise EngineDown(f"Ray Serve: {error}") from None
-    http: Any = _get_global_client().http_config
+    # None only where it is told not to raise
+    http = _get_global_client().http_config  # type: ignore[union-attr]
     host = "127.0.0.1" if http.host == "0.0.0.0" else http.host
     return f"http://{host}:{http.port}/{name}"
 

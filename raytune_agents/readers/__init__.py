@@ -18,6 +18,7 @@ from raytune_agents.config.lookup import user_object
 from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
 from raytune_agents.readers.fields import AccessedRow, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
+from raytune_agents.readers.pairs import rated
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
@@ -64,7 +65,7 @@ def read_row(
         name = found_format.format
     reader = reader_named(name)
     if name == "ratings":
-        reader = partial(reader, min_rating=min_rating, rating_max=rating_max)
+        reader = partial(rated, min_rating=min_rating, rating_max=rating_max)
     own = AccessedRow(raw) if name not in READERS else None
     try:
         read = reader(raw if own is None else own)

@@ -73,7 +73,7 @@ WRAPPED = ("json", "jsonSchema", "json_schema", "schema", "parameters", "inputSc
 OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
 KEYWORDS = frozenset(words_of("schema_keywords"))  # what may stand in a schema of an object
 # a keyword of this type tells a schema: a parameter of that name would be an object or a type word
-TELLING = dict.fromkeys(("required", "anyOf", "oneOf", "allOf"), list)
+TELLING: dict[str, type] = dict.fromkeys(("required", "anyOf", "oneOf", "allOf"), list)
 TELLING |= {"$ref": str, "$schema": str, "$defs": dict, "additionalProperties": bool}
 
 

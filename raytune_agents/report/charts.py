@@ -66,10 +66,11 @@ def intervals(
     100 shows shares in percent. `zero` draws the dashed line that an interval must not cross."""
     if not rows:
         return Chart()
-    table = [
-        (name, *(None if v is None else v * scale for v in (cell.value, cell.low, cell.high)))
-        for name, _, cell in rows
-    ]
+
+    def scaled(v: float | None) -> float | None:
+        return None if v is None else v * scale
+
+    table = [(name, scaled(c.value), scaled(c.low), scaled(c.high)) for name, _, c in rows]
     room = min(max(11, *(len(name) for name, *_ in table)), 16)
     canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 14 + 7 * room))
     ends = [v for _, *values in table for v in values if v is not None]
@@ -81,6 +82,8 @@ def intervals(
     for i, (name, value, low, high) in enumerate(table):
         css, y = rows[i][1], top + (i + 0.5) * (bottom - top) / len(rows)
         canvas.text((left - 8, y + 4), name, "name", "end", room=room)
+        if value is None:
+            continue
         note = f"{name}: {shown(value)}"
         if low is not None and high is not None:
             note += f" (from {shown(low)} to {shown(high)})"

@@ -31,7 +31,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
     found = manifests.get("generate", {}).get("realism")
     if not isinstance(found, Mapping) or not finite(found.get("rows")):
         return None
-    told = found | (found.get("coverage") or {})
+    told = {**found, **(found.get("coverage") or {})}
     real = format_number(found.get("real_rows"))
     lines = []
     for key, (what, how) in MEASURES.items():

@@ -15,7 +15,7 @@ from raytune_agents.report.boards import BoardCell, Grid, SplitBoard
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.safe_text import clip, format_number, seconds, visible
 
-Table = tuple[Sequence[str], list[Sequence[Any]]]
+Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 
 def cell(value: Any) -> Any:
