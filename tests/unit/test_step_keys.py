@@ -55,7 +55,7 @@ DECIDES = {
     "engine": "generate evaluate",
     "engine.actors": "", "engine.tensor_parallel_size": "", "engine.kv_cache_gib": "",
     "engine.gpu_memory_utilization": "", "engine.label_selector": "", "engine.retries": "",
-    "engine.timeout_s": "",
+    "engine.timeout_s": "", "engine.serve": "",
 }  # fmt: skip
 
 
