@@ -124,7 +124,7 @@ def official_scores(
             jobs.append(
                 OfficialJob(category, raw["function"], raw["ground_truth"], decoded(parsed.calls))
             )
-    verdicts = official_verdicts(jobs, python) if jobs else []
+    verdicts = official_verdicts(jobs, python)  # of none too: it says whether the package is there
     # None, an answer that the checker itself breaks on, is not right.
     wrong |= {key: error for key, (valid, error) in zip(ids, verdicts) if not valid}
     out = {}

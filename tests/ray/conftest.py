@@ -1,5 +1,6 @@
-"""One run of the whole loop at its smallest, as a job on a head node with token authentication,
-shared by the tests that look at it."""
+"""One run of the whole loop at its smallest, shared by the tests that look at it: jobs on a head
+node with token authentication, of which the first is killed in a training, the next in the
+search."""
 
 from __future__ import annotations
 
@@ -7,14 +8,21 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from raytune_agents.config import ResourcesConfig
+from raytune_agents.infra import cluster
+from raytune_agents.infra.watchdog import processes_below
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "ray" / "tiny.yaml"
@@ -32,11 +40,16 @@ def cli(*words: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     )
 
 
-def submit(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def job(*words: str) -> list[str]:
     """`ray job submit` of jobs/run.py; its exit code and log are the job's."""
+    script = [sys.executable, "jobs/run.py", *words]
+    return [RAY, "job", "submit", "--working-dir", ".", "--", *script]
+
+
+def submit(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [RAY, "job", "submit", "--working-dir", ".", "--", sys.executable, "jobs/run.py", *words],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=1800, check=False)  # fmt: skip
+        job(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=1800, check=False
+    )
 
 
 def free_port() -> int:
@@ -45,12 +58,30 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Head:
+    """A head node: its process, and the environment of its clients."""
+
+    pid: int
+    env: dict[str, str]
+
+    def kill(self, word: str) -> None:
+        """kill -9 of the processes on the node that have the word in their command line."""
+        for pid in processes_below(self.pid):
+            try:
+                if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:  # it has just ended
+                continue
+
+
 @pytest.fixture(scope="session")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a client of a local head node, which is bound to loopback."""
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A local head node, which is bound to loopback."""
     port, temp = free_port(), tmp_path_factory.mktemp("ray")
     env = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
-                        "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
+                        "RAY_USAGE_STATS_ENABLED": "0",
+                        "TUNE_GLOBAL_CHECKPOINT_S": "0.3"}  # fmt: skip
     env.pop("RAY_ADDRESS", None)
     short = Path("/tmp") / f"rt-{os.getpid()}"  # a socket path may not be long
     start = f"start --head --block --disable-usage-stats --num-cpus=2 --temp-dir={short}"
@@ -67,7 +98,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         time.sleep(0.5)
     else:
         pytest.fail((temp / "head.log").read_text()[-2000:])
-    yield env
+    yield Head(node.pid, env)
     node.kill()  # its reaper ends the other processes; asked to end, it waits half a minute
     node.wait(60)
     shutil.rmtree(short, ignore_errors=True)
@@ -98,12 +129,121 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+@dataclass
+class Story:
+    """The tiny run, what its jobs printed, and what was on the disk when they were killed."""
+
+    folder: Path
+    printed: str = ""
+    codes: tuple[int, ...] = ()
+    worker_killed: float = 0.0  # seconds since 1970
+    arm_done: bool = True
+    reports: tuple[dict[str, Any], ...] = ()  # of the search
+
+
+FIRST_ARM = "nat"
+
+
+def kill_training(head: Head, story: Story, wait: Callable[[Callable[[], bool]], bool]) -> None:
+    """First the worker that trains, after step 3; then the driver, before the last step."""
+    arm = story.folder / "train" / FIRST_ARM
+    if not wait(lambda: last_line(arm).get("step", 0) >= 3):
+        return
+    head.kill("RayTrainWorker")
+    story.worker_killed = time.time()
+
+    def went_on() -> bool:
+        last = last_line(arm)
+        return last.get("time", 0) > story.worker_killed and last["step"] >= last["of"] - 1
+
+    if wait(went_on):
+        head.kill("jobs/run.py")
+        story.arm_done = (arm / "manifest.json").exists()
+
+
+def kill_search(head: Head, story: Story, wait: Callable[[Callable[[], bool]], bool]) -> None:
+    """The driver, once Ray Tune has saved the first report of the second trial."""
+    folder = story.folder / "tune"
+
+    def saved() -> bool:
+        state = [f.stat().st_mtime for f in (folder / "ray/search").glob("experiment_state*")]
+        reported = [x["session"] + x["wall"] for x in second_of(search_reports(folder))]
+        return bool(reported) and max(state, default=0) > reported[0] + 0.5
+
+    if wait(saved):
+        head.kill("jobs/run.py")
+        story.reports = tuple(search_reports(folder))
+
+
+def last_line(arm: Path) -> dict[str, Any]:
+    """The last line of a training's metrics, {} before the first."""
+    path = arm / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return json.loads(lines[-1]) if lines and lines[-1].endswith("}") else {}
+
+
+def search_reports(folder: Path) -> list[dict[str, Any]]:
+    """The reports of the search; the base mix, which is run before it, is no trial of it."""
+    path = folder / "metrics.jsonl"
+    text = path.read_text().splitlines() if path.is_file() else []
+    lines = [json.loads(line) for line in text if line.endswith("}")]
+    return [line for line in lines if line["stage"] == "search"]
+
+
+def second_of(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The reports of the second trial."""
+    ids = list(dict.fromkeys(x["trial_id"] for x in reports))
+    return [x for x in reports if x["trial_id"] == ids[1]] if len(ids) > 1 else []
+
+
 @pytest.fixture(scope="session")
-def tiny(head: dict[str, str], runs_dir: Path) -> tuple[Path, str]:
-    """The folder of a finished tiny run, and what the job printed."""
-    done = submit(head, "--config", "tests/ray/tiny.yaml", f"runs_dir={runs_dir}")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    return runs_dir / "tiny", done.stdout
+def story(head: Head, runs_dir: Path) -> Story:
+    """The same job three times: killed in its first training, killed in its search, let run. A kill
+    that comes too late fails the tests of kills alone."""
+    made, log = Story(runs_dir / "tiny"), runs_dir / "job.log"
+    words = job("--config", "tests/ray/tiny.yaml", f"runs_dir={runs_dir}")
+    for kill in (kill_training, kill_search, None):
+        with log.open("w") as file:
+            running = subprocess.Popen(words, cwd=ROOT, env=head.env, stdout=file, stderr=file)
+
+        def wait(ready: Callable[[], bool], running: subprocess.Popen = running) -> bool:
+            stop = time.monotonic() + 1800
+            while running.poll() is None and time.monotonic() < stop:
+                if ready():
+                    return True
+                time.sleep(0.02)
+            return False
+
+        if kill:
+            kill(head, made, wait)
+        made.codes += (running.wait(1800),)
+        made.printed += log.read_text()
+    assert made.codes[-1] == 0, made.printed[-5000:]
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny(story: Story) -> tuple[Path, str]:
+    """The folder of the finished tiny run, and what its jobs printed."""
+    return story.folder, story.printed
+
+
+SHARING = ("test_api_run", "test_data", "test_engine", "test_engine_client")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray_of_other_modules(request: pytest.FixtureRequest) -> None:
+    """What modules share is gone before one that starts or joins a Ray of its own."""
+    ray = sys.modules.get("ray")
+    if request.module.__name__ not in SHARING and ray and ray.is_initialized():
+        cluster.disconnect()  # which puts Ray Data's settings back
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> None:
+    """The Ray that the modules of SHARING have in common, started by the first of them."""
+    cluster.connect(ResourcesConfig(cpus=2), keep=True)
 
 
 @pytest.fixture(scope="module")

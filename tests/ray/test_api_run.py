@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
-import ray as ray_package
 from conftest import TINY
 
 import raytune_agents as rt
@@ -15,11 +13,11 @@ from raytune_agents.runs import Manifest
 from raytune_agents.storage import read_json
 
 
-@pytest.fixture
-def config(tiny, tmp_path: Path):
-    shutil.copytree(tiny[0], tmp_path / "tiny")
-    yield rt.load_config(TINY, [f"runs_dir={tmp_path}"])
-    ray_package.shutdown()
+@pytest.fixture(scope="module")
+def config(tiny, tmp_path_factory: pytest.TempPathFactory):
+    runs = tmp_path_factory.mktemp("api")
+    shutil.copytree(tiny[0], runs / "tiny")
+    return rt.load_config(TINY, [f"runs_dir={runs}"])
 
 
 def test_rows_flow_as_datasets(config, tiny) -> None:
@@ -39,9 +37,9 @@ def test_rows_flow_as_datasets(config, tiny) -> None:
 
 def test_results_are_typed(config, tiny) -> None:
     arms = rt.train(config)
-    assert set(arms) == {"sft", "nat", "dpo"}
-    assert (arms["sft"].adapter / "adapter_model.safetensors").is_file()
-    assert all(line["loss"] > 0 for line in arms["sft"].log)
+    assert set(arms) == {"nat", "dpo"}
+    assert (arms["nat"].adapter / "adapter_model.safetensors").is_file()
+    assert all(line["loss"] > 0 for line in arms["nat"].log)
     found = rt.evaluate(config)
     scores = read_json(tiny[0] / "evaluate" / "scores.json")
     cell = found.scores["nat"]["test_unseen"]["exact_match"]

@@ -20,7 +20,6 @@ from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
 from raytune_agents.generate.tasks import tasks
-from raytune_agents.infra import cluster
 from raytune_agents.negatives import edit
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.keys import sections
@@ -37,13 +36,7 @@ WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel",
          "kites", "lemon")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def ray():
-    import ray
-
-    cluster.connect(Config(resources={"cpus": 2}).resources)
-    yield ray
-    cluster.disconnect()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def raw(i: int) -> dict:
@@ -66,7 +59,7 @@ def labelled(folder: Path, config: Config) -> dict[str, dict]:
     return {n: read_json(context.run.folder / n / "manifest.json") for n in ("read", "label")}
 
 
-def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) -> None:
+def test_read_and_label_account_for_every_row(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(storage, "FILE_ROWS", 250)  # several files, so that workers write them
     good = [raw(i) for i in range(600)]
     copy = good[5] | {"id": "copy"}
@@ -121,7 +114,7 @@ def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) 
     assert not (tmp_path / "run" / "label" / "work").exists()
 
 
-def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
+def test_the_shuffle_finds_what_one_process_finds(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = []
     for i in range(400):
@@ -147,7 +140,7 @@ def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_difficulty_is_the_models_own_nll(ray, tmp_path: Path) -> None:
+def test_difficulty_is_the_models_own_nll(tmp_path: Path) -> None:
     rows = [finish(Trajectory((Message("user", f"Say {w}."), Message("assistant", w)), source_id=w,
                               split=s, source="s"))
             for w, s in (("alpha", "train"), ("bravo", "train"), ("carol", "val"))]  # fmt: skip
@@ -172,7 +165,7 @@ def test_difficulty_is_the_models_own_nll(ray, tmp_path: Path) -> None:
         assert found[row.source_id].quality == pytest.approx(wanted, rel=1e-3)
 
 
-def test_pairs_are_those_of_one_process_wherever_their_rows_lie(ray, tmp_path) -> None:
+def test_pairs_are_those_of_one_process_wherever_their_rows_lie(tmp_path) -> None:
     good = [r for r in tasks(agents.load_spec("security"), 24, 1) if r.calls]
     bad = [made[0] for r in good if (made := edit(r, "wrong_value", 1))[0]]
     rows = [*good, *bad[::-1]]  # no row group holds both rows of a pair

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from itertools import product
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ from raytune_agents.train import nat
 
 
 @pytest.fixture(scope="module")
-def warm():
+def warm(local_ray):
     """Ray, the model's chat, and a running engine in fp32 whose actor may restart once."""
     config = load_config(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
@@ -40,7 +41,7 @@ def warm():
     sizes = {"cpus": have.cpus, "gpus": 0, "seed": 1}
     (handle,), _ = engine.start_engines(path, "float32", config.engine, **sizes)
     yield config, Chat.of(path, config.model), handle
-    cluster.disconnect()
+    ray.kill(handle)
 
 
 def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -> None:
@@ -50,19 +51,18 @@ def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -
         if row.target and not row.reject_reason and row.split == "train":
             kinds.setdefault(row.pool, row)
     assert len(kinds) >= 8
+    words = ("", *nat.words(config.train.nat))
     rows = list(kinds.values())
-    for marked in ("", *nat.words(config.train.nat)):
-        texts = [chat.prompt_text(row, marked) for row in rows]
-        replies = client.ask(
-            [chat.prompt_ids(row, marked) for row in rows],
-            [client.Sampling(max_tokens=1)] * len(rows),
-        )
-        for row, text, reply in zip(rows, texts, replies):
-            example, end = chat.encode(row, marked)[-1], len(reply.prompt_ids)
-            assert reply.prompt_ids == example.input_ids[:end]  # up to the last answer
-            assert example.labels[end - 1] == IGNORE != example.labels[end]
-            assert chat.tokenizer.decode(reply.prompt_ids) == text
-            assert (marked in text) is bool(marked) or not marked
+    asked = [chat.prompt_ids(row, words[k % len(words)]) for k, row in enumerate(rows)]
+    replies = client.ask(asked, [Sampling(max_tokens=1)] * len(rows))
+    assert [reply.prompt_ids for reply in replies] == asked
+    for row, marked in product(rows, words):
+        example, prompt = chat.encode(row, marked)[-1], chat.prompt_ids(row, marked)
+        text, end = chat.prompt_text(row, marked), len(prompt)
+        assert prompt == example.input_ids[:end]  # up to the last answer
+        assert example.labels[end - 1] == IGNORE != example.labels[end]
+        assert chat.tokenizer.decode(prompt) == text
+        assert (marked in text) is bool(marked) or not marked
 
 
 def test_a_marker_stands_in_the_question_only(warm, tiny) -> None:
@@ -150,7 +150,8 @@ def test_perplexity_is_that_of_the_model_itself(warm, tiny) -> None:
         assert line["tokens"] == example.trained_tokens
 
 
-def test_an_adapter_answers_and_the_base_comes_back(warm, tiny) -> None:
+def test_an_adapter_answers_as_in_peft_and_takes_turns_with_the_base(warm, tiny) -> None:
+    """Asked at the same time, each gets the answer of its own weights."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -158,10 +159,13 @@ def test_an_adapter_answers_and_the_base_comes_back(warm, tiny) -> None:
     _, chat, _ = warm
     folder = tiny[0] / "train" / "nat" / "adapter"
     prompt = chat.chat_ids([{"role": "user", "content": "Name a colour."}])
-    sampling = [client.Sampling(max_tokens=12)]
-    base = client.ask([prompt], sampling)[0].texts
-    tuned = client.ask([prompt], sampling, adapter=str(folder))[0].texts
-    assert client.ask([prompt], sampling)[0].texts == base
+    arms, sampling = ["", str(folder)], client.Sampling(max_tokens=12)
+    base, tuned = (client.ask([prompt], [sampling], adapter=arm)[0].texts for arm in arms)
+    with ThreadPoolExecutor(6) as pool:
+        two = [[prompt] * 2, [sampling] * 2]
+        asked = [pool.submit(client.ask, *two, adapter=arm) for arm in arms * 3]
+        for k, found in enumerate(asked):
+            assert [r.texts for r in found.result(240)] == [(base, tuned)[k % 2]] * 2
     model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     out = merged.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0]
@@ -205,17 +209,22 @@ def pid_of(handle) -> int:
     return ray.get(handle.__ray_call__.remote(lambda self: os.getpid()))
 
 
+def asked_of(handles: list) -> list[int]:
+    """Requests that each engine has had."""
+    count = [h.__ray_call__.remote(lambda e: next(copy(e.names))) for h in handles]
+    return ray.get(count)
+
+
 def test_an_engine_killed_in_the_middle_restarts_and_no_row_is_lost(warm) -> None:
     _, chat, handle = warm
     chats = [[{"role": "user", "content": f"Tell a story about {n} rivers."}] for n in range(4)]
-    prompts, sampling = [chat.chat_ids(c) for c in chats], [client.Sampling(max_tokens=64)] * 4
-    begun = time.monotonic()
+    prompts, sampling = [chat.chat_ids(c) for c in chats], [client.Sampling(max_tokens=32)] * 4
     undisturbed = client.ask(prompts, sampling)
-    middle = (time.monotonic() - begun) / 2
-    pid = pid_of(handle)
+    pid, [before] = pid_of(handle), asked_of([handle])
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.ask, prompts, sampling)
-        time.sleep(middle)
+        while asked_of([handle])[0] < before + len(prompts) and not asked.done():
+            time.sleep(0.05)
         assert not asked.done()
         os.kill(pid, signal.SIGKILL)
         replies = asked.result(240)
@@ -233,23 +242,22 @@ def test_a_prompt_that_vllm_refuses_is_lost_alone(warm) -> None:
     assert pid_of(handle) == pid
 
 
-def test_requests_of_two_arms_take_turns(warm, tiny) -> None:
-    """Asked at the same time, each gets the answer of its own weights."""
-    _, chat, _ = warm
-    arms = ["", str(tiny[0] / "train" / "nat" / "adapter")]
-    prompt, sampling = chat.chat_ids([{"role": "user", "content": "Name a colour."}]), Sampling(12)
-    alone = [client.ask([prompt], [sampling], adapter=arm)[0].texts for arm in arms]
-    with ThreadPoolExecutor(6) as pool:
-        two = [[prompt] * 2, [sampling] * 2]
-        asked = [pool.submit(client.ask, *two, adapter=arm) for arm in arms * 3]
-        for k, found in enumerate(asked):
-            assert [r.texts for r in found.result(240)] == [alone[k % 2]] * 2
-
-
-def asked_of(handles: list) -> list[int]:
-    """Requests that each engine has had."""
-    count = [h.__ray_call__.remote(lambda e: next(copy(e.names))) for h in handles]
-    return ray.get(count)
+@pytest.mark.slow
+def test_vllms_child_process_answers_alike_and_ends_with_its_actor(warm) -> None:
+    """AsyncLLM, which engines on GPUs use, here on CPU."""
+    config, chat, _ = warm
+    prompt, sampling = chat.chat_ids([{"role": "user", "content": "Name a colour."}]), Sampling(8)
+    actor = ray.remote(engine.Engine).options(
+        runtime_env={"env_vars": engine.environment(config.engine, 2, gpu=False)}
+    )
+    options = config.engine.model_dump()
+    apart = actor.remote(str(chat.path), "float32", options, False, 1, {}, in_process=False)
+    reply = ray.get(apart.answer.remote(prompt, sampling))
+    assert reply.texts == client.ask([prompt], [sampling])[0].texts
+    children = psutil.Process(pid_of(apart)).children(recursive=True)
+    assert children
+    os.kill(pid_of(apart), signal.SIGKILL)
+    assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
 @pytest.mark.slow
@@ -275,21 +283,3 @@ def test_a_pool_shares_the_work_and_goes_on_without_a_dead_actor() -> None:
             client.ask(prompts[:1], sampling[:1])
     finally:
         cluster.disconnect()
-
-
-@pytest.mark.slow
-def test_vllms_child_process_answers_alike_and_ends_with_its_actor(warm) -> None:
-    """AsyncLLM, which engines on GPUs use, here on CPU."""
-    config, chat, _ = warm
-    prompt, sampling = chat.chat_ids([{"role": "user", "content": "Name a colour."}]), Sampling(8)
-    actor = ray.remote(engine.Engine).options(
-        runtime_env={"env_vars": engine.environment(config.engine, 2, gpu=False)}
-    )
-    options = config.engine.model_dump()
-    apart = actor.remote(str(chat.path), "float32", options, False, 1, {}, in_process=False)
-    reply = ray.get(apart.answer.remote(prompt, sampling))
-    assert reply.texts == client.ask([prompt], [sampling])[0].texts
-    children = psutil.Process(pid_of(apart)).children(recursive=True)
-    assert children
-    os.kill(pid_of(apart), signal.SIGKILL)
-    assert psutil.wait_procs(children, timeout=20)[1] == []

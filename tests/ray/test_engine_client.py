@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from raytune_agents.config import ResourcesConfig
 from raytune_agents.inference.client import (
     EngineClient,
     EngineDown,
@@ -24,7 +23,6 @@ from raytune_agents.inference.client import (
     Request,
     Sampling,
 )
-from raytune_agents.infra import cluster
 
 GOOD, RAISES, DIES, HANGS, SLOW = range(5)
 SLOTS = 3
@@ -64,11 +62,8 @@ class FakeEngine:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ray() -> Iterator[None]:
-    cluster.connect(ResourcesConfig(cpus=2, object_store_mib=100))
+def _by_value(local_ray) -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    cluster.disconnect()
 
 
 @pytest.fixture

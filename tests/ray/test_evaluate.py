@@ -23,7 +23,7 @@ from raytune_agents.infra import cluster
 from raytune_agents.records import from_row
 from raytune_agents.storage import read_json
 
-ARMS = {"base", "sft", "nat", "dpo"}
+ARMS = {"base", "nat", "dpo"}
 SPLITS = {"test_unseen", "unseen_agents", "instructions", "irrelevance", "bfcl_irrelevance"}
 
 
@@ -37,7 +37,7 @@ def test_every_suite_is_scored_for_every_arm(tiny) -> None:
     costs = read_json(folder / "evaluate" / "costs.json")
     for arm in ARMS:
         assert set(scores[arm]) == SPLITS | {"trajectories", "val"}
-        assert scores[arm]["instructions"]["instruction_following"]["n"] == 4
+        assert scores[arm]["instructions"]["instruction_following"]["n"] == 2
         assert costs[arm]["engine_peak_memory_mib"] > 100
         assert scores[arm]["trajectories"]["task_completion"]["n"] == 2
         assert "pass_hat_2" in scores[arm]["trajectories"]
@@ -54,7 +54,7 @@ def test_every_suite_is_scored_for_every_arm(tiny) -> None:
 def test_rollouts_are_real_conversations_with_the_world(tiny) -> None:
     folder, _ = tiny
     stored = lines(folder, "rollouts")
-    assert len(stored) == 4 * 2 * 2  # arms, tasks, trials
+    assert len(stored) == 3 * 2 * 2  # arms, tasks, trials
     for line in stored:
         row = from_row(json.loads(line["row"]))
         assert line["end"] in rollouts.ENDS
@@ -223,7 +223,7 @@ def test_stored_answers_are_scored_again_without_the_engine(tiny, tmp_path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     assert "starting Ray" not in done.stdout
     assert read_json(folder / "evaluate" / "scores.json") == before
-    done = cli("report", str(TINY), where, "evaluate.limit=4", "--rescore", timeout=120)
+    done = cli("report", str(TINY), where, "evaluate.limit=3", "--rescore", timeout=120)
     assert done.returncode == 2
     assert "made with other options" in done.stderr
     done = cli("run", "--steps", "evaluate", str(TINY), where, timeout=120)
@@ -232,7 +232,7 @@ def test_stored_answers_are_scored_again_without_the_engine(tiny, tmp_path) -> N
 
 def test_two_arms_are_compared_and_a_row_is_traced(tiny) -> None:
     folder, _ = tiny
-    done = cli("compare", str(folder), str(folder), "--arm-a", "sft", "--arm-b", "nat")
+    done = cli("compare", str(folder), str(folder), "--arm-a", "nat", "--arm-b", "dpo")
     assert done.returncode == 0, done.stderr
     assert "too small for the claim" in " ".join(done.stdout.split())
     noisy = lines(folder, "perturbed")[0]
@@ -254,7 +254,7 @@ def test_official_score_files(tiny, tmp_path) -> None:
         files = (folder / "evaluate/official/score" / arm).rglob("BFCL_v4_*_score.json")
         heads = [json.loads(f.read_text().splitlines()[0]) for f in files]
         assert sum(h["correct_count"] for h in heads) == right[arm]
-        assert sum(h["total_count"] for h in heads) == 8
+        assert sum(h["total_count"] for h in heads) == 4
 
 
 def test_without_the_official_package_the_message_says_what_to_do(tiny, tmp_path) -> None:

@@ -126,7 +126,7 @@ def check(run: Path, undisturbed: Path, step: str) -> None:
         assert max(ids.values()) == 1
         assert ids == wanted
     if step == "train":
-        assert {p.parent.name for p in run.glob("train/*/adapter")} == {"sft", "nat", "dpo"}
+        assert {p.parent.name for p in run.glob("train/*/adapter")} == {"nat", "dpo"}
 
 
 def rows_of(folder: Path) -> list:

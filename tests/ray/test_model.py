@@ -19,7 +19,7 @@ from raytune_agents.runs import BadLoss
 from raytune_agents.storage import read_jsonl
 from raytune_agents.train import worker
 from raytune_agents.train.base_model import load_model, save
-from raytune_agents.train.job import BEST
+from raytune_agents.train.job import BEST, JOB
 
 ROWS = {"global_batch_size": 2, "max_steps": 2}
 
@@ -77,9 +77,14 @@ def test_an_adapter_of_any_kind_trains_and_loads_unchanged(columns, tmp_path, op
         assert layer.scaling["default"] == 32 / 16**0.5
 
 
-def test_training_goes_on_from_an_adapter(columns, tmp_path) -> None:  # noqa: F811
-    first, adapter = train(columns, tmp_path / "one", max_steps=4)
-    again, _ = train(columns, tmp_path / "two", lora={"start": str(adapter)})
+@pytest.fixture(scope="module")
+def trained(columns, tmp_path_factory) -> tuple[list[float], Path]:  # noqa: F811
+    return train(columns, tmp_path_factory.mktemp("trained"), max_steps=4)
+
+
+def test_training_goes_on_from_an_adapter(columns, trained, tmp_path) -> None:  # noqa: F811
+    first, adapter = trained
+    again, _ = train(columns, tmp_path, lora={"start": str(adapter)})
     assert again[0] < first[0] - 0.05
 
 
@@ -93,10 +98,10 @@ def test_full_weights_are_trained_saved_and_merged_as_they_are(columns, tmp_path
     assert models.must_merge(folder)
 
 
-def test_merging_changes_no_answer(columns, tmp_path) -> None:  # noqa: F811
+def test_merging_changes_no_answer(trained, tmp_path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    _, adapter = train(columns, tmp_path / "arm")
+    _, adapter = trained
     models.save_merged(embedded(), adapter, "float32", tmp_path / "merged")
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     ids = AutoTokenizer.from_pretrained(tmp_path / "merged")("Add 1 and 2.", return_tensors="pt")
@@ -143,6 +148,9 @@ def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None: 
     done = worker.fit(again, resume=str(tmp_path / "checkpoint-5"))
     assert done.state.global_step == 0  # a finished run trains no further step
     assert len(read_jsonl(Path(again.out) / "metrics.jsonl")) == 3
+    (tmp_path / "checkpoint-5" / JOB).write_text('{"seed": 1}')
+    with pytest.raises(ConfigError, match=r"seed=1 there, 17 here"):
+        worker.fit(again, resume=str(tmp_path / "checkpoint-5"))
 
 
 def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
@@ -153,7 +161,7 @@ def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> N
     options = {
         "eval_steps": 1,
         "early_stopping_patience": 1,
-        "learning_rate": 1e-12,
+        "learning_rate": 1e-30,  # no loss moves, not even in its last bits
         "max_steps": 5,
     }
     val = str(tmp_path / "val.parquet")

@@ -12,7 +12,7 @@ from raytune_agents.pipeline import plan as planner
 from raytune_agents.storage import read_json, read_jsonl
 
 NEAR, FEW = 0.25, 0.35
-ARMS = ("sft", "nat", "dpo")
+ARMS = ("nat", "dpo")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def foreseen() -> planner.Plan:
 
 
 def test_tokens_and_rows_are_those_of_the_run(foreseen, tiny) -> None:
-    """Of all arms together: about 20 rows, drawn from other rows than the run's own."""
+    """Of all arms together: about 10 rows, drawn from other rows than the run's own."""
     work = [foreseen.work[f"train {arm}"] for arm in ARMS]
     steps = [step for arm in ARMS for step in read_jsonl(tiny[0] / "train" / arm / "metrics.jsonl")]
     found = read_json(tiny[0] / "train/manifest.json")["rows"]["in"]

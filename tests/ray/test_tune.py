@@ -3,74 +3,19 @@ failed trial, a spent budget."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import time
-from pathlib import Path
-
 import pytest
-from conftest import ROOT, TINY, cli, command
+from conftest import TINY, cli, second_of
 
 from raytune_agents import config, tune
 from raytune_agents.storage import read_json
 
-SEARCH = (
-    *("tune.num_samples=4", "tune.tokens=300", "tune.num_rungs=4", "tune.rows=4"),
-    *("tune.scheduler=none", "tune.noise=0", "tune.settle_learning_rate=0"),
-)
 FAILING = "tune.space={train.lora.target_modules: {choice: [[no_such_module], all-linear]}}"
 
 
-def ledger(folder: Path) -> list[dict]:
-    """The reports of the search; the base mix, which is run before it, is no trial of it."""
-    path = folder / "metrics.jsonl"
-    text = path.read_text().splitlines() if path.is_file() else []
-    lines = [json.loads(line) for line in text if line.endswith("}")]
-    return [line for line in lines if line["stage"] == "search"]
-
-
-def second_of(lines: list[dict]) -> list[dict]:
-    """The reports of the second trial."""
-    ids = list(dict.fromkeys(x["trial_id"] for x in lines))
-    return [x for x in lines if x["trial_id"] == ids[1]] if len(ids) > 1 else []
-
-
-def kill_in_second_trial(words: tuple[str, ...], folder: Path) -> list[dict]:
-    """kill -9 of the driver and all it started, once a report of the second trial is on disk."""
-    log = (folder.parent / "killed.log").open("w")
-    driver = subprocess.Popen(
-        command("run", "--steps", "tune", *words), cwd=ROOT, stdout=log, stderr=log,
-        start_new_session=True
-    )
-    stop = time.monotonic() + 900
-    while True:
-        assert driver.poll() is None, "the search ended before it could be killed"
-        assert time.monotonic() < stop
-        lines = ledger(folder)
-        state = [f.stat().st_mtime for f in (folder / "ray/search").glob("experiment_state*")]
-        reported = [x["session"] + x["wall"] for x in second_of(lines)]
-        if reported and max(state, default=0) > reported[0] + 0.5:
-            break
-        time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    return ledger(folder)
-
-
-@pytest.fixture(scope="module")
-def searched(labelled) -> tuple[Path, list[dict]]:
-    """The run folder after a killed and repeated search, and the ledger at the kill."""
-    folder, words = labelled / "tiny" / "tune", (str(TINY), f"runs_dir={labelled}", *SEARCH)
-    before = kill_in_second_trial(words, folder)
-    done = cli("run", "--steps", "tune", *words, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder.parent, before
-
-
-def test_a_killed_search_keeps_its_trials_and_goes_on_in_the_middle_of_one(searched) -> None:
-    run, before = searched
+def test_a_killed_search_keeps_its_trials_and_goes_on_in_the_middle_of_one(story) -> None:
+    run, before = story.folder, story.reports
+    assert before, "the search ended before it could be killed"
+    assert story.codes[1] != 0
     trials = {t["trial_id"]: t for t in read_json(run / "tune" / "trials.json")}
     assert len(trials) == 4
     assert {t["status"] for t in trials.values()} == {"finished"}
@@ -83,14 +28,14 @@ def test_a_killed_search_keeps_its_trials_and_goes_on_in_the_middle_of_one(searc
     assert [r["report"] for r in reports] == list(range(1, len(reports) + 1))
 
 
-def test_every_plain_mix_is_among_the_trials(searched) -> None:
-    mixes = [t["weights"] for t in read_json(searched[0] / "tune" / "trials.json")]
+def test_every_plain_mix_is_among_the_trials(tiny) -> None:
+    mixes = [t["weights"] for t in read_json(tiny[0] / "tune" / "trials.json")]
     assert any(m["positive"] == pytest.approx(1) for m in mixes)
     assert any(m["positive"] == pytest.approx(m["negative"]) for m in mixes)
 
 
-def test_the_search_is_read_back_in_every_form(searched) -> None:
-    run, _ = searched
+def test_the_search_is_read_back_in_every_form(tiny) -> None:
+    run, _ = tiny
     grid = tune.search_results(run)
     scores = {t["trial_id"]: t["score"] for t in read_json(run / "tune" / "trials.json")}
     assert {r.metrics["trial_id"]: r.metrics["exact_match"] for r in grid} == scores
