@@ -68,12 +68,18 @@ def end() -> None:
     serve.end_app()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def running_ray() -> Iterator[None]:
+    """One Ray: Serve's client in this process knows the first cluster that it saw alone."""
     cluster.connect(CONFIG.resources)
     yield
-    end()
     cluster.disconnect()
+
+
+@pytest.fixture(autouse=True)
+def ended(running_ray: None) -> Iterator[None]:
+    yield
+    end()
 
 
 @pytest.fixture(scope="module")
