@@ -60,7 +60,7 @@ def _lost(run: RunContents) -> Answer:
     if gate is None:
         return Answer("not measured", "the gate needs the base and an arm")
     own, measured = gate.arm == gate.reference, gate.words(*gate.metrics)
-    note = f"against {gate.reference}: {measured}"
+    note = f"against {gate.reference}: {measured}" if gate.reference else measured
     if own:
         note = "base hardly ever calls, so that it is right about every row without a call"
     if lost:
