@@ -28,7 +28,7 @@ from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import StoredRows, read_rows, write_rows
+from raytune_agents.storage import StoredRows, read_rows, write_rows, write_text
 from raytune_agents.train.methods import method_named
 
 OVERDRAWN = 8  # candidates drawn for each task that is asked for
@@ -159,11 +159,11 @@ def agents_with(
     tools = {c.tool for c in clusters} - {""}
     able = [name for name in config.agents if owned[name] & tools]
     lacking = tools - set().union(*owned.values())
-    rows = [f for f in failures if lacking & {t.name for t in f.tools} and _makes_agent(f)]
+    shown = {f.tools: f for f in failures if lacking & {t.name for t in f.tools}}
+    rows = [row for row in shown.values() if _makes_agent(row)]
     if rows:
         spec = init.spec_from_rows(rows, ROWS_AGENT)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(init.to_yaml(spec), encoding="utf-8")
+        write_text(file, init.to_yaml(spec))
         able.append(str(file))
         lacking -= {t.name for t in spec.tools}
     if lacking:

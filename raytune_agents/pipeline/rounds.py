@@ -15,7 +15,7 @@ score, or the start, becomes train/ARM/adapter; rounds.json has all records.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from raytune_agents import mix, rounds
@@ -188,7 +188,7 @@ def train_round(
     pairs = pairs_of(pool, config) if pairs_of else None
     tokenize_part(columns, 0, pool.values(), method, context.chat, config, pairs)
     rows = Tokenized.load(columns)
-    by_row = rows_by_pool(rows, context.config.mix.no_call)
+    by_row, weights = rows_by_pool(rows, context.config.mix.no_call)
     total = sum(n for _, _, n in by_row)
     if not any(pool == CALLS for _, pool, _ in by_row):
         record.notes.append(
@@ -198,7 +198,6 @@ def train_round(
         return Counts()
     epochs = context.config.mix.max_epochs
     # One pool of calls: what is too hard or too easy went before, tokens alone decide here.
-    weights = mix.usable_weights({CALLS: 1.0}, by_row, context.config.mix.no_call)
     chosen = mix.choose_rows(by_row, weights, budget or total, epochs, step.seed)
     record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
     # The engine that answered has its GPU until here.
@@ -219,11 +218,15 @@ def train_round(
     return Counts(rows_in=len(positions), rows_out=len(positions))
 
 
-def rows_by_pool(rows: Tokenized, no_call: float) -> list[tuple[str, str, int]]:
-    """(id, pool, loss tokens) of what is trained on. Tasks without a call are easier, so that
-    the band holds too many: they get the share of the mix, or the policy forgets to call."""
+def rows_by_pool(
+    rows: Tokenized, no_call: float
+) -> tuple[list[tuple[str, str, int]], dict[str, float]]:
+    """(id, pool, loss tokens) of what is trained on, and the pools' weights. Tasks without a call
+    are easier, so that the band holds too many: they get the share of the mix, or the policy
+    forgets to call."""
     facts = zip(rows.ids, rows.kinds, rows.tokens)
-    return [(i, mix.NO_CALL if no_call and k.no_call else CALLS, n) for i, k, n in facts if n]
+    called = [(i, replace(kind, pool=CALLS), n) for i, kind, n in facts if n]
+    return mix.with_no_call(called, {CALLS: 1.0}, no_call)
 
 
 # --- what decides ---
@@ -231,9 +234,6 @@ def rows_by_pool(rows: Tokenized, no_call: float) -> list[tuple[str, str, int]]:
 
 def mean(values: dict[str, float]) -> float:
     return sum(values.values()) / len(values) if values else 0.0
-
-    """Values of val rows and of the gate's instructions under a policy, greedily; an answer that
-    was lost to the engine has none."""
 
 
 def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Values:

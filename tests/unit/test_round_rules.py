@@ -12,7 +12,7 @@ import pytest
 
 from raytune_agents import agents, rounds
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.mix import NO_CALL, RowKind, usable_weights
+from raytune_agents.mix import NO_CALL, RowKind
 from raytune_agents.negatives import mined
 from raytune_agents.pipeline import round_tasks
 from raytune_agents.pipeline.rounds import CALLS, lost_metrics, rows_by_pool, validate_rounds
@@ -197,12 +197,11 @@ def test_the_rows_of_a_round_keep_the_mixs_share_without_a_call() -> None:
         ids=[i for i, _ in facts], tokens=[10, 10, 10, 10, 0],
         kinds=[RowKind("positive", False, no_call, False) for _, no_call in facts],
     )  # fmt: skip
-    found = rows_by_pool(rows, 0.25)
+    found, weights = rows_by_pool(rows, 0.25)
     assert found == [("a", NO_CALL, 10), ("b", NO_CALL, 10), ("c", NO_CALL, 10), ("d", CALLS, 10)]
     # three of four rows need no call, a quarter of the trained tokens
-    weights = usable_weights({CALLS: 1.0}, found, 0.25)
     assert weights == {CALLS: pytest.approx(0.75), NO_CALL: pytest.approx(0.25)}
-    assert {pool for _, pool, _ in rows_by_pool(rows, 0.0)} == {CALLS}
+    assert {pool for _, pool, _ in rows_by_pool(rows, 0.0)[0]} == {CALLS}
 
 
 @pytest.mark.parametrize(
