@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from raytune_agents.records import JsonObject, ToolCall
 
-T = TypeVar("T")
 REQUESTS: dict[str, list[str]] = yaml.safe_load(
     (Path(__file__).parent / "data/requests.yaml").read_text("utf-8")
 )
@@ -66,11 +65,6 @@ def sample_request(rng: random.Random, goal: str, **anchors: Any) -> Ask:
     """One of the goal's wordings; every {name} in them is an anchor."""
     values = {k: str(v) for k, v in anchors.items()}
     return Ask(rng.choice(REQUESTS[goal]).format(**values), values)
-
-
-def sample_words(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:
-    """`n` different words of a bank, in random order."""
-    return rng.sample(list(bank), n)
 
 
 def listed(names: list[str]) -> str:

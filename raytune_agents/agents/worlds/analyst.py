@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -37,7 +37,7 @@ def make(rng: random.Random) -> State:
 
     def table() -> list[JsonObject]:
         dimension = rng.choice(sorted(WORDS))
-        one, two = sample_words(rng, BANKS["measure"], 2)
+        one, two = rng.sample(BANKS["measure"], 2)
         return [
             {
                 dimension: rng.choice(WORDS[dimension]),
@@ -47,12 +47,12 @@ def make(rng: random.Random) -> State:
             for _ in range(9)
         ]
 
-    names = sample_words(rng, BANKS["table"], 7)
+    names = rng.sample(BANKS["table"], 7)
     files = {f"{n}_{rng.randint(2019, 2025)}.csv": table() for n in names[:3]}
     tables = {db: {n: table()} for db, n in zip(DATABASES, names[3:])}
     dashboards = {
         f"Weekly {n.title()}": {"project": p, "fresh": False, "published": False}
-        for n, p in zip(names[:3], sample_words(rng, BANKS["department"], 3))
+        for n, p in zip(names[:3], rng.sample(BANKS["department"], 3))
     }
     return {
         "files": files,

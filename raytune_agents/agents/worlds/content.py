@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
@@ -17,11 +17,9 @@ def make(rng: random.Random) -> State:
     """Two pages with the rank of four keywords, some taken posting times, a fixed today."""
     urls = [
         f"https://{c}.example.com/{rng.choice(BANKS['page'])}"
-        for c in sample_words(rng, BANKS["company"], 2)
+        for c in rng.sample(BANKS["company"], 2)
     ]
-    ranks = {
-        u: {k: rng.randint(1, 60) for k in sample_words(rng, BANKS["keyword"], 4)} for u in urls
-    }
+    ranks = {u: {k: rng.randint(1, 60) for k in rng.sample(BANKS["keyword"], 4)} for u in urls}
     taken = [f"{p} 2026-0{rng.randint(3, 9)}-{rng.randint(10, 28)} 09:00" for p in PLATFORMS]
     return {
         "today": "2026-02-15",
@@ -105,7 +103,7 @@ def write_and_post(state: State, rng: random.Random):
 def worst_keyword(state: State, rng: random.Random):
     """Find the keyword with the worse rank and write about it."""
     url = rng.choice(sorted(state["ranks"]))
-    one, two = sample_words(rng, sorted(state["ranks"][url]), 2)
+    one, two = rng.sample(sorted(state["ranks"][url]), 2)
     tone = rng.choice(["formal", "friendly", "playful", "technical"])
     yield sample_request(rng, "worst_keyword", url=url, one=one, two=two, tone=tone)
     ranks = yield act("I check both keywords.", "seo_analyzer", url=url, keywords=[one, two])
@@ -137,7 +135,7 @@ def taken_slot(state: State, rng: random.Random):
 
 def two_mailings(state: State, rng: random.Random):
     """One mailing for each of two audiences."""
-    one, two = sample_words(rng, BANKS["audience"], 2)
+    one, two = rng.sample(BANKS["audience"], 2)
     template = rng.choice(["welcome", "promotion", "survey"])
     subject, date = rng.choice(BANKS["headline"]), _date(rng)
     yield sample_request(

@@ -5,14 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import (
-    Say,
-    ToolError,
-    act,
-    listed,
-    sample_request,
-    sample_words,
-)
+from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -40,9 +33,7 @@ PLACES = ("EU", "US", "UK", "Canada", "Japan")
 def make(rng: random.Random) -> State:
     """Four documents with up to two clauses of each kind, eight regulations on four topics."""
     documents = {}
-    for kind, company in zip(
-        sample_words(rng, BANKS["contract"], 4), sample_words(rng, BANKS["company"], 4)
-    ):
+    for kind, company in zip(rng.sample(BANKS["contract"], 4), rng.sample(BANKS["company"], 4)):
         clauses = [
             {"type": t, "page": rng.randint(1, 9), "text": text.format(n=rng.randint(5, 90))}
             for t, texts in CLAUSES.items()
@@ -50,7 +41,7 @@ def make(rng: random.Random) -> State:
         ]
         scores = {risk: round(rng.uniform(0.05, 0.95), 2) for risk in RISKS}
         documents[f"{kind}_{company}.pdf"] = {"pages": 9, "clauses": clauses, "scores": scores}
-    topics = sample_words(rng, BANKS["law_topic"], 4)
+    topics = rng.sample(BANKS["law_topic"], 4)
     regulations = [
         {
             "id": f"{place}-{rng.randint(100, 999)}",
@@ -59,7 +50,7 @@ def make(rng: random.Random) -> State:
             "year": rng.randint(1995, 2024),
         }
         for topic in topics
-        for place in sample_words(rng, list(PLACES), 3)
+        for place in rng.sample(PLACES, 3)
     ]
     return {"documents": documents, "regulations": regulations, "parsed": []}
 
@@ -135,7 +126,7 @@ def wrong_extension(state: State, rng: random.Random):
 def worst_risk_rules(state: State, rng: random.Random):
     """Rate two risks; look up the rules only if one is high."""
     name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
-    one, two = sample_words(rng, list(RISKS), 2)
+    one, two = rng.sample(RISKS, 2)
     rule = rng.choice(state["regulations"])
     topic, place = rule["topic"], rule["jurisdiction"]
     asked = {"document": name, "threshold": threshold, "place": place, "topic": topic}
@@ -160,7 +151,7 @@ def worst_risk_rules(state: State, rng: random.Random):
 
 def riskier_of_two(state: State, rng: random.Random):
     """Rate two documents and parse the riskier one."""
-    one, two = sample_words(rng, sorted(state["documents"]), 2)
+    one, two = rng.sample(sorted(state["documents"]), 2)
     kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
     yield sample_request(rng, "riskier_of_two", kind=kind, one=one, two=two, form=form)
     a = yield act(f"I rate {one} first.", "risk_analyzer", document=one, categories=[kind])
@@ -178,7 +169,7 @@ def riskier_of_two(state: State, rng: random.Random):
 def newest_rule(state: State, rng: random.Random):
     """The newest regulation in two places."""
     topic = rng.choice(state["regulations"])["topic"]
-    one, two = sample_words(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
+    one, two = rng.sample(sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
     yield sample_request(rng, "newest_rule", topic=topic, one=one, two=two)
     sentences, facts = [], []
     for thought, where in ((f"I look up {one}.", one), (f"I look up {two} as well.", two)):

@@ -5,14 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import (
-    Say,
-    ToolError,
-    act,
-    listed,
-    sample_request,
-    sample_words,
-)
+from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -24,13 +17,11 @@ def _camel(feature: str) -> str:
 
 def make(rng: random.Random) -> State:
     """Five test files with three tests each, two pages with three elements, four sources."""
-    features = sample_words(rng, BANKS["feature"], 5)
+    features = rng.sample(BANKS["feature"], 5)
     tests = []
     for feature in features:
         area = rng.choice(BANKS["area"])
-        for i, what in enumerate(
-            sample_words(rng, ["empty", "valid", "expired", "large", "twice"], 3)
-        ):
+        for i, what in enumerate(rng.sample(["empty", "valid", "expired", "large", "twice"], 3)):
             tests.append(
                 {
                     "file": f"tests/{area}/test_{feature}.py",
@@ -42,9 +33,9 @@ def make(rng: random.Random) -> State:
                 }
             )
     pages = {}
-    for company in sample_words(rng, BANKS["company"], 2):
+    for company in rng.sample(BANKS["company"], 2):
         page = rng.choice(BANKS["page"])
-        found = {f"#{w}-button": rng.random() < 0.6 for w in sample_words(rng, BANKS["widget"], 3)}
+        found = {f"#{w}-button": rng.random() < 0.6 for w in rng.sample(BANKS["widget"], 3)}
         pages[f"https://{company}.example.com/{page}"] = {
             "title": f"{page.title()} - {company.title()}",
             "elements": found,
@@ -155,7 +146,7 @@ def tests_then_coverage(state: State, rng: random.Random):
 def first_visible(state: State, rng: random.Random):
     """Look for one element; if it is hidden, look for another."""
     url = rng.choice(sorted(state["pages"]))
-    one, two = sample_words(rng, sorted(state["pages"][url]["elements"]), 2)
+    one, two = rng.sample(sorted(state["pages"][url]["elements"]), 2)
     browser = rng.choice(["chrome", "firefox", "edge"])
     yield sample_request(rng, "first_visible", browser=browser, one=one, url=url, two=two)
     page = {"url": url, "browser": browser}
@@ -186,7 +177,7 @@ def case_by_name(state: State, rng: random.Random):
 
 def weakest_source(state: State, rng: random.Random):
     """Measure two folders and report on the weaker one."""
-    one, two = sample_words(rng, sorted(state["sources"]), 2)
+    one, two = rng.sample(sorted(state["sources"]), 2)
     yield sample_request(rng, "weakest_source", one=one, two=two)
     a = yield act(f"I start with {one}.", "coverage", source=one, report_format="text")
     thought = f"{one} has {a['percent']} percent. Now {two}."

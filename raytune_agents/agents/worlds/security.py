@@ -5,14 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import (
-    Say,
-    ToolError,
-    act,
-    listed,
-    sample_request,
-    sample_words,
-)
+from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
@@ -24,18 +17,14 @@ ROLES = ("viewer", "editor", "admin")
 def make(rng: random.Random) -> State:
     """Three hosts, five accounts of which one is locked at least, three files, two keys."""
     hosts = {}
-    for host in sample_words(rng, BANKS["host"], 3):
-        ports = sorted(sample_words(rng, list(PORTS), 4))
+    for host in rng.sample(BANKS["host"], 3):
+        ports = sorted(rng.sample(PORTS, 4))
         hosts[f"{host}.example.net"] = {"ports": ports, "malware": rng.random() < 0.3}
     users = {
         f"{a}.{b}": {"locked": i == 0 or rng.random() < 0.3, "role": rng.choice(ROLES[:2])}
-        for i, (a, b) in enumerate(
-            zip(sample_words(rng, BANKS["first"], 5), sample_words(rng, BANKS["last"], 5))
-        )
+        for i, (a, b) in enumerate(zip(rng.sample(BANKS["first"], 5), rng.sample(BANKS["last"], 5)))
     }
-    files = {
-        f"{t}_{rng.randint(2019, 2025)}.zip": None for t in sample_words(rng, BANKS["table"], 3)
-    }
+    files = {f"{t}_{rng.randint(2019, 2025)}.zip": None for t in rng.sample(BANKS["table"], 3)}
     old, new = (f"key-{n}" for n in rng.sample(range(1000, 9999), 2))
     return {
         "hosts": hosts,
@@ -118,8 +107,7 @@ def block_weak_ports(state: State, rng: random.Random):
         made = yield act(thought, "firewall", action="block", ip=ip, port=weak["port"])
         rules.append(made["rule_id"])
     yield Say(
-        f"Weak ports of {target}: {listed(ports)}. Rules added: {listed(rules)}.",
-        (*ports, *rules),
+        f"Weak ports of {target}: {listed(ports)}. Rules added: {listed(rules)}.", (*ports, *rules)
     )
 
 

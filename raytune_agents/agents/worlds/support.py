@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -13,11 +13,11 @@ from raytune_agents.records import JsonObject
 
 def make(rng: random.Random) -> State:
     """Four customers, eight tickets (every customer has an open one), six articles."""
-    first, last = sample_words(rng, BANKS["first"], 4), sample_words(rng, BANKS["last"], 4)
+    first, last = rng.sample(BANKS["first"], 4), rng.sample(BANKS["last"], 4)
     customers = [f"{a}.{b}@example.com" for a, b in zip(first, last)]
     numbers = rng.sample(range(1000, 5000), 8)
     tickets = {}
-    for i, (number, subject) in enumerate(zip(numbers, sample_words(rng, BANKS["problem"], 8))):
+    for i, (number, subject) in enumerate(zip(numbers, rng.sample(BANKS["problem"], 8))):
         tickets[f"T-{number}"] = {
             "customer": customers[i % 4],
             "subject": subject,
@@ -25,7 +25,7 @@ def make(rng: random.Random) -> State:
             "status": "open" if i < 4 or rng.random() < 0.5 else "closed",
             "opened": f"2025-{i % 6 + 1:02}-{rng.randint(1, 28):02}",
         }
-    titles = sample_words(rng, BANKS["howto"], 6)
+    titles = rng.sample(BANKS["howto"], 6)
     articles = [
         {
             "id": f"KB-{rng.randint(10, 99)}{i}",
