@@ -47,13 +47,12 @@ def read(row: JsonObject) -> list[Trajectory]:
         found = [_case(c) for c in cases if c.get("conversation")]
         if not found:
             raise RecordError("an evaluation set without a conversation")
-        fields.skip("eval_set_id", "name", "description", "creation_timestamp")
-        fields.rest()
+        fields.rest("eval_set_id", "name", "description", "creation_timestamp")
         return found
     steps = _kept(_step(e) for e in fields(EVENTS))
     key = as_text(fields("id", "session"))
-    fields.skip("format", "user_id", "last_update_time", "app_name")
-    about, found = {k: v for k, v in fields.rest().items() if not blank(v)}, []
+    about = fields.rest("format", "user_id", "last_update_time", "app_name")
+    about, found = {k: v for k, v in about.items() if not blank(v)}, []
     for branch in _branches(steps):
         own = [s for s in steps if not s.branch or f"{branch}.".startswith(f"{s.branch}.")]
         named = {"id": f"{key}/{branch}".strip("/")}
@@ -78,8 +77,7 @@ def _step(event: JsonObject) -> _Step:
         fields("model_version"),
         fields("usage_metadata"),
     )
-    fields.skip(OF_EVENT)
-    fields.rest()
+    fields.rest(OF_EVENT)
     return made
 
 
@@ -131,16 +129,15 @@ def _case(case: JsonObject) -> Trajectory:
         turns += _invoked(invoked)
         details = invoked("app_details")
         agents |= Fields(object_of(details))("agent_details") or {}
-        invoked.skip("invocation_id", "creation_timestamp")
-        invoked.rest()
+        invoked.rest("invocation_id", "creation_timestamp")
     declared = [Fields(a) for a in agents.values() if isinstance(a, dict)]
     tools = [t for a in declared for t in a("tool_declarations") or []]
     instructions = declared[0]("instructions") if len(declared) == 1 else None
     row = {"id": fields("eval_id"), "tools": tools, "instructions": instructions}
-    fields.skip("creation_timestamp", "session_input", "final_session_state")
+    row |= fields.rest("creation_timestamp", "session_input", "final_session_state")
     unseen = turns.pop() if turns and turns[-1].get("loss") is False else None
     about = {"final_response": flat_text(unseen["parts"])} if unseen else {}
-    return read_as_chat(row | fields.rest(), turns, about)
+    return read_as_chat(row, turns, about)
 
 
 def _invoked(invocation: Fields) -> Iterator[JsonObject]:

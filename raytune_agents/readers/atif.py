@@ -39,9 +39,9 @@ def read(row: JsonObject) -> list[Trajectory]:
     about = model_calls(made) | {"agent": f"{agent('name')} {agent('version')}"}
     turns = [turn for step in steps for turn in _turns(step)]
     chat = {"tools": agent("tool_definitions"), "id": fields("trajectory_id", "session_id")}
-    fields.skip("schema_version", "session_id", "final_metrics", "notes", "agent")
     agent.rest()
-    own = read_as_chat(fields.rest() | chat, turns, about)
+    rest = fields.rest("schema_version", "session_id", "final_metrics", "notes", "agent")
+    own = read_as_chat(rest | chat, turns, about)
     return [own, *(t for sub in inside for t in read(sub))]
 
 
@@ -62,15 +62,13 @@ def _turns(step: Fields) -> Iterator[JsonObject]:
     yield turn
     for result in object_of(step("observation")).get("results") or []:
         yield from _seen(result, bool(calls))
-    step.skip("step_id", "timestamp", "reasoning_effort", "metrics", "model_name", "extra")
-    step.rest()
+    step.rest("step_id", "timestamp", "reasoning_effort", "metrics", "model_name", "extra")
 
 
 def _seen(result: Any, called: bool) -> Iterator[JsonObject]:
     fields = Fields(result, "result")
     key, content = fields("source_call_id"), fields("content")
-    fields.skip("extra")
-    fields.rest()
+    fields.rest("extra")
     if key or called:
         yield chat_turn("tool", content, tool_call_id=as_text(key))
     elif content:

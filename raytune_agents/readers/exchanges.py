@@ -85,8 +85,7 @@ def one(row: JsonObject) -> Trajectory:
     tools = fields(aliases.TOOLS) or metadata_fields(fields).peek(aliases.TOOLS)
     call_fields = model_call_of(asked, answer, tools, fields(aliases.SYSTEM))
     if isinstance(asked, Fields):
-        asked.skip("stream")  # how it came says nothing
-        asked.rest()
+        asked.rest("stream")  # how it came says nothing
     error = as_text(call_fields.get("error"))
     if not call_fields.get("answer"):
         raise RecordError(error.removeprefix("unread: ") or "a request without an answer")

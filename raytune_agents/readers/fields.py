@@ -157,8 +157,10 @@ class Fields:
             return []
         return [name for name in wanted.folded if name in self.left]
 
-    def rest(self) -> JsonObject:
-        """What nothing has asked for, which is noted."""
+    def rest(self, *aside: Names | str) -> JsonObject:
+        """What nothing has asked for, which is noted, but what is `aside`: that says nothing."""
+        if aside:
+            self.skip(*aside)
         if not self.left:
             return {}
         unread = set(self.left.values())

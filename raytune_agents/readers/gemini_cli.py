@@ -30,10 +30,10 @@ def read(row: Event) -> Trajectory:
     fields = Fields(row)
     messages = _lasting(row[EVENTS]) if EVENTS in row else fields("messages")
     key = as_text(fields("sessionId", "session"))
-    fields.skip(EVENTS, "format", "projectHash", "startTime", "lastUpdated", "kind", "messages")
     turns = [turn for m in messages for turn in _turns(m)]
     about = model_calls((m.get("model"), m.get("tokens")) for m in messages)
-    found = read_as_chat(fields.rest() | {"id": key}, turns, about)
+    aside = (EVENTS, "format", "projectHash", "startTime", "lastUpdated", "kind", "messages")
+    found = read_as_chat(fields.rest(*aside) | {"id": key}, turns, about)
     made = (call for m in messages for call in m.get("toolCalls") or [])
     purposes = {call.get("name"): as_text(call.get("description")) for call in made}
     tools = tuple(replace(t, description=purposes.get(t.name, "")) for t in found.tools)

@@ -27,9 +27,7 @@ def _store(row: JsonObject) -> Any:
 
 def read(row: JsonObject) -> list[Trajectory]:
     """The conversations that have an answer. Raises RecordError where none has."""
-    fields = Fields(row)
-    fields.skip("store", "chat_store", "class_name", "token_limit", "chat_store_key")
-    about = fields.rest()
+    about = Fields(row).rest("store", "chat_store", "class_name", "token_limit", "chat_store_key")
     found = [
         read_as_chat(about | {"id": key}, turns, {})
         for key, turns in _store(row).items()

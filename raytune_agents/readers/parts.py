@@ -159,8 +159,7 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
     elif kind == "result":
         yield "result", result_of(inner or part)
         return
-    fields.skip("cache_control", "id", "index", "state", "closed")
-    fields.rest()
+    fields.rest("cache_control", "id", "index", "state", "closed")
 
 
 def _text(fields: Fields) -> str:
@@ -169,8 +168,7 @@ def _text(fields: Fields) -> str:
     if isinstance(value, dict):
         inner = Fields(value, "part")
         value = inner(TEXT) if inner.peek(TEXT) is not None else value
-        inner.skip("signature")
-        inner.rest()
+        inner.rest("signature")
     return flat_text(value)
 
 

@@ -116,8 +116,7 @@ def _hosted(item: JsonObject, kind: str) -> list[Message]:
         arguments = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
     call = read_call({"name": HOSTED[kind], "arguments": arguments, "id": key})
     output = fields("results", "outputs", "output")
-    fields.skip("type", "status", "container_id")
-    fields.rest()
+    fields.rest("type", "status", "container_id")
     return _with_result(call, output)
 
 

@@ -105,8 +105,7 @@ def read_tool(item: Any, raw: str = "") -> ToolSpec:
     text = _parameters_text(fields, name, raw)
     spec = ToolSpec(name, as_text(fields(aliases.DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
-        one.skip("type")
-        one.rest()
+        one.rest("type")
     return spec
 
 
@@ -252,10 +251,8 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
     call_id = as_text(outer(aliases.CALL_ID) if wrapped else fields(aliases.CALL_ID))
     if wrapped:
         call_id = call_id or as_text(fields(aliases.CALL_ID))
-        outer.skip("type", "index")
-        outer.rest()
-    fields.skip("type", "index")
-    fields.rest()
+        outer.rest("type", "index")
+    fields.rest("type", "index")
     return ToolCall(name.removeprefix("functions."), text, call_id)
 
 

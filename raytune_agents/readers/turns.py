@@ -80,8 +80,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         if role != "assistant":
             made = [m for m in made if m.content and m.role != "tool"]
         made += [_cohere(a) for a in (answers if isinstance(answers, list) else [answers])]
-    fields.skip(ASIDE)
-    rest = fields.rest().items()
+    rest = fields.rest(ASIDE).items()
     left = [str(k) for k, v in rest if not blank(v) and fold(str(k)) not in ABOUT.every]
     if left and not has_content and made and not any(_unless_empty(m) for m in made):
         raise RecordError(f"a {role} turn without content, only {', '.join(left)[:80]}")
