@@ -2,7 +2,7 @@
 
 The file is read, never run. Known annotations: str, int, float, bool, None, list, dict, tuple,
 Literal, Optional, unions, Annotated[T, "description"], date and datetime, and the file's own type
-aliases, Enum, dataclass, TypedDict and model classes.
+aliases, Enum, dataclass, TypedDict and model classes, with what pydantic's Field says of them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,20 @@ PLAIN = {
     "Decimal": {"type": "number"},
 }
 LISTS = ("list", "List", "Sequence", "Iterable", "Set", "set", "frozenset", "tuple", "Tuple")
+MARKERS = ("Required", "NotRequired", "ReadOnly", "Final")  # of a field, not of its type
 MAPS = ("dict", "Dict", "Mapping", "MutableMapping")
 JSON_WORD = {str: "string", int: "integer", float: "number", bool: "boolean"}
-SECTION = re.compile(r"^\s*(args|arguments|parameters|params)\s*+:?\s*+$", re.I)
+FIELD = {  # what pydantic's Field says -> JSON Schema
+    "description": "description",
+    "examples": "examples",
+    "pattern": "pattern",
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+}
+SECTION = re.compile(r"^\s*(args|arguments|parameters|params|attributes)\s*+:?\s*+$", re.I)
 OTHER_SECTION = re.compile(r"^\s*(returns?|yields?|raises?|examples?|notes?)\s*+:?\s*+$", re.I)
 GOOGLE = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?\s*:\s*(.*)$")
 NUMPY = re.compile(r"^(\s*)(\w+)\s*:\s*\S.*$")
@@ -97,6 +108,20 @@ def _union(options: list[ast.expr], types: Types) -> JsonSchema:
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
 
+def _field(value: ast.expr | None) -> tuple[JsonSchema, ast.expr | None]:
+    """What a default `Field(...)` says of its type, and the default itself, None for none."""
+    said: JsonSchema = {}
+    if isinstance(value, ast.Call) and _name(value.func) in ("Field", "field"):
+        words = {k.arg: k.value for k in value.keywords}
+        for word, key in FIELD.items():
+            if isinstance(words.get(word), ast.Constant | ast.List | ast.UnaryOp):
+                said[key] = ast.literal_eval(words[word])
+        made = words.get("default", words.get("default_factory"))
+        value = value.args[0] if value.args else made
+    empty = isinstance(value, ast.Constant) and value.value is Ellipsis
+    return said, None if empty else value
+
+
 def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
@@ -108,8 +133,16 @@ def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     ]
     if not fields:
         raise Untyped(f"class {node.name} has no annotated fields")
-    properties = {name: annotation_schema(s.annotation, types) for name, s in fields}
-    required = [name for name, s in fields if s.value is None]
+    described = docstring(ast.get_docstring(node) or "")[1]
+    partial = any(k.arg == "total" and ast.unparse(k.value) == "False" for k in node.keywords)
+    properties, required = {}, []
+    for name, statement in fields:
+        kind, (said, default) = statement.annotation, _field(statement.value)
+        text = {"description": described[name]} if described.get(name) else {}
+        properties[name] = annotation_schema(kind, types) | text | said
+        marker = _name(kind.value) if isinstance(kind, ast.Subscript) else ""
+        if marker == "Required" or not (partial or default or marker == "NotRequired"):
+            required.append(name)
     return {"type": "object", "properties": properties, "required": required}
 
 
@@ -124,7 +157,12 @@ def _subscript(node: ast.Subscript, types: Types) -> JsonSchema:
     if name == "Annotated":
         words = [ast.literal_eval(i) for i in inner[1:] if isinstance(i, ast.Constant)]
         text = next((w for w in words if isinstance(w, str)), "")
-        return annotation_schema(inner[0], types) | ({"description": text} if text else {})
+        schema = annotation_schema(inner[0], types) | ({"description": text} if text else {})
+        for said in inner[1:]:
+            schema |= _field(said)[0]
+        return schema
+    if name in MARKERS:
+        return annotation_schema(inner[0], types)
     if name in ("Optional", "Union"):
         return _union(inner, types)
     if name in LISTS:
@@ -220,6 +258,8 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
                 f"{where}, parameter {arg.arg!r}: {error}; write str, int, float, bool, list[str], "
                 "dict[str, str] or Literal[...]"
             ) from None
+        said, default = _field(default)
+        schema |= said
         if described.get(arg.arg):
             schema.setdefault("description", described[arg.arg])
         if default is None:

@@ -119,6 +119,45 @@ def plan(days: Days, first: Day = "Mon") -> str:
         init_spec(write(tmp_path, "u.py", source + "\ndef bad(x: Loop): ...\n"))
 
 
+def test_fields_of_classes_say_what_they_are(tmp_path):
+    source = '''
+from typing import Annotated, NotRequired, TypedDict
+from pydantic import BaseModel, Field
+
+class Test(BaseModel):
+    code: str = Field(description="LOINC code", examples=["2345-7"])
+    runs: int = Field(1, ge=1, le=9)
+    note: str = Field(..., pattern="^[A-Z]$")
+
+class Slot(TypedDict):
+    """A place in the week.
+
+    Attributes:
+        day: Weekday.
+    """
+    day: str
+    room: NotRequired[str]
+
+class Filter(TypedDict, total=False):
+    city: str
+
+def order(tests: list[Test], slot: Slot, only: Filter, level: Annotated[int, Field(ge=0)] = 2):
+    """Order tests."""
+'''
+    (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+    got = tool.parameters["properties"]
+    test = got["tests"]["items"]
+    assert test["required"] == ["code", "note"]
+    assert test["properties"] == {
+        "code": {"type": "string", "description": "LOINC code", "examples": ["2345-7"]},
+        "runs": {"type": "integer", "minimum": 1, "maximum": 9},
+        "note": {"type": "string", "pattern": "^[A-Z]$"},
+    }
+    assert got["slot"]["required"] == ["day"] and got["only"]["required"] == []
+    assert got["slot"]["properties"]["day"] == {"type": "string", "description": "Weekday."}
+    assert got["level"] == {"type": "integer", "minimum": 0, "default": 2}
+
+
 def test_docstrings():
     text = "Do it now.\nAnd here.\n\nArgs:\n  a: first\n  b: second: with colon\n\nReturns:\n  c: x"
     assert docstring(text) == ("Do it now. And here.", {"a": "first", "b": "second: with colon"})
