@@ -94,6 +94,39 @@ class _Left:
         return min(self.rows, key=cost)
 
 
+def rows_by_situation(
+    rows: Sequence[Trajectory], seed: int
+) -> tuple[dict[int, list[int]], dict[int, str]]:
+    """The rows of each situation, and a hash that puts situations in an order of the seed."""
+    groups: dict[int, list[int]] = {}
+    for i, number in enumerate(situations(rows)):
+        groups.setdefault(number, []).append(i)
+    named = {k: f"{seed}\0situation\0{min(rows[i].id for i in own)}" for k, own in groups.items()}
+    return groups, {k: hashlib.sha256(name.encode()).hexdigest() for k, name in named.items()}
+
+
+def folds(
+    rows: Sequence[Trajectory], tools: Sequence[Collection[str]], count: int, seed: int
+) -> list[int]:
+    """The fold of each row, from 0: whole situations, the largest first, each into a fold that has
+    room and fewest rows of its tools."""
+    groups, order = rows_by_situation(rows, seed)
+    out, room = [0] * len(rows), [-(-len(rows) // count)] * count
+    taken = [Counter[str]() for _ in range(count)]
+    for k in sorted(groups, key=lambda k: (-len(groups[k]), order[k])):
+        own = Counter(t for i in groups[k] for t in tools[i] or {""})
+        size = len(groups[k])
+        fold = min(
+            range(count),
+            key=lambda f: (size > room[f], sum(taken[f][t] for t in own), -room[f]),
+        )
+        for i in groups[k]:
+            out[i] = fold
+        taken[fold] += own
+        room[fold] -= size
+    return out
+
+
 def kept_back(
     rows: Sequence[Trajectory],
     tools: Sequence[Collection[str]],
@@ -105,11 +138,7 @@ def kept_back(
 
     Without enough situations a split has fewer rows, but train is never empty.
     """
-    groups: dict[int, list[int]] = {}
-    for i, number in enumerate(situations(rows)):
-        groups.setdefault(number, []).append(i)
-    named = {k: f"{seed}\0situation\0{min(rows[i].id for i in own)}" for k, own in groups.items()}
-    order = {k: hashlib.sha256(name.encode()).hexdigest() for k, name in named.items()}
+    groups, order = rows_by_situation(rows, seed)
     left, out = _Left(groups, tools, order), ["train"] * len(rows)
     for name, count in wanted.items():
         taken: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from raytune_agents.calls import gold_of
 from raytune_agents.calls.schema import find
 from raytune_agents.config import SplitConfig
 from raytune_agents.records import SPLITS, RecordError, Trajectory, content_hash
-from raytune_agents.situations import kept_back
+from raytune_agents.situations import folds, kept_back
 
 FEW = 300  # rows below which situations are kept back, in larger shares
 LEAST_GROUPS = 10  # of tools, below which none is kept back
@@ -202,6 +202,8 @@ class Splitter:
 
 def split_at(position: float, config: SplitConfig) -> str:
     """The split of a position in [0, 1) among rows whose tools are trained on."""
+    # Each fold asks another part of the rows: what it asks and chooses by moves on.
+    position = (position - config.fold / config.folds) % 1.0
     if position < config.test_seen:
         return "test_seen"
     return "val" if position < config.test_seen + config.val else "train"
@@ -249,10 +251,17 @@ class Survey:
 
 
 def few_splits(rows: Sequence[Trajectory], config: SplitConfig, seed: int) -> list[str]:
-    """The splits of few rows: whole situations are kept back, in larger shares."""
+    """The splits of few rows: whole situations are kept back, in larger shares. With `folds`, the
+    rows of this fold are asked, and val is of the others."""
     test, val = few_counts(len(rows), config)
     tools = [gold_tools(row) for row in rows]
-    return kept_back(rows, tools, {"test_seen": test, "val": val}, seed)
+    if config.folds == 1:
+        return kept_back(rows, tools, {"test_seen": test, "val": val}, seed)
+    asked = [k == config.fold for k in folds(rows, tools, config.folds, seed)]
+    left = [i for i, own in enumerate(asked) if not own]
+    rest = kept_back([rows[i] for i in left], [tools[i] for i in left], {"val": val}, seed)
+    found = iter(rest)
+    return ["test_seen" if own else next(found) for own in asked]
 
 
 def few_counts(rows: int, config: SplitConfig) -> tuple[int, int]:

@@ -26,8 +26,12 @@ NAMED = 10  # rows of a reason that a terminal shows
 
 
 def compare_command(
-    run_a: Annotated[str, typer.Argument(help="run folder, or seeds of one with commas between")],
-    run_b: Annotated[str, typer.Argument(help="the same, or a file that `capture` wrote")],
+    run_a: Annotated[
+        str, typer.Argument(help="run folder, or seeds or folds of one with commas between")
+    ],
+    run_b: Annotated[
+        str, typer.Argument(help="the same, or a file that `capture` wrote; none = A's own base")
+    ] = "",
     arm_a: Annotated[str | None, typer.Option(help="arm of A; none = every arm both have")] = None,
     arm_b: Annotated[str | None, typer.Option(help="arm of B")] = None,
     metric: Annotated[str, typer.Option(help="metric of the rows")] = METRIC,
@@ -42,10 +46,11 @@ def compare_command(
 
     how = Resampling(resamples, confidence)
     with printed_errors():
+        a = ab.load_side(run_a)
         if Path(run_b).is_file():
-            show_drift(ab.load_side(run_a), run_b, arm_b)
+            show_drift(a, run_b, arm_b)
             return
-        a, b = ab.load_side(run_a), ab.load_side(run_b)
+        b = ab.load_side(run_b) if run_b else a
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
             refuse(f"--metric {metric!r} is not compared; write {', '.join(known)}")
@@ -58,8 +63,8 @@ def compare_command(
         found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
         if not any(found.values()):
             refuse("the runs share no answered row; they were split differently")
-    say(f"A = {run_a}, B = {run_b}; {known[metric].label}, B - A on the rows that both answered")
-    for side in (a, b):
+    say(f"A = {run_a}, B = {run_b or run_a}; {known[metric].label}, B - A on rows both answered")
+    for side in (a, b) if run_b else (a,):
         for reason, n in side.failures().items():
             say(f"{side.name}: {n} answers failed ({reason}) and are left out")
     for split, cells in found.items():
@@ -85,7 +90,7 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
 
     found = list(readers.read_source(SourceConfig(path=file)))
     rows = [row for part in found for row in part.rows]
-    answers = next(iter(side.seeds.values()))
+    answers = side.runs[0]
     drifts = share_drifts(answers, rows, arm)
     if not drifts:
         refuse(

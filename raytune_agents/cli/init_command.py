@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,9 @@ def init(
         typer.Option(help="good rows in any known format; without --tools, theirs are taken"),
     ] = None,
     model: Annotated[str, typer.Option(help="model.name of the run: a hub id or a folder")] = "",
+    folds: Annotated[
+        int, typer.Option(min=1, max=20, help="cross-fitting: runs that ask every good row once")
+    ] = 1,
     world: Annotated[
         bool,
         typer.Option(
@@ -50,9 +54,9 @@ def init(
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
     """Write an agent's spec and the config of its first run; go on with both by hand."""
-    from raytune_agents.agents.init import spec_schema, to_yaml
+    from raytune_agents.agents.init import spec_schema
     from raytune_agents.models import EMBEDDED
-    from raytune_agents.pipeline.first_run import FirstRun, first_split
+    from raytune_agents.pipeline.first_run import FirstRun, detectable_difference
     from raytune_agents.pipeline.read import with_catalogue
 
     with printed_errors():
@@ -60,24 +64,35 @@ def init(
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
         spec, found = spec_given(tools, mcp, openenv, only, positives, name)
-        bare = sum(not row.tools for row in found)
-        rows = first_split([with_catalogue(row, spec.toolspecs) for row in found])
+        refuse_folds(folds, len(found), world)
         path = out or Path(f"{spec.name}.yaml")
-        run = path.with_name(f"{path.stem}_run.yaml")
-        refuse_taken(path, run)
-        spec = with_examples(spec, rows)
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
             spec = spec.model_copy(update={"module": module})
-        if world and mcp is not None:
-            spec = with_recording(spec, path, mcp, listed_names(only))
-        elif world and not spec.world:
-            spec = with_world(spec, path)
-        path.write_text(to_yaml(spec), encoding="utf-8")
-        names = ", ".join(t.name for t in spec.tools[:12])
-        typer.echo(f"{path}: {len(spec.tools)} tools ({names})")
-        agent, source, base = str(path), positives or "", model or EMBEDDED
-        write_run(run, FirstRun(spec.name, agent, spec, source, rows, base, bare))
+        paths = [path.with_stem(f"{path.stem}-{k}") for k in range(folds)] if folds > 1 else [path]
+        refuse_taken(*paths, *map(run_path, paths))
+        rows = [with_catalogue(row, spec.toolspecs) for row in found]
+        named = spec.name, "", spec, positives or "", rows, model or EMBEDDED
+        first = FirstRun(*named, bare=sum(not row.tools for row in found), folds=folds)
+        for fold, place in enumerate(paths):
+            write_fold(replace(first, spec_path=str(place), fold=fold), world, mcp, only)
+        if folds > 1:
+            runs = ",".join(f"runs/{spec.name}-{k}" for k in range(folds))
+            typer.echo(f"after all {folds}: raytune-agents compare {runs}")
+            typer.echo(f"  {len(rows)} real rows, can show {detectable_difference(len(rows))}")
+
+
+def write_fold(first: FirstRun, world: bool, mcp: str | None, only: str) -> None:
+    """The files of a fold (most often there is one), with a world where it is wanted."""
+    from raytune_agents.pipeline.first_run import first_split
+
+    path, rows = Path(first.spec_path), first_split(first.rows, first.fold, first.folds)
+    spec = with_examples(first.spec, rows, told=first.fold == 0)
+    if world and mcp is not None:
+        spec = with_recording(spec, path, mcp, listed_names(only))
+    elif world and not spec.world:
+        spec = with_world(spec, path)
+    write_spec_and_run(replace(first, spec=spec, rows=rows))
 
 
 def spec_given(
@@ -110,6 +125,15 @@ def spec_given(
     if tools is None:
         return made.spec_from_rows(rows, name or Path(str(positives)).stem), rows
     return made.init_spec(tools, name), rows
+
+
+def refuse_folds(folds: int, rows: int, world: bool) -> None:
+    """Raises ConfigError where so few rows, or a world, leave no cross-fitting."""
+    if folds > 1 and (world or rows < folds):
+        refuse(
+            f"init: --folds {folds} needs as many good rows ({rows} are here) and no --world; "
+            "write fewer folds, and name a world in each spec by hand"
+        )
 
 
 def no_rows_hint(positives: str) -> str:
@@ -145,33 +169,44 @@ def read_positives(source: str) -> list[Trajectory]:
     return rows
 
 
-def with_examples(spec: AgentSpec, rows: list[Trajectory]) -> AgentSpec:
+def with_examples(spec: AgentSpec, rows: list[Trajectory], told: bool = True) -> AgentSpec:
     """The spec with examples and profile of the training rows that fit it: what is kept back is
-    quoted nowhere. Says which rows do not fit. Raises ConfigError where none does."""
+    quoted nowhere. `told`: says which rows do not fit. Raises ConfigError where none does."""
     from collections import Counter
 
     from raytune_agents.agents.init import unfit, with_positives
     from raytune_agents.cli.prepare import show_profile
 
     reasons = [unfit(spec, row) for row in rows]
-    for why, count in Counter(filter(None, reasons)).most_common():
+    for why, count in Counter(filter(None, reasons)).most_common() if told else ():
         typer.echo(f"left out: {count} {why}")
     train = [r for r, why in zip(rows, reasons) if not why and r.split == "train"]
     if not rows or (not train and not all(reasons)):
         return spec
     spec, _ = with_positives(spec, train or rows)
-    if spec.profile is not None:
+    if spec.profile is not None and told:
         show_profile(spec.profile)
     return spec
 
 
-def write_run(run: Path, first: FirstRun) -> None:
-    """The run config beside the spec; says what it has no rows for, its suites and minutes, and the
-    next command."""
+def run_path(path: Path) -> Path:
+    """Where the run config stands beside its spec."""
+    return path.with_name(f"{path.stem}_run.yaml")
+
+
+def write_spec_and_run(first: FirstRun) -> None:
+    """The spec and the run config beside it; says what it has no rows for, its suites and minutes,
+    and the next command."""
+    from raytune_agents.agents.init import to_yaml
     from raytune_agents.config import load_config
     from raytune_agents.generate.known import gaps, with_known
     from raytune_agents.pipeline.first_run import foreseen_minutes, run_yaml, suite_lines
 
+    path = Path(first.spec_path)
+    path.write_text(to_yaml(first.spec), encoding="utf-8")
+    names = ", ".join(t.name for t in first.spec.tools[:12])
+    typer.echo(f"{path}: {len(first.spec.tools)} tools ({names})")
+    run = run_path(path)
     for gap in gaps(with_known(first.spec, first.rows)):
         typer.echo(f"  no rows for {gap}")
     run.write_text(run_yaml(first), encoding="utf-8")

@@ -49,6 +49,10 @@ class SplitConfig(BaseConfig):
     rows_per_tool: Positive = Field(
         10, description="rows of one tool in val and in test; more where tools are few"
     )
+    folds: int = Field(
+        1, ge=1, le=20, description="runs of a cross-fitting, each with other test rows; few rows"
+    )
+    fold: int = Field(0, ge=0, description="which of them this run is, from 0")
 
     @model_validator(mode="after")
     def _sums(self) -> SplitConfig:
@@ -62,6 +66,10 @@ class SplitConfig(BaseConfig):
         if empty or self.unseen_tools >= 1:
             raise ValueError(
                 f"the split {empty or ['train']} would be empty; write a share between 0 and 1"
+            )
+        if self.fold >= self.folds:
+            raise ValueError(
+                f"fold={self.fold} is none of folds={self.folds}; write 0 to {self.folds - 1}"
             )
         return self
 

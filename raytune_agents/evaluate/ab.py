@@ -1,15 +1,17 @@
 """Two adapters against each other, from the answers that their runs stored.
 
-A side is one run, or several that differ in their seed. Rows are paired by id; a row that only one
-side answered is counted and left out. Sides on different base models are refused: their difference
-is not the adapters'. Pure but for `load_side`.
+A side is one run, or several that differ in their seed, or that are the folds of a cross-fitting:
+what folds asked is put together, and a row that several of them asked has the mean. Rows are paired
+by id; a row that only one side answered is counted and left out. Sides on different base models are
+refused: their difference is not the adapters'. Pure but for `load_side`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -38,30 +40,43 @@ SeedValues = dict[int, dict[str, float]]  # {seed: {row id: value}}
 
 @dataclass(frozen=True)
 class Side:
-    """The answers of one side by seed, its base model, and the metrics that its runs know."""
+    """The answers of one side by seed and fold, its base model, and the metrics its runs know."""
 
     name: str
     model: JsonObject
-    seeds: dict[int, list[AnswerRow]]
+    seeds: dict[int, dict[int, list[AnswerRow]]]
     metrics: dict[str, Metric]
 
     @property
+    def runs(self) -> list[list[AnswerRow]]:
+        return [rows for folds in self.seeds.values() for rows in folds.values()]
+
+    @property
+    def answers(self) -> list[AnswerRow]:
+        return list(chain.from_iterable(self.runs))
+
+    @property
     def arms(self) -> list[str]:
-        """Arms that every seed has, in order."""
-        runs = [dict.fromkeys(a.arm for a in rows) for rows in self.seeds.values()]
+        """Arms that every run has, in order."""
+        runs = [dict.fromkeys(a.arm for a in rows) for rows in self.runs]
         return [arm for arm in runs[0] if all(arm in run for run in runs)]
 
     def values(self, arm: str, metric: str, split: str = "") -> SeedValues:
         """The values on a split, or of all test suites together."""
-        found = {}
-        for seed, rows in self.seeds.items():
-            own = [a for a in rows if a.arm == arm and split in ("", a.split)]
-            found[seed] = values_by_row(own, metric) if split else pooled_values(own, metric)
-        return found
+        out: SeedValues = {}
+        for seed, folds in self.seeds.items():
+            found: dict[str, list[float]] = defaultdict(list)
+            for rows in folds.values():
+                own = [a for a in rows if a.arm == arm and split in ("", a.split)]
+                values = values_by_row(own, metric) if split else pooled_values(own, metric)
+                for row, value in values.items():
+                    found[row].append(value)
+            out[seed] = {row: fmean(values) for row, values in found.items()}
+        return out
 
     def failures(self) -> Counter[str]:
         """Answers that failed, by reason."""
-        return Counter(a.failed for rows in self.seeds.values() for a in rows if a.failed)
+        return Counter(a.failed for a in self.answers if a.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +97,9 @@ class Comparison:
 
 
 def load_side(text: str) -> Side:
-    """A run folder, or several with commas between: seeds of the same. Raises ConfigError."""
-    seeds, models, metrics = {}, {}, {}
+    """A run folder, or several with commas between: seeds or folds of one. Raises ConfigError."""
+    seeds: dict[int, dict[int, list[AnswerRow]]] = defaultdict(dict)
+    models, metrics = {}, {}
     for name in text.split(","):
         run = Path(name).expanduser()
         path = run / "evaluate" / "answers.parquet"
@@ -93,14 +109,15 @@ def load_side(text: str) -> Side:
                 "evaluated, for example runs/demo"
             )
         config = read_json(run / "config.json")
-        if config["seed"] in seeds:
+        seed, fold = config["seed"], config["read"]["split"].get("fold", 0)
+        if fold in seeds[seed]:
             raise ConfigError(
-                f"{name!r} has seed {config['seed']} like another run of {text!r}; write runs of "
-                "different seeds, or one run"
+                f"{name!r} has seed {seed} and fold {fold} like another run of {text!r}; write "
+                "runs of different seeds or folds, or one run"
             )
         # Values only: the texts of 100,000 answers would fill the memory for nothing.
         wanted = [c for c in pq.read_schema(path).names if c not in LONG]
-        seeds[config["seed"]] = [
+        seeds[seed][fold] = [
             AnswerRow.read(line) for line in pq.read_table(path, columns=wanted).to_pylist()
         ]
         models[name] = {k: config["model"].get(k) for k in MODEL}
@@ -108,12 +125,22 @@ def load_side(text: str) -> Side:
     first = next(iter(models.values()))
     if odd := [name for name, model in models.items() if model != first]:
         raise ConfigError(f"{odd[0]!r} has another base model than the runs beside it in {text!r}")
-    return Side(text, first, seeds, metrics)
+    return Side(text, first, dict(seeds), metrics)
 
 
 def arm_pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[str, str]]:
-    """The arms to compare: the two named, else every arm that both sides have, with itself.
-    Raises ConfigError."""
+    """The arms to compare: the two named, else every arm that both sides have, with itself; of one
+    side, every arm with its base. Raises ConfigError."""
+    if a is b and not arm_b:
+        first = arm_a or BASE
+        others = [arm for arm in a.arms if arm not in (first, BASE)]
+        if first not in a.arms or not others:
+            raise ConfigError(
+                f"{a.name} has the arms {', '.join(a.arms)}; write two of them: --arm-a and --arm-b"
+            )
+        return [(first, arm) for arm in others]
+    if a is b:
+        arm_a = arm_a or BASE
     if arm_a or arm_b:
         pair = arm_a or arm_b or "", arm_b or arm_a or ""
         for side, arm in zip((a, b), pair):
@@ -166,7 +193,7 @@ def compare_sides(
     """B minus A for each pair of arms, with p_holm over the pairs. Pairs without a common row are
     left out. Categories are of the first seed of each side."""
     found: list[Comparison] = []
-    sources = {x.id: x.source for s in (a, b) for rows in s.seeds.values() for x in rows}
+    sources = {x.id: x.source for side in (a, b) for x in side.answers}
     for pair in arms:
         one, two = (side.values(arm, metric, split) for side, arm in zip((a, b), pair))
         every = [set(values) for side in (one, two) for values in side.values()]
@@ -197,7 +224,5 @@ def gate_of_sides(
 
 def common_splits(a: Side, b: Side) -> list[str]:
     """Splits that both sides answered, in the order of A."""
-    one, two = (
-        dict.fromkeys(x.split for rows in side.seeds.values() for x in rows) for side in (a, b)
-    )
+    one, two = (dict.fromkeys(x.split for x in side.answers) for side in (a, b))
     return [split for split in one if split in two]

@@ -34,9 +34,9 @@ CHANGED_SHARE = 0.25  # of test rows on which two models differ, for what a suit
 FEW_ROWS = 200  # of each source, from which a run's minutes are foreseen
 
 
-def first_split(rows: Sequence[Trajectory]) -> list[Trajectory]:
+def first_split(rows: Sequence[Trajectory], fold: int = 0, folds: int = 1) -> list[Trajectory]:
     """The rows as the run will split them: what the spec quotes must come from train alone."""
-    return split_rows(rows, SplitConfig(), SEED)
+    return split_rows(rows, SplitConfig(fold=fold, folds=folds), SEED)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class FirstRun:
     rows: Sequence[Trajectory]  # the source's, with their splits
     model: str = EMBEDDED
     bare: int = 0  # rows that list no tools in their file
+    fold: int = 0
+    folds: int = 1
 
     @property
     def splits(self) -> Counter[str]:

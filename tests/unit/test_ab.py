@@ -16,10 +16,13 @@ from raytune_agents.evaluate.estimates import Resampling
 FAST = Resampling(resamples=200)
 
 
-def make_run(folder, wins: dict[str, list[float]], seed=1, model="m", skip=(), split="test_seen"):
+def make_run(
+    folder, wins: dict[str, list[float]], seed=1, model="m", skip=(), split="test_seen", fold=0
+):
     """A run whose arm answered rows r0 ... with these exact matches; even rows are of source x."""
     (folder / "evaluate").mkdir(parents=True)
     config = {"seed": seed, "model": {"name": model, "revision": None, "dtype": "auto"}}
+    config["read"] = {"split": {"fold": fold}}
     (folder / "config.json").write_text(json.dumps(config))
     lines = [
         {"arm": arm, "split": split, "id": f"r{i}", "source": "x" if i % 2 == 0 else "y",
@@ -82,8 +85,30 @@ def test_seeds_are_a_random_factor(tmp_path):
     two = ab.load_side(",".join(same[:2]))
     [cell] = ab.compare_sides(one, two, [("sft", "sft")], "exact_match", "test_seen", FAST)
     assert cell.difference.few_seeds
-    with pytest.raises(ConfigError, match="has seed 1 like another"):
+    with pytest.raises(ConfigError, match="has seed 1 and fold 0 like another"):
         ab.load_side(f"{runs[0]},{same[0]}")
+
+
+def test_folds_are_put_together_and_compared_with_their_own_base(tmp_path):
+    # rows r0 to r3: fold 0 asked the first two of them, fold 1 the last three
+    none = {"base": [0, 0, 0, 0], "sft": [1, 1, 0, 1]}
+    first = make_run(tmp_path / "a0", none, fold=0, skip=(2, 3))
+    second = make_run(tmp_path / "a1", none | {"sft": [1, 0, 0, 1]}, fold=1, skip=(0,))
+    side = ab.load_side(f"{first},{second}")
+    # r1 was asked by both: right in one of them
+    assert side.values("sft", "exact_match", "test_seen") == {
+        1: {"r0": 1.0, "r1": 0.5, "r2": 0.0, "r3": 1.0}
+    }
+    pairs = ab.arm_pairs(side, side, None, None)
+    assert pairs == [("base", "sft")]
+    [cell] = ab.compare_sides(side, side, pairs, "exact_match", "test_seen", FAST)
+    assert (cell.difference.n, cell.difference.value) == (4, 0.625)
+    assert "base / sft" in run(f"{first},{second}").output
+    with pytest.raises(ConfigError, match="seed 1 and fold 0 like another"):
+        ab.load_side(f"{first},{first}")
+    alone = ab.load_side(make_run(tmp_path / "b", {"base": [0]}))
+    with pytest.raises(ConfigError, match="has the arms base; write two of them"):
+        ab.arm_pairs(alone, alone, None, None)
 
 
 def test_what_is_refused(tmp_path):
@@ -138,6 +163,7 @@ def test_a_large_regression_is_named(tmp_path):
 
 def test_what_b_lost_against_a_is_said(tmp_path):
     """100 no-call rows, all right before and 60 right after, beside 100 rows with calls."""
+
     def run_of(name: str, right: int) -> str:
         folder = tmp_path / name
         path = make_run(folder, {"sft": [1.0] * 100})

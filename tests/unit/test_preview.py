@@ -108,6 +108,26 @@ def test_init_takes_examples_and_a_profile_from_training_rows_alone(here) -> Non
     assert not (here / "b.yaml").exists()
 
 
+def test_the_files_of_each_fold_quote_no_row_that_it_asks(here) -> None:
+    write_positives(here / "good.jsonl")
+    text = said("init", "--tools", "calc.py", "--positives", "good.jsonl", "--folds", "3")
+    assert "after all 3: raytune-agents compare runs/calc-0,runs/calc-1,runs/calc-2" in text
+    rows, _ = good_rows("good.jsonl")
+    asked = []
+    for fold in range(3):
+        spec = agents.load_spec(here / f"calc-{fold}.yaml")
+        run = load_config(here / f"calc-{fold}_run.yaml")
+        assert (run.name, run.generate.agents) == (f"calc-{fold}", [f"calc-{fold}.yaml"])
+        found = split_rows(rows, run.read.split, run.seed)
+        tested = {r.query for r in found if r.split == "test_seen"}
+        assert tested
+        assert not tested & {e.request for e in spec.examples}
+        asked += tested
+    assert sorted(asked) == sorted(r.query for r in rows)
+    more = said("init", "--tools", "calc.py", "--positives", "good.jsonl", "--folds", "9", code=2)
+    assert "--folds 9 needs as many good rows" in more
+
+
 def test_a_profile_moves_the_shares_of_pools(here) -> None:
     write_positives(here / "good.jsonl")
     said("init", "--tools", "calc.py")

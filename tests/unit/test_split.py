@@ -22,6 +22,7 @@ from raytune_agents.split import (
     few_counts,
     gold_tools,
     row_facts,
+    split_at,
     split_rows,
     tool_key,
     unit,
@@ -196,6 +197,34 @@ def test_a_handful_trains_and_tests_on_every_tool_it_can(count: int, seed: int) 
     assert (sizes["test_seen"], sizes["val"]) == few_counts(count, SplitConfig())
     tools = by_split(found)
     assert tools["test_seen"] <= tools["train"]
+
+
+def test_the_folds_of_a_cross_fitting_ask_every_row_once() -> None:
+    asked: Counter[str] = Counter()
+    sizes = []
+    for fold in range(4):
+        found = split_rows(shop_rows(), SplitConfig(folds=4, fold=fold), 17)
+        tested = [r for r in found if r.split == "test_seen"]
+        asked.update(r.id for r in tested)
+        sizes.append(len(tested))
+        tools = by_split(found)
+        assert tools["test_seen"] <= tools["train"]
+        assert Counter(r.split for r in found)["val"] == 3  # 15 % of 20, as in one run
+    assert sizes == [5, 5, 5, 5]
+    assert set(asked.values()) == {1}
+    assert len(asked) == 20
+
+
+def test_folds_of_many_rows_move_on_through_them() -> None:
+    config = [SplitConfig(folds=10, fold=k) for k in range(10)]
+    assert [split_at(0.35, c) for c in config].count("test_seen") == 1
+    assert [split_at(0.35, c) for c in config][3] == "test_seen"
+    assert [split_at(0.35, c) for c in config].count("val") == 1
+
+
+def test_a_fold_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="fold=4 is none of folds=4; write 0 to 3"):
+        SplitConfig(folds=4, fold=4)
 
 
 def test_what_is_asked_alike_or_of_the_same_things_is_one_situation() -> None:
