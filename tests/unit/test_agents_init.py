@@ -153,7 +153,8 @@ def order(tests: list[Test], slot: Slot, only: Filter, level: Annotated[int, Fie
         "runs": {"type": "integer", "minimum": 1, "maximum": 9},
         "note": {"type": "string", "pattern": "^[A-Z]$"},
     }
-    assert got["slot"]["required"] == ["day"] and got["only"]["required"] == []
+    assert got["slot"]["required"] == ["day"]
+    assert got["only"]["required"] == []
     assert got["slot"]["properties"]["day"] == {"type": "string", "description": "Weekday."}
     assert got["level"] == {"type": "integer", "minimum": 0, "default": 2}
 
