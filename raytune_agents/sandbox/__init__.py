@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError
-from raytune_agents.infra.provenance import local_files
 from raytune_agents.records import ToolCall, Trajectory
 from raytune_agents.sandbox.audit import walled
+from raytune_agents.sandbox.folders import copy_tools, remove_folder, size_mib
 from raytune_agents.sandbox.protocol import parse_answer
 
 CHILD = Path(__file__).with_name("child.py")
@@ -37,7 +37,6 @@ START_S = 20.0  # a busy machine may take long to start an interpreter
 LOAD_S = 5.0  # for a module's imports, at least
 GRACE_S = 0.5  # for a process to end by itself
 POLL_S = 0.25  # between two looks at a disk that the kernel does not limit
-CACHES = shutil.ignore_patterns("__pycache__", ".git", ".venv")
 READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
 
 
@@ -114,27 +113,6 @@ def _command(fd: int, work: Path, code: Path, disk_mib: int) -> list[str]:
     return [bubblewrap(), *jail, *home, "--", *child]
 
 
-def _copy_code(path: Path, to: Path) -> None:
-    """A folder, or a file with the files beside it that it imports, into the folder `to`."""
-    if path.is_dir():
-        ignored = {"ignore": CACHES, "ignore_dangling_symlinks": True}
-        shutil.copytree(path, to / path.name, **ignored)  # type: ignore[arg-type]
-        return
-    for file in local_files(path) or [path]:
-        copy = to / file.relative_to(path.parent)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, copy)
-
-
-def _size_mib(folder: Path) -> float:
-    """What the files of a folder take, as far as they are still there."""
-    size = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            size += path.lstat().st_size
-    return size / 2**20
-
-
 class Sandbox:
     """A locked process that has loaded `module` and answers calls, one after another, until it is
     closed or dies. It has the module with the files of its folder that it imports, and those files
@@ -170,13 +148,13 @@ class Sandbox:
             folder.mkdir()
         try:
             for path in code:
-                _copy_code(path, places["code"])
+                copy_tools(path, places["code"])
         except OSError as error:  # shutil.Error is one
             raise SandboxError(
                 f"{path} cannot be copied into the sandbox ({str(error)[:200]}); give plain "
                 "files that can be read, and look whether the disk is full"
             ) from None
-        if (size := _size_mib(places["code"])) > self.limits.disk_mib:
+        if (size := size_mib(places["code"])) > self.limits.disk_mib:
             raise SandboxError(
                 f"{code[-1]}: the code takes {size:.0f} MiB, the disk of the sandbox has "
                 f"{self.limits.disk_mib}; put data elsewhere, or give a smaller folder"
@@ -272,7 +250,7 @@ class Sandbox:
                     return out, "" if piece else "closed"
                 if len(out) > self.limits.output_kib << 10:
                     return out, "output"
-            if watched and _size_mib(self._work) > self.limits.disk_mib:
+            if watched and size_mib(self._work) > self.limits.disk_mib:
                 return out, "disk"
         return out, "timeout"
 
@@ -299,7 +277,10 @@ class Sandbox:
             self._stop()
             os.close(self._answers)
             self._process = None
-        self._folder.cleanup()
+        with contextlib.suppress(RecursionError):  # of folders in folders
+            self._folder.cleanup()
+        if os.path.exists(self._folder.name):
+            remove_folder(Path(self._folder.name))
         return clean
 
     def __enter__(self) -> Sandbox:

@@ -297,6 +297,20 @@ def fills_the_disk():
     return written
 
 
+def fills_folders():
+    """Deeper than a path may be long, and than a function may call itself."""
+    while True:
+        os.mkdir("d")
+        os.chdir("d")
+
+
+def fills_a_folder():
+    number = 0
+    while True:
+        os.close(os.open(f"f{number}", os.O_CREAT | os.O_WRONLY))
+        number += 1
+
+
 def fills_memory():
     return len(bytearray(2 << 30))
 

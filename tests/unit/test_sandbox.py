@@ -324,3 +324,28 @@ def test_code_that_cannot_be_copied_says_so(tmp_path):
     os.mkfifo(package / "pipe")
     with pytest.raises(SandboxError, match="package cannot be copied into the sandbox"):
         Sandbox(tools, code=[package])
+
+
+def test_a_link_beside_a_tool_shows_it_no_other_file(tmp_path):
+    """A folder of tools may come from a stranger, and with it links to what only its reader has."""
+    own, package = tmp_path / "own", tmp_path / "own" / "package"
+    package.mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("SECRET=1")
+    tools = own / "tools.py"
+    tools.write_text("def one(): return 1")
+    (package / "real.py").write_text("")
+    (package / "same.py").symlink_to("real.py")
+    with Sandbox(tools, code=[package]) as box:
+        assert box.call("one", {}).value == 1
+    for name, target, says in [
+        ("notes.txt", "../../secret.txt", "is a link out of its folder"),
+        ("again", ".", "is a link to a folder"),  # two of them would be copied without end
+    ]:
+        (package / name).symlink_to(target)
+        with pytest.raises(SandboxError, match=says):
+            Sandbox(tools, code=[package])
+        (package / name).unlink()
+    (own / "helper.py").symlink_to("../secret.txt")
+    tools.write_text("import helper\ndef one(): return 1")
+    with pytest.raises(SandboxError, match=r"helper\.py is a link out of its"):
+        Sandbox(tools)

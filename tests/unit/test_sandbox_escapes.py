@@ -20,6 +20,8 @@ NAMES = [n.name for n in ast.parse(SOURCE).body if isinstance(n, ast.FunctionDef
 HELPERS = {"c", "call", "done", "answers", "answers_with", "_request"}
 TOO_MUCH = {
     "fills_the_disk": ("OSError: [Errno 28]", "disk"),
+    "fills_folders": ("OSError: [Errno 28]", "disk", "timeout"),
+    "fills_a_folder": ("OSError: [Errno 28]", "disk", "timeout"),
     "fills_memory": ("memory",),
     "fills_memory_with_files": ("forbidden: ",),
     "loops": ("timeout",),
@@ -39,7 +41,7 @@ POORER = {  # what is missing -> the layers that must hold all the same
 }
 ON_POORER = ["truncates", "changes_modes", "removes", "links", "reads", "writes_a_database",
              "asks_another_interpreter", "writes_packages", "kills", "sets_limits_of_the_parent",
-             "runs_programs", "fills_the_disk"]  # fmt: skip
+             "runs_programs", "fills_the_disk", "fills_folders", "fills_a_folder"]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
 
@@ -68,14 +70,18 @@ def attack(tmp_path: Path, name: str, missing: list[str], mode: str = "strong") 
     tools = tmp_path / "tools.py"
     tools.write_text(SOURCE.replace("@VICTIM@", str(folder)))
     before = looks(folder)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     packages = set(os.listdir(sys.prefix))
     told = subprocess.run(
         [sys.executable, str(HERE / "victim.py"), str(tools), name, *missing],
-        capture_output=True, text=True, timeout=60, env=os.environ | {sandbox.MODE: mode},
+        capture_output=True, text=True, timeout=60,
+        env=os.environ | {sandbox.MODE: mode, "TMPDIR": str(temporary)},
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert looks(folder) == before
     assert set(os.listdir(sys.prefix)) == packages
+    assert not os.listdir(temporary)
     found = json.loads(told.stdout)
     assert found["harm"] == {}
     return found
