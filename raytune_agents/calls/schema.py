@@ -17,7 +17,7 @@ from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
 from raytune_agents.calls.json_text import strict_json
-from raytune_agents.calls.validation import bounded_errors, bounded_validator
+from raytune_agents.calls.validation import bounded_errors, tolerant_validator
 from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
 
 # type word -> JSON Schema word; "" = any type
@@ -133,9 +133,23 @@ def _from_older_drafts(out: JsonSchema) -> None:
         )
     ):
         out["anyOf"] = out.pop("oneOf")
-    for key in ("required", "enum"):  # `required: true` says nothing here, an empty enum neither
-        if not isinstance(out.get(key, []), list) or (key == "enum" and out.get(key) == []):
-            del out[key]
+    if "required" in out:  # `required: true` says nothing here
+        needed = out["required"] if isinstance(out["required"], list) else []
+        out["required"] = list(dict.fromkeys(n for n in needed if isinstance(n, str)))
+    if "enum" in out:
+        _put_enum_right(out)
+
+
+def _put_enum_right(out: JsonSchema) -> None:
+    """An empty enum says nothing; texts of a type that has none are that type's values."""
+    values, kind = out["enum"], out.get("type", "string")
+    try:
+        if "string" not in kind and all(isinstance(v, str) for v in values):
+            values = out["enum"] = [strict_json(v.lower()) for v in values]
+    except (TypeError, ValueError):
+        values = None
+    if not isinstance(values, list) or not values:
+        del out["enum"]
 
 
 def _nullable(schema: JsonSchema) -> JsonSchema:
@@ -283,7 +297,7 @@ def shape(parameters: str) -> Shape:
 def validator(parameters: str) -> Validator | str:
     """The compiled validator of a schema text, or the label of what is wrong with the schema."""
     try:
-        return bounded_validator(json_schema(_parsed(parameters)))
+        return tolerant_validator(json_schema(_parsed(parameters)))
     except Exception as error:  # a stranger's schema may do anything to the library
         return f"bad_schema:{type(error).__name__}"
 

@@ -7,11 +7,15 @@ and steps are bounded; what takes more is a `CostlySchema`. `unevaluatedProperti
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from contextlib import suppress
+from decimal import Decimal
+from functools import lru_cache, reduce
+from operator import getitem
 from typing import Any
 
 import regex
@@ -19,12 +23,14 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from raytune_agents.records import JsonSchema
 
 PATTERN_SECONDS = 0.1  # of one search; the honest pattern takes a microsecond
 MAX_WRITTEN_OUT = 20_000  # characters; a hundredth of a second and a few MiB to compile
 MAX_STEPS = 10_000  # half a second; an honest call takes some dozens
+MOST_OPEN = 64  # references, one within the other; of a loop there would be no end
 FEW_ITEMS = 100  # of a list whose items are compared each with each
 
 Errors = Iterator[ValidationError]
@@ -99,6 +105,17 @@ def _stepped(keyword: str) -> Any:
     return check
 
 
+def _reference(validator: Validator, ref: Any, instance: Any, schema: Any) -> Errors:
+    _spend()
+    _SPENT.open += 1
+    try:
+        if _SPENT.open > MOST_OPEN:
+            raise CostlySchema(f"more than {MOST_OPEN} references, one within the other")
+        yield from Draft202012Validator.VALIDATORS["$ref"](validator, ref, instance, schema)
+    finally:  # also where nobody asks for the next error
+        _SPENT.open -= 1
+
+
 def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> Errors:
     if isinstance(instance, str) and not found_in(pattern, instance):
         yield ValidationError(f"{instance!r:.80} does not match {pattern!r:.80}")
@@ -137,11 +154,14 @@ def _unique(validator: Validator, wanted: Any, instance: Any, schema: Any) -> Er
 
 
 def _multiple(validator: Validator, step: Any, instance: Any, schema: Any) -> Errors:
-    own = Draft202012Validator.VALIDATORS["multipleOf"]
-    try:
-        yield from own(validator, step, instance, schema) or ()
-    except (OverflowError, ZeroDivisionError):
-        yield ValidationError(f"cannot be told to be a multiple of {step!r:.40}")
+    if not validator.is_type(instance, "number"):
+        return
+    try:  # in decimals: 19.99 is a multiple of 0.01
+        if not Decimal(str(instance)) % Decimal(str(step)):
+            return
+    except ArithmeticError:
+        pass
+    yield ValidationError(f"cannot be told to be a multiple of {step!r:.40}")
 
 
 def _unlooked(validator: Validator, value: Any, instance: Any, schema: Any) -> Errors:
@@ -149,13 +169,14 @@ def _unlooked(validator: Validator, value: Any, instance: Any, schema: Any) -> E
 
 
 _COUNTED = (
-    "$ref $dynamicRef anyOf oneOf allOf not if items prefixItems properties contains "
+    "$dynamicRef anyOf oneOf allOf not if items prefixItems properties contains "
     "propertyNames dependentSchemas enum required"
 )
 Bounded = extend(
     Draft202012Validator,
     {word: _stepped(word) for word in _COUNTED.split()}
     | {
+        "$ref": _reference,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "uniqueItems": _unique,
@@ -174,6 +195,32 @@ def bounded_validator(schema: JsonSchema) -> Validator:
     return Bounded(schema, registry=Registry())  # no $ref is ever fetched
 
 
+def tolerant_validator(schema: JsonSchema) -> Validator:
+    """The validator of a stranger's schema: what is no word of JSON Schema's (`minLength: "1"`, a
+    broken pattern, a reference to what is not there) says nothing. Raises RecursionError."""
+    schema = copy.deepcopy(schema)
+    refused = {tuple(error.absolute_path) for error in _META.iter_errors(schema)}
+    # the deepest first, and the last of a list
+    for path in sorted(refused, key=lambda p: [str(x).zfill(9) for x in p], reverse=True):
+        del reduce(getitem, path[:-1], schema)[path[-1]]
+    return _Tolerant(schema, registry=Registry())
+
+
+def _if_it_is_one(keyword: str) -> Any:
+    """The check of a keyword whose value may name or be nothing."""
+    own = Bounded.VALIDATORS[keyword]
+
+    def check(validator: Validator, value: Any, instance: Any, schema: Any) -> Errors:
+        with suppress(Unresolvable, regex.error):
+            yield from own(validator, value, instance, schema) or ()
+
+    return check
+
+
+_META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+_Tolerant = extend(Bounded, {word: _if_it_is_one(word) for word in ("$ref", "pattern")})
+
+
 def accepts(schema: Mapping[str, Any], value: Any) -> bool:
     """Whether a value fits a schema; what takes too long to tell, or is no schema, does not."""
     try:
@@ -185,5 +232,5 @@ def accepts(schema: Mapping[str, Any], value: Any) -> bool:
 def bounded_errors(validator: Validator, instance: Any) -> Errors:
     """`iter_errors` within the bounds. Raises CostlySchema, RecursionError, regex.error,
     referencing.exceptions.Unresolvable."""
-    _SPENT.steps = 0
+    _SPENT.steps = _SPENT.open = 0
     yield from validator.iter_errors(instance)

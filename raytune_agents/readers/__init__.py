@@ -20,6 +20,7 @@ from raytune_agents.readers.fields import AccessedRow, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.pairs import rated
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
+from raytune_agents.readers.turns import results_apart
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
 
@@ -134,7 +135,8 @@ def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Results beside their calls. Of turns in which nothing is said or called none stays before or
     after another of the assistant's, one that the user answers is not trained on, and one that a
     tool answers called something that is lost. Raises RecordError."""
-    turns = in_call_order(messages) if any(m.role == "tool" for m in messages) else messages
+    seen = any(m.role == "tool" for m in messages)
+    turns = in_call_order(results_apart(messages)) if seen else messages
     if all(_says_something(m) for m in turns):
         return turns
     out: list[Message] = []

@@ -17,6 +17,7 @@ from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _SCHEMA_WORDS = ("parameters", "schema", "Schema")
 _LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
+_EMPTIED = re.compile(r"<(tools|available_tools|functions|function_list)>\s*</\1>")
 Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
 
 
@@ -108,12 +109,13 @@ def _joined(before: str, after: str) -> str:
 
 
 def _without_rules(system: str) -> tuple[str, list[str]]:
-    """The system text without the sentences that show a call in tags, and those sentences."""
-    if not CALL_TAG.search(system):
+    """The system text without the sentences that show a call in tags, or name the tags around the
+    list that was taken out, and those sentences."""
+    if not CALL_TAG.search(system) and not _EMPTIED.search(system):
         return system, []
     kept, out, depth = [], [], 0
     for sentence in re.split(r"(?<=[.!?:\n])(?=[^\n])", system):
         tags = CALL_TAG.findall(sentence)
-        (out if tags or depth > 0 else kept).append(sentence)
+        (out if tags or depth > 0 or _EMPTIED.search(sentence) else kept).append(sentence)
         depth += sum(-1 if slash else 1 for slash in tags)
     return "".join(kept).strip(), [sentence.strip() for sentence in out]

@@ -33,7 +33,8 @@ def is_pair(row: JsonObject) -> bool:
     worse, better = fields.peek(WORSE), fields.peek(BETTER)
     if blank(worse):
         named = (fields.have(BETTER) or [""])[0].startswith(("chosen", "preferred"))
-        asked = bool(fields.have(WORSE) and fields.have(PROMPT))
+        lone = bool(fields.have(WORSE)) or not isinstance(better, str)  # a text may be a choice
+        asked = lone and bool(fields.have(PROMPT))
         return named and asked and is_answer(better) and outcome_mark(better) is None
     return is_answer(worse) and (is_answer(better) or outcome_mark(worse) is None)
 

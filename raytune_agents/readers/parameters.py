@@ -242,7 +242,8 @@ def flat_schema(parameters: JsonSchema) -> JsonSchema:
         kind, optional = type_schema(_word_of(info.get("type")))
         rest = {k: v for k, v in info.items() if k not in ("type", "required", "optional")}
         properties[name] = kind | clean_schema(rest)
-        optional = optional or "default" in info or _says_yes(info.get("optional"))
+        says = (info.get("optional"), info.get("nullable"))  # smolagents' word
+        optional = optional or "default" in info or any(map(_says_yes, says))
         if _says_yes(info.get("required", not optional)):
             required.append(name)
     if isinstance(listed, list):

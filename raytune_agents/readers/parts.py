@@ -21,7 +21,7 @@ KINDS = meanings_of("part_kinds")
 PART_TYPE, BY_KEY, TEXT = names_of("part_type"), names_of("part_key"), names_of("part_text")
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
-ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error")
+ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error error_text")
 _ANSWER = Names("result output response observation tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
@@ -40,6 +40,8 @@ def kind_of_part(part: Any) -> str:
             return KINDS[word]
         if word.endswith("toolresult"):  # web_search_tool_result, mcp_tool_result ...
             return "result"
+        if word.startswith("data") and "data" in fields.left:  # the AI SDK: for the page alone
+            return "nothing"
         return "call" if word.startswith("tool") and "toolcallid" in fields.left else ""
     found = fields.have(BY_KEY)
     if found == ["text"] and part.get("thought") is True:  # Gemini's flag
@@ -200,7 +202,7 @@ def _call(
     named = dict(body)
     if "toolcallid" in fields.left and fields.peek("name", "tool_name") is None:
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
-    output = fields.peek("output", "result") if "toolcallid" in fields.left else None
+    output = fields.peek("output", "result", "error_text") if "toolcallid" in fields.left else None
     bare = {k: v for k, v in named.items() if fold(k) not in ABOUT_CALL.every}
     call = read_call(bare, tools=tools)
     yield "call", call

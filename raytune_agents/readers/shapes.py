@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.calls.json_text import slice_of
-from raytune_agents.calls.schema import find, schema_of, types_of
+from raytune_agents.calls.schema import Members, find, schema_of, types_of
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
     Fields,
@@ -160,9 +160,9 @@ def _listed(value: Any) -> list[tuple[Any, str]]:
         except RecordError as error:
             if not str(error).startswith(("not JSON", "a list of objects")):
                 raise
-        value = value_of(value)
+        value = None if text.lower() in NOTHING else value_of(value)
     items = [value] if isinstance(value, dict) else value
-    if items is None:  # the text "null" or "None"
+    if items is None:  # the text "null" or "nan"
         return []
     if not isinstance(items, list):
         raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
@@ -294,12 +294,12 @@ def _without_nulls(value: Any, schema: JsonSchema, root: JsonSchema) -> Any:
         return [_without_nulls(v, items, root) for v in value]
     if not isinstance(value, dict):
         return value
-    properties, needed = object_of(schema.get("properties")), schema.get("required")
+    members, others = Members(), object_of(schema.get("additionalProperties"))
+    members.add(schema, root)
     out: Arguments = {}
     for key, inner in value.items():
-        own = object_of(properties.get(key))
-        required = isinstance(needed, list) and key in needed
-        if not is_null(inner) or required or "null" in types_of(own, root):
+        own = object_of(members.properties.get(key, others))
+        if not is_null(inner) or key in members.required or "null" in types_of(own, root):
             out[key] = _without_nulls(inner, own, root)
     return out
 

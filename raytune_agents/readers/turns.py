@@ -48,6 +48,8 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     called, thinks = fold(str(word)) in shapes.CALL_ROLES, fold(str(word)) in shapes.THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
     thought, content = turn_fields.turn_thought(fields), parts.unquoted(fields(aliases.CONTENT))
+    if isinstance(content, str) and parts.is_parts(fields.peek("parts")):  # the AI SDK has both
+        content = fields("parts")
     calls: tuple[ToolCall, ...] = ()
     column, results = (
         parts.answered_calls(fields(aliases.CALLS)) if role == "assistant" else (None, [])
@@ -198,7 +200,6 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if not isinstance(items, list):
         raise RecordError(f"messages are {type(items).__name__}, not a list")
     out: list[Message] = []
-    calls: tuple[ToolCall, ...] = ()  # that results may answer
     joins = False  # whether a turn of calls, or a thought, goes on with the next one
     for item in items:
         if blank(item):  # what a table puts for no turn
@@ -210,9 +211,7 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
                 calls = (*last.tool_calls, *message.tool_calls)
                 out[-1] = replace(message, thought=thought, tool_calls=calls)
             else:
-                is_result = message.role == "tool"
-                out += _shared(message, calls, "from" in item) if is_result else (message,)
-                calls = calls if is_result else message.tool_calls
+                out.append(message)
             joins = _word(item) in JOINED
     return out
 
@@ -226,11 +225,33 @@ def _goes_on(item: JsonObject, last: Message) -> bool:
     return not last.content and (_word(item) in shapes.CALL_ROLES or not last.tool_calls)
 
 
+def results_apart(messages: Sequence[Message]) -> list[Message]:
+    """The turns with an observation of several calls as one for each, see `_shared`."""
+    out: list[Message] = []
+    calls: tuple[ToolCall, ...] = ()  # that results may answer
+    for i, turn in enumerate(messages):
+        if turn.role != "tool":
+            out.append(turn)
+            calls = turn.tool_calls
+            continue
+        beside = (*messages[i - 1 : i], *messages[i + 1 : i + 2])
+        alone = not turn.tool_call_id and all(m.role != "tool" for m in beside)
+        out += _shared(turn, calls, alone)
+    return out
+
+
 def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterable[Message]:
-    """One observation of several calls is as many observations: a JSON list of as many texts (where
-    the turn need not be `alone`, only if each names its call), or an object of a text for each
+    """One observation of several calls is as many observations: a JSON list of as many texts (only
+    if each names its call, where the turn is not `alone`), or an object of a text for each
     tool. One whose text names its call, or has its id, is that call's."""
     names = [c.name for c in calls]
+
+    def named(value: Any) -> bool:
+        known = isinstance(value, dict) and (
+            value.get("name") in names or Fields(value).have(aliases.TURN_ID)
+        )
+        return bool(known)
+
     if (
         not calls
         or message.content[:1] not in ("[", "{")
@@ -241,14 +262,9 @@ def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterabl
     if isinstance(value, dict):
         if len(calls) > 1 and sorted(value) == sorted(set(names)) == sorted(names):
             return [replace(message, content=as_text(value[n]), name=n) for n in names]
-        known = value.get("name") in names or Fields(value).have(aliases.TURN_ID)
-        return (in_text.result_in_text(message.content, message),) if known else (message,)
-    if (
-        len(calls) > 1
-        and isinstance(value, list)
-        and len(value) == len(calls)
-        and (alone or all(isinstance(t, dict) and t.get("name") in names for t in value))
-    ):
+        return (in_text.result_in_text(message.content, message),) if named(value) else (message,)
+    whole = isinstance(value, list) and len(value) == len(calls) > 1
+    if whole and (alone or all(named(t) for t in value)):
         return [in_text.result_in_text(as_text(t), message) for t in value]
     return (message,)
 

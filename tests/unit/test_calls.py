@@ -226,11 +226,16 @@ def test_schema_words_of_bfcl_and_python_are_read():
     ]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"type": 5, "properties": []}', "[" * 9999,
-                                  '{"properties": {"a": {"$ref": "http://[::1]/x"}}}'])  # fmt: skip
-def test_a_bad_schema_is_a_label_and_fetches_nothing(text):
+@pytest.mark.parametrize("text", ["{", "[]", '{"properties": [1]}', "[" * 9999])
+def test_a_bad_schema_is_a_label(text):
     (found,) = schema_errors(ToolCall.of("f", a=1), [ToolSpec("f", "", text)])
     assert found.startswith("bad_schema:")
+
+
+def test_a_far_reference_is_not_fetched_and_allows_anything():
+    tools = [ToolSpec("f", "", '{"properties": {"a": {"$ref": "http://[::1]/x"}}}')]
+    assert schema_errors(ToolCall.of("f", a=1), tools) == []
+    assert schema_errors(ToolCall.of("f", b=1), tools) == ["unexpected:b"]
 
 
 # --- BFCL's rules ---

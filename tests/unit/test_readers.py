@@ -209,7 +209,7 @@ def test_toolace() -> None:
         ("user", "q"), ("assistant", '[f(a=1), f(a="é")]'), ("tool", "[1, 2]"),
         ("assistant", "Done [really]."))}  # fmt: skip
     row = one(raw)
-    assert (readers.detect(raw), shape(row)) == ("toolace", "sucoa")
+    assert (readers.detect(raw), shape(row)) == ("toolace", "sucooa")
     assert [c.args for c in row.calls] == [{"a": 1}, {"a": "é"}]
     assert row.tools[0].schema == SCHEMA
     assert json.dumps([TOOL]) not in row.messages[0].content
