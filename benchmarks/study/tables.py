@@ -272,7 +272,7 @@ def page(found: Mapping[str, Any]) -> str:
         model=found["model"],
         tokens=f"{found['loss_tokens_per_arm']:,}",
         sure=sure,
-        few=f"Exploratory, fewer than {FEW_SEEDS} seeds so far: {', '.join(few)}." if few else "",
+        few=f" Exploratory, fewer than {FEW_SEEDS} seeds so far: {', '.join(few)}." if few else "",
         timing="The machine was shared while some cells ran: read no speed from the seconds."
         if shared
         else "",
@@ -329,7 +329,7 @@ calling tools it has not seen, and what does it lose?
 
 {model}, LoRA, {tokens} loss tokens per arm (what DPO and KTO start from is counted), real rows of
 xLAM, Seal-Tools, SNIPS and FireAct; on three in ten good rows no call is right, unless an arm says
-otherwise. No BFCL row and no test tool is trained on. {sure} {few}
+otherwise. No BFCL row and no test tool is trained on. {sure}{few}
 
 ![exact match on unseen tools, and irrelevance](study.svg)
 
