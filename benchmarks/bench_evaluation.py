@@ -148,7 +148,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     import ray
 
     from raytune_agents.config import Config
-    from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
+    from raytune_agents.evaluate.harness import Asker, answer_shard, with_answer_limit
     from raytune_agents.inference import client, engine
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.evaluate import arms_of
@@ -165,11 +165,10 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     context.chat.prompt_ids(rows[0])  # the tokenizer loads before the clock starts
     have = context.resources
     options = with_answer_limit(rows, context.chat, config.evaluate, config.engine)
-    asked = AskOptions.of(options, config.engine)
 
     def ask(arm: Any) -> None:
         for part in cut(rows, options.shard_rows):
-            answer_shard(part, context.chat, arm, asked)
+            answer_shard(part, Asker.of(arm, context.chat, options, config.engine))
 
     def start() -> float:
         began = time.perf_counter()

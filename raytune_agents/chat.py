@@ -146,10 +146,8 @@ def lacking(native: str, habits: Habits, path: str) -> str:
     if not native:
         return f"{path} has no chat template"
     if habits.unread:
-        return (
-            f"the chat template of {path} writes a call as {habits.unread[:300]!r}, which cannot "
-            "be read back"
-        )
+        call = repr(habits.unread[:300])
+        return f"the chat template of {path} writes a call as {call}, which cannot be read back"
     return f"the chat template of {path} drops {habits.lacks()}"
 
 

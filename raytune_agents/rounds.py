@@ -210,10 +210,8 @@ def few_in_band(record: RoundRecord, band: tuple[float, float]) -> str:
         return ""
     how = "hard" if record.hard >= record.easy + record.retired else "easy"
     what = "a better start, or a lower band" if how == "hard" else "harder tasks, or a higher band"
-    return (
-        f"{record.in_band} of {total} tasks lie in the success band {list(band)}: most are too "
-        f"{how}; write {what}"
-    )
+    held = f"{record.in_band} of {total} tasks lie in the success band {list(band)}"
+    return f"{held}: most are too {how}; write {what}"
 
 
 # --- when it ends ---

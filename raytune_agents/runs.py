@@ -318,8 +318,7 @@ class Run:
             before = Manifest.load(self.folder / other)
             if before is None:
                 raise FileNotFoundError(
-                    f"step {name} needs step {other} first: run `raytune-agents run --steps "
-                    f"{other}`"
+                    f"step {name} needs step {other} first: `raytune-agents run --steps {other}`"
                 )
             # The report shows scores and figures too, which no other step reads.
             inputs[other] = files_hash(before.files) if name == "report" else before.outputs

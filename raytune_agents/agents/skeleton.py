@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jinja2 import Template
-
 from raytune_agents.agents import FOLDER, AgentSpec, ExampleConfig
 from raytune_agents.records import Trajectory
+from raytune_agents.storage import filled
 
 
 def world_name(spec: AgentSpec) -> str:
@@ -23,9 +22,8 @@ def world_name(spec: AgentSpec) -> str:
 
 def world_template(kind: str, spec: AgentSpec, module: str = "") -> str:
     """The source of a world, from data/KIND.py.jinja; `module`: the Python module of its tools."""
-    text = (FOLDER / "data" / f"{kind}.py.jinja").read_text("utf-8")
-    form = Template(text, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return form.render(agent=spec.name, name=world_name(spec), module=module)
+    template = FOLDER / "data" / f"{kind}.py.jinja"
+    return filled(template, agent=spec.name, name=world_name(spec), module=module)
 
 
 def sampled_tasks(spec: AgentSpec, rows: Sequence[Trajectory]) -> list[ExampleConfig]:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from raytune_agents.cli.shared_options import console, printed_errors, refuse, say, table_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from raytune_agents.evaluate.ab import Comparison, Side
     from raytune_agents.evaluate.metrics import Metric
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-FIRST = (
-    "First: raytune-agents init --tools my_tools.py --positives good.jsonl; "
-    "then plan and run what it wrote."
-)
+FIRST = "First: raytune-agents init --tools my_tools.py --positives good.jsonl; then plan and run."
 # {command: {what for: the words after it}}; TOML, as YAML would be loaded at every start
 EXAMPLES: dict[str, dict[str, str]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text("utf-8")

@@ -8,11 +8,11 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
-from raytune_agents.cli.deliver import own_folder
 from raytune_agents.cli.shared_options import (
     OVERRIDES,
     RUN,
@@ -25,11 +25,7 @@ from raytune_agents.cli.shared_options import (
     table_of,
 )
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    Trial = Mapping[str, Any]
-
+Trial = Mapping[str, Any]
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -179,6 +175,8 @@ def report_command(
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
     """The run folder that a folder or a config names. Raises ConfigError."""
+    from raytune_agents.mirror import folder_of_run
+
     folder = folder_or_config(text)
     if folder.is_dir():
         if overrides:
@@ -186,7 +184,7 @@ def report_folder(text: str, overrides: list[str] | None) -> Path:
                 f"{overrides[0]!r}: a finished run takes options with --rescore alone; leave it out"
             )
         return folder
-    return own_folder(load_tree(text, overrides))
+    return folder_of_run(load_tree(text, overrides))
 
 
 def folder_or_config(text: str) -> Path:

@@ -199,7 +199,7 @@ def planned_lines(tree: Config) -> list[str]:
 
 def hosted_lines(tree: Config, provider: str) -> list[str]:
     """Tokens, price by export.prices, and time of tuning a hosted model on the run's rows."""
-    from raytune_agents.cli.deliver import labelled_rows
+    from raytune_agents.cli.take_away import labelled_rows
     from raytune_agents.exports import pricing as hosted
     from raytune_agents.exports import splits
 

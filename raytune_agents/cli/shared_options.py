@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from raytune_agents.config import Config
 
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -128,9 +128,6 @@ def table_of(
     title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
 ) -> Table:
     """A rich table whose first `left` columns stand on the left, the others, numbers, right."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title=title or None, title_justify="left")
     for k, head in enumerate(heads):
         table.add_column(head, justify="left" if k < left else "right", no_wrap=k >= left)

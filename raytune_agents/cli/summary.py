@@ -3,17 +3,17 @@ step, what to look at next."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
 
 from raytune_agents.cli.shared_options import console, say, table_of
 from raytune_agents.storage import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rich.table import Table
-
     from raytune_agents.config import Config
 
 SOURCES = 30  # rows of the funnel's table
@@ -83,9 +83,6 @@ def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
 
 def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:
     """Rows in, rejected by reason, kept: one line per source, the largest first; then all."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title="funnel", title_justify="left")
     for head in ("source", "rows in", "rejected", "kept"):
         table.add_column(head, justify="right" if head in ("rows in", "kept") else "left")

@@ -12,6 +12,7 @@ from raytune_agents.config.evaluation import (
     GeneralConfig,
     JudgedConfig,
     MultiTurnConfig,
+    TrajectoriesConfig,
 )
 from raytune_agents.config.export import ExportConfig
 from raytune_agents.config.generation import GenerateConfig, NegativesConfig, TeacherConfig
@@ -24,6 +25,7 @@ from raytune_agents.config.loading import (
     set_dotted,
 )
 from raytune_agents.config.method_options import (
+    ArmConfig,
     KtoConfig,
     LoraConfig,
     NatConfig,

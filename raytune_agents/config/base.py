@@ -95,8 +95,7 @@ def _normalisable(weights: dict[str, float]) -> dict[str, float]:
     bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
     if bad or not weights or sum(weights.values()) <= 0:
         raise ValueError(
-            f"{weights} cannot be normalised; write at least one weight above 0 "
-            "and none negative, for example {positive: 0.6, synthetic: 0.4}"
+            f"{weights} cannot be normalised; write weights of 0 or more, at least one above 0"
         )
     return weights
 

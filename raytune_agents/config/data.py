@@ -43,9 +43,7 @@ class SplitConfig(BaseConfig):
     unseen_tools: Share = Field(
         0.15, description="share of gold tools kept for test_unseen; none of few rows or tools"
     )
-    unseen_category: str = Field(
-        "", description="field of the source whose values are kept back whole: category, domain"
-    )
+    unseen_category: str = Field("", description="source field whose values are kept back whole")
     rows_per_tool: Positive = Field(
         10, description="rows of one tool in val and in test; more where tools are few"
     )
@@ -59,8 +57,7 @@ class SplitConfig(BaseConfig):
         parts = {"train": self.train, "val": self.val, "test_seen": self.test_seen}
         if abs(sum(parts.values()) - 1.0) > 1e-6:
             raise ValueError(
-                f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
-                "for example train=0.8 val=0.1 test_seen=0.1"
+                f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1"
             )
         empty = [k for k, v in parts.items() if v <= 0]
         if empty or self.unseen_tools >= 1:
@@ -96,9 +93,7 @@ class LabelConfig(BaseConfig):
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
     min_outcome: Share = Field(0.5, description="positives with a lower known outcome are rejected")
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
-    difficulty: bool = Field(
-        False, description="quality counts the model's own NLL of the answer (one pass per row)"
-    )
+    difficulty: bool = Field(False, description="quality counts the model's NLL of the answer")
     contradictions: bool = Field(True, description="label rows of one question with other calls")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
@@ -116,8 +111,7 @@ class LabelConfig(BaseConfig):
     def _embeds(self) -> LabelConfig:
         if self.embed and self.duplicates != "minhash":
             raise ValueError(
-                f"embed={self.embed!r} adds to duplicates=minhash, not to "
-                f"{self.duplicates!r}; write duplicates=minhash"
+                f"embed={self.embed!r} adds to duplicates=minhash alone; write duplicates=minhash"
             )
         return self
 
@@ -132,10 +126,7 @@ class MixConfig(BaseConfig):
         lt=1,
         description="share of good rows on which no call is right; 0 = as the pools have them",
     )
-    tokens: Auto = Field(
-        12_000,
-        description="trained (answer) tokens in all; auto = as many as the rows of its pools have",
-    )
+    tokens: Auto = Field(12_000, description="trained tokens in all; auto = all of its pools")
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
     select: Literal["random", "stratified", "k_center", "facility"] = Field(
         "random", description="which rows of a pool an arm takes first: any, or those that differ"

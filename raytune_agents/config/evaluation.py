@@ -21,8 +21,7 @@ class TrajectoriesConfig(BaseConfig):
     def _differ(self) -> TrajectoriesConfig:
         if self.trials > 1 and self.temperature == 0:
             raise ValueError(
-                f"trials={self.trials} at temperature=0 would be the same roll-out again; write a "
-                "temperature above 0, for example temperature=0.7, or trials=1"
+                f"trials={self.trials} need a temperature above 0; write one, or trials=1"
             )
         return self
 
@@ -61,9 +60,7 @@ class GeneralConfig(BaseConfig):
 
 class LatencyConfig(BaseConfig):
     rows: int = Field(16, ge=0, description="rows asked at each load; 0 = no latency is measured")
-    loads: list[Positive] = Field(
-        [1, 8, 32], min_length=1, description="requests at once, as so many users would send them"
-    )
+    loads: list[Positive] = Field([1, 8, 32], min_length=1, description="requests at once")
 
 
 class QuantizedConfig(BaseConfig):
@@ -83,9 +80,7 @@ class EvaluateConfig(BaseConfig):
         min_length=1,
         description="splits of the run's own rows that base and arms answer",
     )
-    sources: dict[str, SourceConfig] = Field(
-        {}, description="more suites: name of the split -> source"
-    )
+    sources: dict[str, SourceConfig] = Field({}, description="more suites: split -> source")
     unseen_agents: list[str] = Field(
         [], description="agents left out of generate.agents; their tasks are split unseen_agents"
     )

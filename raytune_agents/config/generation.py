@@ -24,9 +24,7 @@ class TeacherConfig(BaseConfig):
     )
 
     base_url: str = Field("", description="OpenAI-compatible endpoint; empty = the run's engine")
-    client: str = Field(
-        "", description="asked instead of an endpoint: module:function (messages, sampling) -> text"
-    )
+    client: str = Field("", description="instead: module:function (messages, sampling) -> text")
     model: str = Field("", description="the endpoint's name of its model")
     revision: str = Field("", description="what changes when the model behind the name does")
     key_env: str = Field("OPENAI_API_KEY", description="variable that holds the key; empty = none")
@@ -146,6 +144,5 @@ class NegativesConfig(BaseConfig):
     )
     uniform_floor: Share = Field(
         0.5,
-        description="share of edited negatives spread evenly over the faults; "
-        "the rest follows the mined distribution",
+        description="share of edited negatives spread evenly over the faults; the rest is as mined",
     )

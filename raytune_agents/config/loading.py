@@ -188,8 +188,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(
-                f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write the path of a "
-                "YAML file, for example jobs/configs/smoke_cpu.yaml"
+                f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write a YAML file's path"
             ) from None
         except UnicodeDecodeError as error:
             raise ConfigError(
@@ -201,7 +200,6 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"CONFIG={str(path)!r} {kind}")
         if not isinstance(tree, dict):
             raise ConfigError(
-                f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "
-                "write sections, for example train: {learning_rate: 1e-4}"
+                f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; write sections"
             )
     return build_config(deep_merge(tree, parse_overrides(list(overrides))))

@@ -72,16 +72,12 @@ class NatConfig(BaseConfig):
     def _groups(self) -> NatConfig:
         if self.cuts != sorted(set(self.cuts)) or any(not 0 <= c < 1 for c in self.cuts):
             raise ValueError(
-                f"cuts={self.cuts} do not part [0, 1); write rising numbers from 0 to below 1, "
-                "for example [0, 0.4]"
+                f"cuts={self.cuts}: write rising numbers from 0 to below 1, for example [0, 0.4]"
             )
         groups, own = len(self.cuts) + 1, self.negative
         count = len(own) if isinstance(own, list) else groups if not own else 1
         if count != groups or (isinstance(own, list) and not all(own)):
-            raise ValueError(
-                f"negative={own!r} does not name {groups} groups of failures (cuts={self.cuts}); "
-                "write one marker a group, worst first"
-            )
+            raise ValueError(f"negative={own!r}: write one marker a group, {groups}, worst first")
         if self.template == "default" and groups > 3 and not own:
             raise ValueError(
                 f"cuts={self.cuts} make {groups} groups, the default wording has words for 3; "
@@ -116,8 +112,7 @@ class DpoConfig(BaseConfig):
     def _same(self) -> DpoConfig:
         if len(self.loss_type) != len(self.loss_weights):
             raise ValueError(
-                f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
-                "write one weight a loss"
+                f"loss_weights={self.loss_weights} of {self.loss_type}: write one weight a loss"
             )
         if self.loss_type == ["sft"] or not any(self.loss_weights):
             raise ValueError(
@@ -196,8 +191,7 @@ class GrpoConfig(BaseConfig):
     def _same(self) -> GrpoConfig:
         if len(self.rewards) != len(self.reward_weights) or not any(self.reward_weights):
             raise ValueError(
-                f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
-                "write one weight a reward, at least one above 0"
+                f"reward_weights={self.reward_weights}: write one weight a reward, one above 0"
             )
         rolled_out = any(n in ("goal", "executed") for n in self.rewards)
         own = any(":" in n or n == "progress" for n in self.rewards)  # it may be about either
@@ -253,8 +247,7 @@ class RoundsConfig(BaseConfig):
 class ArmConfig(BaseConfig):
     method: str = Field(
         "sft",
-        description="how rows become loss: " + ", ".join(METHODS) + "; or module:NAME of a "
-        "train.methods.Method",
+        description=f"how rows become loss: {', '.join(METHODS)}; or module:NAME of a Method",
     )
     start: str | None = Field(
         None,

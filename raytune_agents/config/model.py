@@ -53,9 +53,7 @@ class EngineConfig(BaseConfig):
     tensor_parallel_size: Auto = Field(
         0, description="GPUs of one actor; auto = the fewest that hold the weights"
     )
-    max_model_len: int = Field(
-        1024, ge=32, description="longest prompt + answer the engine takes; at least max_length"
-    )
+    max_model_len: int = Field(1024, ge=32, description="longest prompt + answer, >= max_length")
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
     gpu_memory_utilization: Share = Field(
         0.85, gt=0, description="share of a GPU's memory that the engine may take"
@@ -67,15 +65,13 @@ class EngineConfig(BaseConfig):
     timeout_s: float = Field(900.0, gt=0, description="longest wait for an answer in the engine")
     options: Options = Field({}, description="other vLLM engine arguments, like max_num_seqs: 64")
     serve: bool = Field(
-        False,
-        description="engines are the replicas of a Ray Serve LLM app: 1 to `actors`, by load",
+        False, description="engines are the replicas of a Ray Serve LLM app: 1 to `actors`, by load"
     )
 
     @model_validator(mode="after")
     def _counted(self) -> EngineConfig:
         if self.label_selector and not self.actors:
             raise ValueError(
-                f"label_selector={self.label_selector} with actors=auto, which counts the GPUs of "
-                "all nodes; write actors: 1, or as many as those nodes hold"
+                "label_selector with actors=auto, which counts all nodes' GPUs; write actors: 1"
             )
         return self

@@ -14,8 +14,7 @@ class ResourcesConfig(BaseConfig):
     address: str | None = Field(
         None,
         pattern=r"^(auto|local|(ray://)?[\w.-]+:\d+|(ray://)?\[[0-9a-fA-F:]+\]:\d+)$",
-        description="Ray address, HOST:PORT or ray://HOST:PORT; none = RAY_ADDRESS in a job, else "
-        "local",
+        description="Ray's address, [ray://]HOST:PORT; none = RAY_ADDRESS in a job, else local",
     )
     object_store_mib: int = Field(400, ge=80, description="of a local Ray; Ray takes 80 at least")
     log: Literal["text", "json"] = Field(

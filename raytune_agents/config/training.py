@@ -42,13 +42,11 @@ class TrainConfig(BaseConfig):
     )
     curve: list[Share] = Field(
         [],
-        description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
-        "the sample-efficiency curve",
+        description="shares of its tokens that every arm is trained on too, as NAME-10 for 0.1",
     )
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = Field(
         "auto",
-        description="the largest, after warm-up; auto = by method and size "
-        "(train/learning_rates.py)",
+        description="the largest; auto = by method and size (train/learning_rates.py)",
     )
     max_tokens_per_forward: Positive = Field(1024, description="tokens in one forward pass")
     global_batch_size: Positive | Literal["auto"] = Field(
@@ -74,8 +72,7 @@ class TrainConfig(BaseConfig):
     )
     label_selector: dict[str, str] = Field(
         {},
-        description="labels of the nodes for training and trials, for example ray.io/market-type: "
-        "spot",
+        description="labels of nodes for training and trials, such as ray.io/market-type: spot",
     )
     padding_free: bool = Field(True, description="compute no padding where model and hardware can")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
@@ -146,16 +143,14 @@ class TrainConfig(BaseConfig):
         above = list(self.arms)[: list(self.arms).index(name)]
         if start not in above:
             raise ValueError(
-                f"arms.{name}.start={start!r} is no arm above it ({above}); write the name of an "
-                "arm that is trained first, or no start to begin with the base"
+                f"arms.{name}.start={start!r} is no arm above it ({above}); write one, or no start"
             )
         own, before = self.of(self.arms[name]), self.of(self.arms[start])
         if own.lora.start:
             raise ValueError(f"arms.{name}.start={start!r} with lora.start; write one of them")
         if "full" in (own.parameters, before.parameters):
             raise ValueError(
-                f"arms.{name}.start={start!r}: an arm goes on from an adapter; write parameters: "
-                "lora for both"
+                f"arms.{name}.start={start!r} needs an adapter; write parameters: lora for both"
             )
         shape = ("r", "lora_alpha", "target_modules", "use_rslora", "use_dora")
         if odd := [k for k in shape if getattr(own.lora, k) != getattr(before.lora, k)]:
@@ -237,8 +232,7 @@ class TrainConfig(BaseConfig):
         every, scored = self.generate_steps, self.eval_steps
         if self.label_selector and not self.num_workers:
             yield (
-                f"label_selector={self.label_selector} with num_workers=auto, which counts the "
-                "GPUs of all nodes; write num_workers: 4, or as many as those nodes hold"
+                "label_selector with num_workers=auto, which counts all GPUs; write num_workers: 4"
             )
         if least > most:
             yield f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]"
@@ -254,25 +248,13 @@ class TrainConfig(BaseConfig):
         if quantized and full:
             yield f"{packed} cannot be trained in full; write parameters: lora"
         if quantized and whole:
-            yield (
-                f"{packed} with {sharding}, which splits weights that bitsandbytes packs; write "
-                "sharding: ddp or zero2"
-            )
+            yield (f"{packed} with {sharding} splits packed weights; write sharding: ddp or zero2")
         if self.lora.start is not None and full:
-            yield (
-                "lora.start with parameters=full; write parameters: lora, or merge the adapter and "
-                "name the merged folder as model.name"
-            )
+            yield ("lora.start with parameters=full; write parameters: lora, or merge the adapter")
         if self.early_stopping_patience and not scored:
             patience = f"early_stopping_patience={self.early_stopping_patience}"
             yield f"{patience} without scores; write eval_steps: 20"
         if every and (not scored or every % scored):
-            yield (
-                f"generate_steps={every} is no multiple of eval_steps={scored}; write for example "
-                "eval_steps: 20 and generate_steps: 100"
-            )
+            yield (f"generate_steps={every} is no multiple of eval_steps={scored}; write one")
         if every and whole:
-            yield (
-                f"generate_steps with {sharding}, which splits the weights; write generate_steps: "
-                "0, or sharding: ddp"
-            )
+            yield (f"generate_steps with {sharding}; write generate_steps: 0, or sharding: ddp")

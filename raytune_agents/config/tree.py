@@ -51,8 +51,7 @@ class Config(BaseConfig):
     def _lengths(self) -> Config:
         if self.engine.max_model_len < self.model.max_length:
             raise ValueError(
-                f"engine.max_model_len={self.engine.max_model_len} is below model.max_length="
-                f"{self.model.max_length}: the engine could not answer what is trained on; write "
-                f"engine.max_model_len={self.model.max_length} or more"
+                f"engine.max_model_len={self.engine.max_model_len} is below model.max_length: "
+                f"write engine.max_model_len={self.model.max_length} or more"
             )
         return self

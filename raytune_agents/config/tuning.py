@@ -62,14 +62,11 @@ class TuneConfig(BaseConfig):
     noise: int = Field(3, ge=0, description="first, seeds of one config: how far equal runs differ")
     leaders: int = Field(0, ge=0, description="best trials that are run again with more seeds")
     seeds: int = Field(3, ge=2, description="seeds of a leader in all")
-    confirm: int = Field(
-        0, ge=0, description="seeds of the confirming runs at mix.tokens on test_unseen; 0 = none"
-    )
+    confirm: int = Field(0, ge=0, description="seeds of confirming runs on test_unseen; 0 = none")
     from_run: str = Field(
         "",
         validation_alias=AliasChoices("from", "from_run"),
-        description="run folder of an earlier search whose trials this one starts from, for "
-        "example after a pool or rows were added",
+        description="run folder of an earlier search to start from, after rows were added",
     )
 
     @property
@@ -97,7 +94,6 @@ class BudgetConfig(BaseConfig):
     def _priced(self) -> BudgetConfig:
         if self.max_cost is not None and not self.usd_per_hour:
             raise ValueError(
-                f"max_cost={self.max_cost} has no price to count with; write usd_per_hour, for "
-                "example 1.2"
+                f"max_cost={self.max_cost} needs a price; write usd_per_hour, for example 1.2"
             )
         return self

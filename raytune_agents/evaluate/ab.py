@@ -105,8 +105,7 @@ def load_side(text: str) -> Side:
         path = run / "evaluate" / "answers.parquet"
         if not path.is_file():
             raise ConfigError(
-                f"{name!r} holds no evaluate/answers.parquet; write the folder of a run that was "
-                "evaluated, for example runs/demo"
+                f"{name!r} holds no evaluate/answers.parquet; write the folder of an evaluated run"
             )
         config = read_json(run / "config.json")
         seed, fold = config["seed"], config["read"]["split"].get("fold", 0)
@@ -145,10 +144,7 @@ def arm_pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tu
         pair = arm_a or arm_b or "", arm_b or arm_a or ""
         for side, arm in zip((a, b), pair):
             if arm not in side.arms:
-                raise ConfigError(
-                    f"{side.name} has no arm {arm!r}; it has {', '.join(side.arms)}; write --arm-a "
-                    "and --arm-b"
-                )
+                raise ConfigError(f"{side.name} has no arm {arm!r}; it has {', '.join(side.arms)}")
         return [pair]
     common = [arm for arm in a.arms if arm in b.arms and arm != BASE]
     if not common:

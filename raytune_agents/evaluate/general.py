@@ -75,8 +75,7 @@ def check_lm_eval(config: GeneralConfig) -> None:
         )
     if config.include_path and not Path(config.include_path).is_dir():
         raise ConfigError(
-            f"evaluate.general.include_path={config.include_path!r} is no folder; write one with "
-            "lm-eval task files, or leave it out"
+            f"evaluate.general.include_path={config.include_path!r}: no such folder; write one"
         )
 
 

@@ -26,17 +26,31 @@ SHORTEST, MARGIN = 64, 1.5  # of an answer's limit: tokens, and times the long g
 
 
 @dataclass(frozen=True, slots=True)
-class AskOptions:
-    """How the engine is asked: the longest answer and the longest prompt in tokens."""
+class Asker:
+    """Who is asked, and how: an arm by a template, its longest answer and prompt in tokens."""
 
+    arm: Arm
+    chat: Chat
     max_tokens: int
     room: int
 
     @classmethod
-    def of(cls, config: EvaluateConfig, engine_config: EngineConfig) -> AskOptions:
+    def of(cls, arm: Arm, chat: Chat, config: EvaluateConfig, engine: EngineConfig) -> Asker:
         """Of a config whose `max_tokens` is resolved."""
-        room = engine_config.max_model_len - config.max_tokens
-        return cls(config.max_tokens, room)
+        return cls(arm, chat, config.max_tokens, engine.max_model_len - config.max_tokens)
+
+    def prompt(self, row: Trajectory) -> list[int]:
+        """Token ids of the arm's prompt, [prompt]; examples are left out from the last on where
+        they do not fit, or the template refuses them. Raises RecordError where it refuses the
+        row."""
+        # As many examples as fit: a row that is asked bare is still asked.
+        for count in range(len(self.arm.shots), 0, -1):
+            with contextlib.suppress(RecordError):
+                shown = with_shots(row, self.arm.shots[:count])
+                ids = self.chat.prompt_ids(shown, self.arm.marker)
+                if len(ids) <= self.room:
+                    return ids
+        return self.chat.prompt_ids(row, self.arm.marker)
 
 
 def answer_limit(lengths: Sequence[int], max_model_len: int) -> int:
@@ -69,56 +83,35 @@ def with_answer_limit(
     return config.model_copy(update={"max_tokens": limit})
 
 
-def prompt_of(row: Trajectory, chat: Chat, arm: Arm, room: int) -> list[int]:
-    """Token ids of the arm's prompt, [prompt]; examples are left out from the last on where they do
-    not fit, or the template refuses them. Raises RecordError where it refuses the row."""
-    # As many examples as fit: a row that is asked bare is still asked.
-    for count in range(len(arm.shots), 0, -1):
-        with contextlib.suppress(RecordError):
-            ids = chat.prompt_ids(with_shots(row, arm.shots[:count]), arm.marker)
-            if len(ids) <= room:
-                return ids
-    return chat.prompt_ids(row, arm.marker)
-
-
 def fitting_prompts(
-    rows: Sequence[Trajectory], chat: Chat, arm: Arm, room: int
+    rows: Sequence[Trajectory], asker: Asker
 ) -> tuple[dict[int, list[int]], dict[int, str]]:
     """The prompts of the rows that can be asked, and why each of the others cannot, by place."""
     prompts, refused = {}, {}
     for i, row in enumerate(rows):
         try:
-            ids = prompt_of(row, chat, arm, room)
+            prompts[i] = asker.prompt(row)
         except RecordError as error:
             refused[i] = str(error)
-            continue
-        if len(ids) <= room:
-            prompts[i] = ids
-        else:
-            refused[i] = "prompt_too_long"
-    return prompts, refused
+    long = {i: "prompt_too_long" for i, ids in prompts.items() if len(ids) > asker.room}
+    return {i: ids for i, ids in prompts.items() if i not in long}, refused | long
 
 
-def answer_shard(
-    rows: Sequence[Trajectory], chat: Chat, arm: Arm, options: AskOptions
-) -> list[AnswerRow]:
+def answer_shard(rows: Sequence[Trajectory], asker: Asker) -> list[AnswerRow]:
     """One answer row for each trajectory, with its scores and costs. Raises EngineDown."""
-    prompts, refused = fitting_prompts(rows, chat, arm, options.room)
-    replies = client.ask(
-        list(prompts.values()),
-        [
-            client.Sampling(
-                max_tokens=options.max_tokens,
-                schema=call_schema(rows[i].tools) if arm.constrained else "",
-                # For the confidence: no other metric needs them.
-                logprobs=True,
-                # A grammar writes plain JSON, not the family's form: its parser would find no call.
-                tools="" if arm.constrained else chat.tools_text(rows[i]),
-            )
-            for i in prompts
-        ],
-        adapter=arm.adapter,
-    )
+    arm, (prompts, refused) = asker.arm, fitting_prompts(rows, asker)
+    samplings = [
+        client.Sampling(
+            max_tokens=asker.max_tokens,
+            schema=call_schema(rows[i].tools) if arm.constrained else "",
+            # For the confidence: no other metric needs them.
+            logprobs=True,
+            # A grammar writes plain JSON, not the family's form: its parser would find no call.
+            tools="" if arm.constrained else asker.chat.tools_text(rows[i]),
+        )
+        for i in prompts
+    ]
+    replies = client.ask(list(prompts.values()), samplings, adapter=arm.adapter)
     by_row = dict(zip(prompts, replies))
     return [
         scored_answer(row, arm.name, by_row[i])

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from raytune_agents.records import Message, Trajectory, finish
+from raytune_agents.records import Message, Options, Trajectory, finish
 
 SPLIT = "instructions"
 WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
@@ -62,18 +62,9 @@ def instruction_rows(count: int, seed: int) -> list[Trajectory]:
         chosen = [[name, rng.choice(WORDS["instructions"][name][1])] for name in names]
         wording = " ".join(WORDS["instructions"][name][0].format(value) for name, value in chosen)
         request = f"Write a few words about {rng.choice(WORDS['topics'])}. {wording}"
-        out.append(
-            finish(
-                Trajectory(
-                    (Message("user", request),),
-                    source="instructions",
-                    source_id=str(i),
-                    split=SPLIT,
-                    gold="[]",
-                    meta={"instructions": chosen},
-                )
-            )
-        )
+        facts: Options = {"source": SPLIT, "source_id": str(i), "split": SPLIT, "gold": "[]"}
+        row = Trajectory((Message("user", request),), meta={"instructions": chosen}, **facts)
+        out.append(finish(row))
     return out
 
 

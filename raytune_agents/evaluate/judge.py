@@ -114,14 +114,8 @@ def judged_pairs(
         ids = list(dict.fromkeys(a.id for a in part))[: config.rows]
         for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
-                {
-                    "arm": arm,
-                    "split": split,
-                    "id": i,
-                    "row": rows[split, i],
-                    "base": texts[BASE, split, i],
-                    "mine": texts[arm, split, i],
-                }
+                {"arm": arm, "split": split, "id": i, "row": rows[split, i]}
+                | {"base": texts[BASE, split, i], "mine": texts[arm, split, i]}
                 for i in ids
                 if (arm, split, i) in texts and (BASE, split, i) in texts
             ]

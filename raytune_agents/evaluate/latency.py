@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raytune_agents.chat import Chat
-from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import (
     Estimate,
     JsonRecord,
@@ -23,7 +21,7 @@ from raytune_agents.evaluate.estimates import (
     bootstrapped,
     quantile_of,
 )
-from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
+from raytune_agents.evaluate.harness import Asker, fitting_prompts
 from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.inference import client
@@ -56,15 +54,10 @@ def sample_of(rows: Sequence[Trajectory], loads: Sequence[int], count: int) -> l
 
 
 def measure_latency(
-    rows: Sequence[Trajectory],
-    chat: Chat,
-    arm: Arm,
-    options: AskOptions,
-    loads: Sequence[int],
-    count: int,
+    rows: Sequence[Trajectory], asker: Asker, loads: Sequence[int], count: int
 ) -> list[LatencyRow]:
     """At least `count` requests at every load, in waves. Raises EngineDown."""
-    prompts, _ = fitting_prompts(rows, chat, arm, options.room)
+    arm, (prompts, _) = asker.arm, fitting_prompts(rows, asker)
     fit = list(prompts)
     if not fit:
         return []
@@ -72,31 +65,19 @@ def measure_latency(
     for load, positions in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
         # With the time: an earlier try of this run must not have warmed the cache either.
         salt = f"{arm.name}/{load}/{time.time_ns()}"
-        sampling = client.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
+        sampling = client.Sampling(max_tokens=asker.max_tokens, cache_salt=salt)
         for wave in range(len(positions) // load):
             members = [fit[k] for k in positions[wave * load : (wave + 1) * load]]
+            asked = [prompts[i] for i in members]
             began = time.perf_counter()
-            replies = client.ask(
-                [prompts[i] for i in members],
-                [sampling] * load,
-                adapter=arm.adapter,
-            )
+            replies = client.ask(asked, [sampling] * load, adapter=arm.adapter)
             seconds = time.perf_counter() - began
-            out += [
-                LatencyRow(
-                    arm.name,
-                    load,
-                    wave,
-                    rows[i].id,
-                    reply.first_token_s * 1000,
-                    reply.latency_s * 1000,
-                    reply.output_tokens[0],
-                    seconds,
-                )
-                for i, reply in zip(members, replies)
+            for i, reply in zip(members, replies):
                 # A lost request has no time; the others of its wave still have theirs.
-                if isinstance(reply, client.Reply)
-            ]
+                if isinstance(reply, client.Reply):
+                    times = reply.first_token_s * 1000, reply.latency_s * 1000
+                    which = arm.name, load, wave, rows[i].id
+                    out.append(LatencyRow(*which, *times, reply.output_tokens[0], seconds))
     return out
 
 

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import EngineConfig
-from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.chat import IGNORE
 from raytune_agents.evaluate.estimates import Resampling, perplexity_of
+from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.measured import Lines, Measured, grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.inference import client
@@ -22,19 +21,16 @@ from raytune_agents.records import FlatRow, RecordError, Trajectory
 SPLIT = "val"
 
 
-def measure_shard(
-    rows: Sequence[Trajectory], chat: Chat, arm: Arm, engine_config: EngineConfig
-) -> Lines:
+def measure_shard(rows: Sequence[Trajectory], asker: Asker) -> Lines:
     """One line of likelihood.parquet per row: `nll`, mean negative log-likelihood of its answer
     tokens in nats, and their number. Rows that do not fit the engine failed. Raises EngineDown."""
-    # vLLM must generate at least one token, which nobody reads.
-    room = engine_config.max_model_len - 1
-    fitting: dict[int, Any] = {}
+    arm, fitting = asker.arm, dict[int, Any]()
     for i, row in enumerate(rows):
         with suppress(RecordError):
             # Where a template gives several examples, the last one has the last answer.
-            example = chat.encode(row, arm.marker)[-1]
-            if len(example.input_ids) <= room:
+            example = asker.chat.encode(row, arm.marker)[-1]
+            # vLLM must generate at least one token, which nobody reads.
+            if len(example.input_ids) < asker.room + asker.max_tokens:
                 fitting[i] = example
     prompts = [example.input_ids for example in fitting.values()]
     sampling = [client.Sampling(max_tokens=1, score=True)] * len(prompts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
@@ -86,10 +86,6 @@ def answer_row(
     failed: str = "",
 ) -> AnswerRow:
     """An answer to `row` with its scores, or why there is none."""
-    tools = [
-        {"name": t.name, "description": t.description, "parameters": t.parameters}
-        for t in row.tools
-    ]
     perturbation = row.meta.get("perturbation", "")
     return AnswerRow(
         arm=arm,
@@ -101,7 +97,7 @@ def answer_row(
         perturbation=perturbation,
         of=row.parents[0] if perturbation else "",
         query=row.query,
-        tools=json.dumps(tools, ensure_ascii=False),
+        tools=json.dumps([asdict(t) for t in row.tools], ensure_ascii=False),
         gold=row.gold,
         answer=answer,
         error=scored.error if scored else "",

@@ -19,9 +19,8 @@ from raytune_agents import sandbox
 from raytune_agents.agents.rollout import CRASHED
 from raytune_agents.agents.worlds import Episode, WorldCode, WorldDown
 from raytune_agents.calls import parse, turn_of
-from raytune_agents.chat import Chat
-from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
-from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.config import MultiTurnConfig
+from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.rollouts import EngineSampler, roll_out_all
 from raytune_agents.inference import client
@@ -185,19 +184,12 @@ def entry_verdicts(
     return out
 
 
-def conversation_shard(
-    part: Sequence[JsonObject],
-    chat: Chat,
-    arm: Arm,
-    config: EvaluateConfig,
-    engine_config: EngineConfig,
-) -> Lines:
+def conversation_shard(part: Sequence[JsonObject], asker: Asker, max_steps: int) -> Lines:
     """Every entry, to its last turn: one line of multi_turn.parquet each. Raises EngineDown."""
-    conversations = [Conversation(entry, config.multi_turn.max_steps) for entry in part]
-    room = engine_config.max_model_len - config.max_tokens
-    sampling = client.Sampling(max_tokens=config.max_tokens)
-    roll_out_all(conversations, EngineSampler(chat, arm, room, lambda _: sampling))
-    return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
+    conversations = [Conversation(entry, max_steps) for entry in part]
+    sampling, name = client.Sampling(max_tokens=asker.max_tokens), asker.arm.name
+    roll_out_all(conversations, EngineSampler(asker, lambda _: sampling))
+    return scored_conversations([conversation_line(name, c) for c in conversations], part)
 
 
 def conversation_line(arm: str, conversation: Conversation) -> FlatRow:

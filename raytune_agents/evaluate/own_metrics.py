@@ -36,8 +36,7 @@ def _loaded(path: str) -> Metric:
         made = Metric(attribute, label, headline=True, compute=made)
     if not callable(made.compute):
         raise ConfigError(
-            f"evaluate.metrics={path!r} is neither a function (answer, row) nor a Metric whose "
-            "compute is one"
+            f"evaluate.metrics={path!r} is neither a function (answer, row) nor a Metric with one"
         )
     return made
 

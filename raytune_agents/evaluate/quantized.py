@@ -15,14 +15,12 @@ from typing import Any
 
 from raytune_agents.calls import judge
 from raytune_agents.calls.match import BAD_GOLD
-from raytune_agents.chat import Chat
-from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Estimate, JsonRecord, Resampling, mean_of, quantile_of
-from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
+from raytune_agents.evaluate.harness import Asker, fitting_prompts
 from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.models import bf16, merged_folder
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Options, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,7 @@ def spread(rows: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
 
 def answer_quantized(
-    model: Path,
-    dtype: str,
-    arm: Arm,
-    weights: str,
-    rows: Sequence[Trajectory],
-    chat: Chat,
-    options: AskOptions,
+    model: Path, dtype: str, asker: Asker, weights: str, rows: Sequence[Trajectory]
 ) -> list[QuantizedAnswer]:
     """The arm's greedy answers with its weights of that kind; rows whose prompt does not fit have
     none. The first request is asked twice: what it warms up is not timed."""
@@ -60,26 +52,23 @@ def answer_quantized(
     from raytune_agents.train.base_model import quantisation
     from raytune_agents.train.score import greedy_answers
 
-    compute = torch.bfloat16 if bf16(dtype) else torch.float32
+    arm, chat, compute = asker.arm, asker.chat, torch.bfloat16 if bf16(dtype) else torch.float32
     packed = quantisation(weights, compute)
+    own: Options = {"quantization_config": packed} if packed else {}
     with merged_folder(str(model), arm.adapter, dtype) as folder:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=compute,
-            use_safetensors=True,
-            trust_remote_code=False,
-            **({"quantization_config": packed} if packed else {}),
+            folder, dtype=compute, use_safetensors=True, trust_remote_code=False, **own
         )
     if not packed and torch.cuda.is_available():
         loaded = loaded.to("cuda")
     weights_mib = loaded.get_memory_footprint() / 2**20
-    prompts, _ = fitting_prompts(rows, chat, arm, options.room)
+    prompts, _ = fitting_prompts(rows, asker)
     for first in list(prompts.values())[:1]:
-        greedy_answers(loaded, chat, [first], [options.max_tokens])
+        greedy_answers(loaded, chat, [first], [asker.max_tokens])
     out = []
     for i, prompt in prompts.items():
         began = time.perf_counter()
-        (text,) = greedy_answers(loaded, chat, [prompt], [options.max_tokens])
+        (text,) = greedy_answers(loaded, chat, [prompt], [asker.max_tokens])
         taken, verdict = (time.perf_counter() - began) * 1000, judge(text, rows[i])
         right = None if verdict.error == BAD_GOLD else float(verdict.ok)
         split, row_id = rows[i].split, rows[i].id

@@ -171,7 +171,9 @@ def write_results(
             write_json(folder / f"{name}.json", scoreboard.records(board))
     table = {**METRICS, **own}
     write_json(folder / METRICS_FILE, {name: m.record() for name, m in table.items()})
-    overall = scoreboard.overall_scores(main_rows(found, clean), how)
+    # The kinds that have a main metric.
+    kinds = [KINDS[name].measured(found.lines[name]) for name in ("rollouts", "multi_turn")]
+    overall = scoreboard.overall_scores([*clean, *kinds[0], *kinds[1]], how)
     write_json(folder / "overall.json", {arm: o.record() for arm, o in overall.items()})
     gates = gate_of_arms(clean, arms, how)
     write_json(folder / "gate.json", {arm: gate.record() for arm, gate in gates.items()})
@@ -181,15 +183,6 @@ def write_results(
     )
     write_json(folder / "verdict.json", conclusion.record())
     return errors
-
-
-def main_rows(found: Found, answers: Sequence[AnswerRow]) -> list[Measured]:
-    """The rows of every kind that has a main metric: answers, roll-outs, conversations."""
-    return [
-        *answers,
-        *rollouts.rollout_rows(found.lines["rollouts"]),
-        *multi_turn.conversation_rows(found.lines["multi_turn"]),
-    ]
 
 
 def gate_of_arms(

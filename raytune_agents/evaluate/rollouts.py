@@ -21,10 +21,9 @@ import numpy as np
 
 from raytune_agents.agents.rollout import CRASHED, Rollout, roll_out
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
-from raytune_agents.chat import Chat
-from raytune_agents.config import EngineConfig, EvaluateConfig
-from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.config import TrajectoriesConfig
 from raytune_agents.evaluate.estimates import Resampling, mean_of
+from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.measured import Measured, grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
 from raytune_agents.evaluate.suites import TRAJECTORIES
@@ -52,12 +51,9 @@ class OpenConversation(Protocol):
 
 @dataclass(frozen=True)
 class EngineSampler:
-    """The engine as what `roll_out` samples from. `sampling` says how a conversation is asked;
-    `room` is the longest prompt in tokens."""
+    """The engine as what `roll_out` samples from. `sampling` says how a conversation is asked."""
 
-    chat: Chat
-    arm: Arm
-    room: int
+    asker: Asker
     sampling: Callable[[Any], client.Sampling]
 
     def __call__(self, live: Sequence[OpenConversation]) -> list[str | None]:
@@ -66,19 +62,19 @@ class EngineSampler:
 
     def answer(self, one: OpenConversation) -> str | None:
         """The next answer of one conversation, whose turns go to one engine."""
-        row = one.row
+        row, arm, chat = one.row, self.asker.arm, self.asker.chat
         try:
-            ids = self.chat.prompt_ids(row, self.arm.marker)
+            ids = chat.prompt_ids(row, arm.marker)
         except RecordError:
             one.end_without_request("template_refused")
             return None
-        if len(ids) > self.room:
+        if len(ids) > self.asker.room:
             one.end_without_request("too_long")
             return None
-        sampling = replace(self.sampling(one), tools=self.chat.tools_text(row))
+        sampling = replace(self.sampling(one), tools=chat.tools_text(row))
         # The turns before are in that engine's prefix cache.
-        session = f"{self.arm.name}/{id(one)}"
-        (reply,) = client.ask([ids], [sampling], adapter=self.arm.adapter, session=session)
+        session = f"{arm.name}/{id(one)}"
+        (reply,) = client.ask([ids], [sampling], adapter=arm.adapter, session=session)
         if isinstance(reply, client.Lost):
             one.end_without_request(client.INFRA_FAILED)
             return None
@@ -97,30 +93,23 @@ def roll_out_all(
 
 
 def rollout_shard(
-    tasks: Sequence[Trajectory],
-    chat: Chat,
-    arm: Arm,
-    config: EvaluateConfig,
-    engine_config: EngineConfig,
-    seed: int,
+    tasks: Sequence[Trajectory], asker: Asker, options: TrajectoriesConfig, seed: int
 ) -> list[FlatRow]:
     """Every trial of every task, rolled out to its end: one line of rollouts.parquet each.
     Raises EngineDown."""
-    options = config.trajectories
     rollouts = [Rollout.of(task, trial) for task in tasks for trial in range(options.trials)]
-    room = engine_config.max_model_len - config.max_tokens
 
     def sampling(rollout: Rollout) -> client.Sampling:
         where = f"{seed}/{rollout.task.id}/{rollout.trial}/{rollout.steps}"
         return client.Sampling(
-            max_tokens=config.max_tokens,
+            max_tokens=asker.max_tokens,
             temperature=options.temperature,
             # CRC, as `hash` of a text differs between processes. Greedy needs no seed.
             seed=zlib.crc32(where.encode()) if options.temperature else None,
         )
 
-    roll_out_all(rollouts, EngineSampler(chat, arm, room, sampling), options.max_steps)
-    return [rollout_line(arm.name, rollout) for rollout in rollouts]
+    roll_out_all(rollouts, EngineSampler(asker, sampling), options.max_steps)
+    return [rollout_line(asker.arm.name, rollout) for rollout in rollouts]
 
 
 def rollout_line(arm: str, rollout: Rollout) -> FlatRow:

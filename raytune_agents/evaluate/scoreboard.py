@@ -57,10 +57,8 @@ def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> JsonObject:
 
 def read_boards(folder: Path) -> tuple[Scores, Differences]:
     """scores.json and differences.json of an evaluate folder."""
-    scores, gains = (read_json(folder / f"{name}.json") for name in ("scores", "differences"))
-    return adapter_of(Scores).validate_python(scores), adapter_of(Differences).validate_python(
-        gains
-    )
+    scores = adapter_of(Scores).validate_python(read_json(folder / "scores.json"))
+    return scores, adapter_of(Differences).validate_python(read_json(folder / "differences.json"))
 
 
 def merged_boards(*boards: Board[Cell]) -> Board[Cell]:

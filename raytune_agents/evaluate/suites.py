@@ -32,14 +32,8 @@ from raytune_agents.storage import first_by_id
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
 TAKEN = (
-    *SPLITS,
-    SYNTHETIC,
-    UNSEEN_AGENTS,
-    TRAJECTORIES,
-    instructions.SPLIT,
-    IRRELEVANCE,
-    BFCL_IRRELEVANCE,
-    general.SPLIT,
+    *(*SPLITS, SYNTHETIC, UNSEEN_AGENTS, TRAJECTORIES, IRRELEVANCE, BFCL_IRRELEVANCE),
+    *(instructions.SPLIT, general.SPLIT),
 )
 # share of an unseen agent's rows
 KINDS = {tasks: 0.5, parallel_calls: 0.2, notool: 0.2, followup: 0.1}
@@ -61,8 +55,7 @@ class Suite:
         if not self.add_if_any(rows, limit):
             lost = dict(list(self.rejected.items())[-4:]) if self.rejected.total() > before else {}
             raise ConfigError(
-                f"evaluate: split {name} has no row to ask (left out: {lost or 'none'}); give it "
-                "more rows, or leave it out of evaluate"
+                f"evaluate: split {name} has no row to ask (left out: {lost or 'none'}); add rows"
             )
 
     def add_if_any(self, rows: Iterable[Trajectory], limit: int | None = None) -> bool:
@@ -131,8 +124,7 @@ def validate_evaluation(config: Config) -> None:
     for name, source in options.sources.items():
         if name in TAKEN or not name.isidentifier():
             raise ConfigError(
-                f"evaluate.sources.{name} is not a free name of a split; write letters, digits and "
-                f"_, and none of {', '.join(TAKEN)}"
+                f"evaluate.sources.{name}: write letters, digits and _, none of {', '.join(TAKEN)}"
             )
         if source.format != "auto":
             readers.reader_named(source.format)
@@ -142,8 +134,7 @@ def validate_evaluation(config: Config) -> None:
     for name in options.unseen_agents:
         if agents.load_spec(name).name in trained:
             raise ConfigError(
-                f"evaluate.unseen_agents={name!r} is in generate.agents, so it would be trained "
-                f"on; take it out there"
+                f"evaluate.unseen_agents={name!r} is trained on: take it out of generate.agents"
             )
     named = options.trajectories.agents
     if odd := [name for name in named if not agents.load_spec(name).world]:
@@ -153,9 +144,8 @@ def validate_evaluation(config: Config) -> None:
         )
     if options.trajectories.tasks and not executable_agents(config):
         raise ConfigError(
-            f"evaluate.trajectories.tasks={options.trajectories.tasks}: none of "
-            f"generate.agents={config.generate.agents} has a world; write "
-            f"evaluate.trajectories.agents, some of {', '.join(agents.shipped())}"
+            f"evaluate.trajectories.tasks={options.trajectories.tasks}: no generate.agents has a "
+            f"world; write evaluate.trajectories.agents, some of {', '.join(agents.shipped())}"
         )
 
 

@@ -154,8 +154,7 @@ def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> 
         if count > have.node_gpus:
             raise ConfigError(
                 f"model.name: weights of {weights_gib:.1f} GiB do not fit {have.node_gpus} GPUs "
-                f"with {room_gib:.1f} GiB for the engine each; write a smaller model, or "
-                "resources.gpu_gib where the GPUs are larger"
+                f"with {room_gib:.1f} GiB for the engine; write a smaller one or resources.gpu_gib"
             )
     return count
 

@@ -13,7 +13,7 @@ from typing import Any
 from raytune_agents.config import EvaluateConfig
 from raytune_agents.evaluate import general, harness, judge, likelihood, multi_turn, rollouts
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.harness import AskOptions
+from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.evaluate.quantized import QuantizedAnswer, answer_quantized, spread
@@ -29,7 +29,7 @@ from raytune_agents.pipeline.shards import (
     shard_lines,
 )
 from raytune_agents.pipeline.writer import chat_client
-from raytune_agents.records import Options, Trajectory
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import Manifest, Step
 
 Ask = Callable[[Sequence[Any]], Lines]
@@ -43,33 +43,36 @@ def identity(arm: Arm) -> list[Any]:
     return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
 
 
+def asker_of(context: Context, arm: Arm, options: EvaluateConfig) -> Asker:
+    return Asker.of(arm, context.chat, options, context.config.engine)
+
+
 def asked_of_arm(
     context: Context, kind: str, rows: Sequence[Any], arm: Arm, options: EvaluateConfig
 ) -> Questions:
     """What one arm is asked: to `ask` all answers to the rows, to `roll out` tasks, to `converse`
     with BFCL's classes, to `measure` the likelihood of val rows."""
-    config, chat, why = context.config, context.chat, client.INFRA_FAILED
-    asked, trials = AskOptions.of(options, config.engine), options.trajectories.trials
-    given: Options = {"chat": chat, "arm": arm, "engine_config": config.engine}
+    who, why, seed = asker_of(context, arm, options), client.INFRA_FAILED, context.config.seed
+    runs, trials, steps = options.trajectories, options.trajectories.trials, options.multi_turn
     # kind -> what asks for a part, the lines of a row whose engine is lost, what decides the answer
     kinds: dict[str, tuple[Ask, Callable[[Any], Lines], list[Any]]] = {
         "ask": (
-            lambda part: [a.record() for a in harness.answer_shard(part, chat, arm, asked)],
+            lambda part: [a.record() for a in harness.answer_shard(part, who)],
             lambda row: [answer_row(row, arm.name, failed=why).record()],
-            [asked.max_tokens, asked.room],
+            [who.max_tokens, who.room],
         ),
         "roll out": (
-            partial(rollouts.rollout_shard, **given, config=options, seed=config.seed),
+            partial(rollouts.rollout_shard, asker=who, options=runs, seed=seed),
             lambda task: [rollouts.lost_rollout(arm.name, task, k, why) for k in range(trials)],
-            [options.trajectories, options.max_tokens],
+            [runs, options.max_tokens],
         ),
         "converse": (
-            partial(multi_turn.conversation_shard, **given, config=options),
+            partial(multi_turn.conversation_shard, asker=who, max_steps=steps.max_steps),
             lambda entry: [multi_turn.lost_conversation(arm.name, entry, why)],
-            [options.multi_turn.max_steps, options.max_tokens],
+            [steps.max_steps, options.max_tokens],
         ),
         "measure": (
-            partial(likelihood.measure_shard, **given),
+            partial(likelihood.measure_shard, asker=who),
             lambda row: [likelihood.unmeasured(row, arm.name, why)],
             [],
         ),
@@ -103,12 +106,11 @@ def arm_latencies(
 ) -> list[LatencyRow]:
     """Timed requests of some arms, one after the other while nothing else is asked."""
     loads, count = options.latency.loads, options.latency.rows
-    ask_options = AskOptions.of(options, context.config.engine)
     total = sum(load * -(-count // load) for load in loads)
 
     def timed(arm: Arm) -> Lines:
         context.start_engine()
-        found = measure_latency(rows, context.chat, arm, ask_options, loads, count)
+        found = measure_latency(rows, asker_of(context, arm, options), loads, count)
         return [row.record() for row in found]
 
     out: Lines = []
@@ -116,7 +118,8 @@ def arm_latencies(
     for arm in arms if count and rows else ():
         own = [*identity(arm), loads, count, options.max_tokens]
         try:
-            out += kept_lines(context, f"latency {arm.name}", rows, own, total, partial(timed, arm))
+            make = partial(timed, arm)
+            out += kept_lines(context, f"latency {arm.name}", rows, own, total, make)
         except client.EngineDown as error:
             # No latency is a gap in the report, no reason to lose the answers.
             context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
@@ -184,14 +187,13 @@ def quantized_answers(
     """The arms' answers by each kind of weights."""
     wanted, out = options.quantized, []
     own_rows = spread([row for row in rows if row.split in options.splits], wanted.rows)
-    asked = AskOptions.of(options, context.config.engine)
 
     def answers(arm: Arm, kind: str) -> Lines:
-        found = apart(context, answer_quantized, arm, kind, own_rows, context.chat, asked)
+        found = apart(context, answer_quantized, asker_of(context, arm, options), kind, own_rows)
         return [answer.record() for answer in found]
 
     for arm, kind in product(arms, wanted.kinds) if own_rows else ():
-        name, own = f"weights {kind} {arm.name}", [*identity(arm), asked.max_tokens]
+        name, own = f"weights {kind} {arm.name}", [*identity(arm), options.max_tokens]
         make = partial(answers, arm, kind)
         out += kept_lines(context, name, own_rows, own, len(own_rows), make)
     return [QuantizedAnswer(**line) for line in out]

@@ -20,16 +20,21 @@ from rich.console import Console
 
 from raytune_agents import models, readers
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.inference import client
 from raytune_agents.infra.nodes import validate_nodes
 from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.pipeline.run import preflight
+from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.redact import redact
 from raytune_agents.storage import read_jsonl
+from raytune_agents.train import methods, validate_data
+from raytune_agents.train.column_files import write_columns
+from raytune_agents.train.job import METRICS, UNWATCHED
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 ROWS = 64  # read of each source, and looked at
@@ -134,8 +139,7 @@ class Doctor:
         more = f"the first: {first}; see `raytune-agents read --explain PATH`"
         if bad > limit * seen or not seen:
             raise ConfigError(
-                f"{bad} of the first {seen} rows are bad, more than read.max_error_share={limit}; "
-                f"{more}"
+                f"{bad} of the first {seen} rows are bad (read.max_error_share={limit}); {more}"
             )
         if bad:
             raise CheckWarning(f"{bad} of the first {seen} rows are bad; {more}")
@@ -178,8 +182,6 @@ class Doctor:
     def prompts(self) -> str:
         """Raises ConfigError where a method trains on other prompts than the engine is asked, or
         the template does not give right answers back."""
-        from raytune_agents.train import methods, validate_data
-
         chat, train = self.context.chat, self.config.train
         rows = {r.id: r for r in self.plan.sample.split("train")}
         for arm in train.arms.values():
@@ -195,8 +197,6 @@ class Doctor:
 
     def answer(self) -> str:
         """Raises ConfigError where the engine answers nothing."""
-        from raytune_agents.inference import client
-
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
         limit = self.config.negatives.max_tokens or PROBE_TOKENS
@@ -211,10 +211,7 @@ class Doctor:
     def training(self) -> str:
         """One step of supervised fine-tuning with the first arm's options, on its workers. Raises
         what training raises."""
-        from raytune_agents.pipeline.train_arm import job_of
         from raytune_agents.train import methods, worker
-        from raytune_agents.train.column_files import write_columns
-        from raytune_agents.train.job import METRICS, UNWATCHED
 
         context, train = self.context, self.config.train
         context.free_gpu(context.placement.train_workers)

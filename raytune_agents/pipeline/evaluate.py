@@ -167,8 +167,7 @@ def check_bases(config: Config, run: Path) -> None:
         manifest = Manifest.load(run / "train" / name)
         if manifest is None:
             raise ConfigError(
-                f"evaluate: arm {name!r} is not trained in {run}; run `raytune-agents run "
-                "--steps train` first"
+                f"evaluate: arm {name!r} is not trained; run `raytune-agents run --steps train`"
             )
         trained, now = manifest.config["model"], config.model.model_dump(mode="json")
         odd = [k for k in BASE_KEYS if trained.get(k) != now[k]]

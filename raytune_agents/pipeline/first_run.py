@@ -109,10 +109,8 @@ def suite_lines(first: FirstRun) -> list[str]:
             out.append(f"{name}: {real} real rows, can show {detectable_difference(real)}")
     made = held_counts(GenerateConfig(agents=[first.spec_path]), splits).get("synthetic", 0)
     if made:
-        out.append(
-            f"synthetic: up to {made} verified rows of other values, can show "
-            f"{detectable_difference(made)}"
-        )
+        shown = detectable_difference(made)
+        out.append(f"synthetic: up to {made} verified rows of other values, can show {shown}")
     if not splits["test_unseen"]:
         out.append("test_unseen: left out, no tool can be spared")
     return out

@@ -18,7 +18,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import Config
 from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
-from raytune_agents.filters.shape import parses, too_long
+from raytune_agents.filters.shape import parses
 from raytune_agents.generate import held, no_call, realism, rewrite, sampling, validate_rows
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
@@ -35,43 +35,43 @@ from raytune_agents.storage import StoredRows, read_rows, write_rows
 PARTS = ("synthetic", "no_call", "mined", "edited", "good_steps")
 SAMPLED = "sampled"  # folder of the model's own failures as they come, before their shares
 HELD = "held"  # folder of rows that are kept back
-LONGEST = 100_000  # characters of a row that is worked from: edits take more than linear time
 
 
 def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Synthetic positives with reworded requests, the model's own failures, edited negatives."""
     config, seed, chat = context.config, context.config.seed, context.chat
     read, in_all = drawn_rows(context.run.folder, seed)
-    for split, count in in_all.items():
-        if count > MOST_SOURCE_ROWS:
-            context.display.say(
-                f"generate  works from {MOST_SOURCE_ROWS:,} of {count:,} {split} rows, drawn evenly"
-            )
-    good = [r for r in read if not (parses(r) or too_long(r, LONGEST))]
+    for split, n in in_all.items():
+        if n > MOST_SOURCE_ROWS:
+            text = f"works from {MOST_SOURCE_ROWS:,} of {n:,} {split} rows, drawn evenly"
+            context.display.say(f"generate  {text}")
+    good = [r for r in read if not parses(r)]
     train = [r for r in good if r.split == "train"]
     sampled = sampling.sample_rows(config.generate, seed, train)
     for gap in sampled.gaps:
         context.display.say(f"no rows for {gap}", "yellow")
-    called = sample_fitting(
-        [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
-    )
+    with_calls, tasks = [row for row in train if row.calls], config.negatives.mined_tasks
+    called = sample_fitting(with_calls, tasks, chat, f"{seed}/mined")
     limit = answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
-    longest = config.negatives.max_tokens or limit
-    mining = config.negatives.model_copy(update={"max_tokens": longest})
+    own = {"max_tokens": config.negatives.max_tokens or limit}
+    mining = config.negatives.model_copy(update=own)
     client, executor = chat_client(context), validate_rows.executor(config.generate)
     # Otherwise a hosted model words the rows, or there is nothing to word.
     if called or (sampled.rows and not client.use_teacher):
         context.start_engine()
-    works = {
-        "synthetic": lambda rows: rewrite.positives(rows, client, executor, config.generate, seed),
-        SAMPLED: lambda rows: rewrite.mine(rows, chat, mining, config.engine, seed),
-    }
+
+    def word(rows: Sequence[Trajectory]) -> rewrite.Shard:
+        return rewrite.positives(rows, client, executor, config.generate, seed)
+
+    def mine(rows: Sequence[Trajectory]) -> rewrite.Shard:
+        return rewrite.mine(rows, chat, mining, config.engine, seed)
+
     counts, notes = Counts(), {}
-    per_row = {"synthetic": 1, SAMPLED: mining.mined_samples}
-    for name, rows in (("synthetic", sampled.rows), (SAMPLED, called)):
+    jobs = (("synthetic", sampled.rows, word, 1), (SAMPLED, called, mine, mining.mined_samples))
+    for name, rows, work, per_row in jobs:
         notes[name] = Counter()
-        counts.rows_in += len(rows) * per_row[name]
-        for summary in make_shards(context, step, name, rows, works[name]):
+        counts.rows_in += len(rows) * per_row
+        for summary in make_shards(context, step, name, rows, work):
             counts.rows_out += summary["rows"]
             counts.rejected.update({f"{name}:{k}": n for k, n in summary["rejected"].items()})
             counts.failed.update(summary["failed"])
@@ -86,11 +86,12 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     write_held(context, step, train, in_all, executor, counts)
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
-    if config.negatives.good_steps:
-        write_good_steps(step, train, counts)
+    if config.negatives.good_steps:  # of failed training runs; counted is why others give none
+        rows, refused = good_steps.good_step_rows(train)
+        store(step, "good_steps", rows)
+        counts.add(len(rows), refused, "good_steps")
     extra: JsonObject = {name: dict(found) for name, found in notes.items()}
-    extra["funnel"] = funnel(sampled, counts, synthetic)
-    extra["gaps"] = sampled.gaps
+    extra |= {"funnel": funnel(sampled, counts, synthetic), "gaps": sampled.gaps}
     extra["realism"] = realism_of(config, synthetic, train)
     if config.generate.teacher.base_url:
         extra["teacher"] = endpoint.spent()
@@ -126,13 +127,6 @@ def write_negatives(
         why = {row.id: "fault:above negatives.max_fault_share" for row in rows if row.id in over}
         store(step, name, (replace(r, reject_reason=why.get(r.id, "")) for r in rows))
     return Counter(row.fault for row in edited if row.id not in over)
-
-
-def write_good_steps(step: Step, train: list[Trajectory], counts: Counts) -> None:
-    """The good steps of failed training runs; says of the others why they give none."""
-    rows, refused = good_steps.good_step_rows(train)
-    store(step, "good_steps", rows)
-    counts.add(len(rows), refused, "good_steps")
 
 
 def no_call_rows(
@@ -175,9 +169,8 @@ def write_held(
     # Rejected ones too: what was read for training must not come back as a test.
     trained = [StoredRows(context.run.folder / "read", lambda t: pc.equal(t["split"], "train"))]
     trained += [StoredRows(step.folder / name) for name in PARTS[:2]]
-    rows, refused = held.held_back(
-        config.generate, real, trained, wanted, config.seed, executor.fault
-    )
+    options, seed = config.generate, config.seed
+    rows, refused = held.held_back(options, real, trained, wanted, seed, executor.fault)
     store(step, HELD, rows, file=1)
     counts.add(len(rows), refused, "held")
     kept = Counter(row.split for row in rows)

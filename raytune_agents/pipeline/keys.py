@@ -13,9 +13,11 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.agents.worlds.process import locate
 from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
 from raytune_agents.config.base import BaseConfig, ConfigError
 from raytune_agents.infra.provenance import code_files, local_files, module_files
+from raytune_agents.readers import bfcl, sources
 from raytune_agents.records import Options
 from raytune_agents.runs import STEPS
 
@@ -116,8 +118,6 @@ def nodes(value: Any) -> Iterator[Any]:
 
 def source_files(source: SourceConfig) -> list[Path]:
     """The local data files of a source; [] for a hub set or a URL. Raises SourceError."""
-    from raytune_agents.readers import bfcl, sources
-
     if source.path == "bfcl":
         return sorted(bfcl.data_folder().rglob("BFCL_*.json")) if bfcl.installed() else []
     remote = "://" in source.path or (
@@ -128,8 +128,6 @@ def source_files(source: SourceConfig) -> list[Path]:
 
 def world_files(world: str, folder: Path) -> list[Path]:
     """The files of an agent's world that lie outside installed packages."""
-    from raytune_agents.agents.worlds.process import locate
-
     try:
         places = locate(world, folder).files
     except ConfigError:

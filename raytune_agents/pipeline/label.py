@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 BATCH = 1024
 SHOWN = 300  # characters of a request in leaks.jsonl
 Score = Callable[[Sequence[Trajectory]], list[float | None]]
-PRINTS = (*dedup.PRINTS.names, "signature")
+PRINTS = dedup.PRINTS.append(pa.field("signature", pa.uint64()))
 # What the driver hears of a batch: its rows, and its leaks as JSON.
 LABELLED = pa.schema([("rows", pa.int64()), ("leaks", pa.list_(pa.string()))])
 
@@ -93,14 +93,8 @@ def label_rows(
 
 def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
     """The columns of `label_rows` for one row that cannot be labelled."""
-    reason = filters.label_error("keys", error)
-    batch = with_column(with_column(batch, "reject_reason", [reason]), "quality", [0.0])
-    for name in PARTS:
-        batch = batch.append_column(name, pa.array([0.0], pa.float64()))
-    kinds = {f.name: f.type for f in dedup.PRINTS} | {"signature": pa.uint64()}
-    for name in PRINTS:
-        batch = batch.append_column(name, pa.array([None], kinds[name]))
-    return batch
+    labels = {"reject_reason": [filters.label_error("keys", error)], "quality": [0.0]}
+    return with_labels(batch, labels, np.zeros((1, len(PARTS))), pa.Table.from_pylist([{}], PRINTS))
 
 
 def _labelled_rows(
@@ -134,13 +128,20 @@ def _labelled_rows(
         json.dumps(r.meta, default=str) if r.meta.keys() & {"leak", "nll"} else was
         for r, was in zip(rows, batch["meta"].to_pylist())
     ]
-    fresh = {"reject_reason": [r.reject_reason for r in rows], "meta": metas, "quality": worth}
-    for name, values in fresh.items():
+    labels = {"reject_reason": [r.reject_reason for r in rows], "meta": metas, "quality": worth}
+    return with_labels(batch, labels, parts, prints)
+
+
+def with_labels(
+    batch: pa.Table, labels: dict[str, Any], parts: np.ndarray, prints: pa.Table
+) -> pa.Table:
+    """The batch with other values in the columns of `labels`, and PARTS and PRINTS beside them."""
+    for name, values in labels.items():
         batch = with_column(batch, name, values)
     for name, values in zip(PARTS, parts.T):
         batch = batch.append_column(name, pa.array(values, pa.float64()))
-    for name in PRINTS:
-        batch = batch.append_column(name, prints[name])
+    for field in PRINTS:
+        batch = batch.append_column(field, prints[field.name])
     return batch
 
 
@@ -184,8 +185,8 @@ def store_labelled(
         handles = pa.array(np.arange(start, start + len(table)), pa.uint64())
         table = with_column(table, "handle", handles)
         # A rejected row has none: it is no reason to reject another one.
-        prints.add(table.select(PRINTS).filter(pc.is_valid(table["group"])))
-        rows.add(table.drop_columns([name for name in PRINTS if name != "handle"]))
+        prints.add(table.select(PRINTS.names).filter(pc.is_valid(table["group"])))
+        rows.add(table.drop_columns([name for name in PRINTS.names if name != "handle"]))
         yield table
     rows.close()
     prints.close()

@@ -15,6 +15,7 @@ from raytune_agents import mix
 from raytune_agents.dedup import space
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import stored_training_rows
+from raytune_agents.pipeline.tokenize import keep_columns, tokenize
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import write_table
 from raytune_agents.train.tokenized import Tokenized
@@ -23,8 +24,6 @@ from raytune_agents.train.tokenized import Tokenized
 def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """The training rows of every arm: mix/ARM.parquet with columns id and pool, in training order.
     Rows are chosen by id, kind and number of loss tokens; their text stays on the disk."""
-    from raytune_agents.pipeline.tokenize import keep_columns, tokenize
-
     config = context.config
     arms: dict[str, Any] = {}
     tokenized: dict[Path, Tokenized] = {}
@@ -33,14 +32,11 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         # By folder: arms that share their columns count once.
         tokenized[rows.folder] = rows
         own = config.mix.of(arm)
-        wanted, no_call = own.weights, own.no_call
-        counted = zip(rows.ids, rows.kinds, rows.tokens)
-        pool, weights = mix.with_no_call(counted, wanted, no_call)
-        tokens = own.tokens or mix.auto_tokens(pool, weights)
-        budget = max(1, round(arm.share * tokens))
+        pool, weights = mix.with_no_call(rows.counted, own.weights, own.no_call)
+        budget = max(1, round(arm.share * (own.tokens or mix.auto_tokens(pool, weights))))
         seed = config.seed if arm.seed is None else arm.seed
-        arrange = None if config.mix.select == "random" else partial(diverse, context)
-        chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
+        arrange = None if own.select == "random" else partial(diverse, context)
+        chosen = mix.choose_rows(pool, weights, budget, own.max_epochs, seed, arrange)
         chosen_pools = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
         table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": chosen_pools})
         write_table(step.folder / f"{name}.parquet", table)
@@ -49,7 +45,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             "tokens": chosen.tokens,
             "epochs": chosen.epochs,
             "short": {k: v for k, v in chosen.short.items() if v},
-            "left_out": sorted(set(wanted) - set(weights)),
+            "left_out": sorted(set(own.weights) - set(weights)),
         }
         step.log(arm=name, **arms[name])
     # After the last arm: all columns that this config needs are known only now.

@@ -9,19 +9,19 @@ answer's length for a trained one), rejected rows are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, ConfigError, MixConfig, TrainConfig
+from raytune_agents.config import ArmConfig, Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
+from raytune_agents.generate import paraphrase, sampling
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, plan_placement
@@ -29,7 +29,11 @@ from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
 from raytune_agents.pipeline.row_lengths import prompt_lengths, row_lengths, with_max_length
 from raytune_agents.records import Trajectory, content_hash, to_row
+from raytune_agents.train import methods
+from raytune_agents.train.batches import micro_batch
+from raytune_agents.train.column_files import columns_table, padded_lengths
 from raytune_agents.train.job import LONGER
+from raytune_agents.train.tokenized import tokenize_rows
 
 SAMPLE = 2000  # rows parsed of each source
 COUNTED = 200_000  # rows counted of each source
@@ -99,25 +103,23 @@ class Plan:
         """What a terminal shows."""
         kind = "GPU" if self.placement.have.gpus else "CPU"
         out = [*self.placement.lines(), f"speed: {self.speed.source}"]
-        about = "at least " if self.sample.more else ""
-        out.append(
-            f"rows {about}{self.sample.total}, each sampled one stands for {self.sample.scale:.1f}"
-        )
+        about, scale = "at least " if self.sample.more else "", self.sample.scale
+        out.append(f"rows {about}{self.sample.total}, each sampled one stands for {scale:.1f}")
         out.append(self.lengths)
         for name, w in self.work.items():
             tokens = f"trained {w.train:,.0f}, read {w.read:,.0f}, written {w.write:,.0f} tokens"
             out.append(f"{name:<15} {self.seconds[name]:>7,.0f} s   {tokens}")
-        out.append(
-            f"time {self.hours:.2f} h, {kind}-hours {self.unit_hours:.2f}, "
-            f"{self.usd:.2f} USD ({self.priced})"
-        )
-        for name, parts in self.memory.items():
-            held = ", ".join(f"{k} {v:.2f}" for k, v in parts.items())
-            out.append(f"memory of {name}: {sum(parts.values()):.2f} GiB ({held})")
-        tokens = self.kv_gib * GIB / self.shape.kv_bytes()
-        out.append(f"KV cache {self.kv_gib:.1f} GiB an engine: {tokens:,.0f} tokens")
-        held = ", ".join(f"{k} {v:.2f}" for k, v in self.disk.items())
-        return [*out, f"disk {sum(self.disk.values()):.2f} GiB ({held})"]
+        times = f"time {self.hours:.2f} h, {kind}-hours {self.unit_hours:.2f}"
+        out.append(f"{times}, {self.usd:.2f} USD ({self.priced})")
+        tokens = f"{self.kv_gib * GIB / self.shape.kv_bytes():,.0f} tokens"
+        kept = f"KV cache {self.kv_gib:.1f} GiB an engine: {tokens}"
+        held = [f"memory of {name}: {gib_text(parts)}" for name, parts in self.memory.items()]
+        return [*out, *held, kept, f"disk {gib_text(self.disk)}"]
+
+
+def gib_text(parts: dict[str, float]) -> str:
+    """The sum of GiB, and what it is made of."""
+    return f"{sum(parts.values()):.2f} GiB ({', '.join(f'{k} {v:.2f}' for k, v in parts.items())})"
 
 
 def read_sample(config: Config, most: int = SAMPLE) -> Sample:
@@ -148,50 +150,36 @@ def read_sample(config: Config, most: int = SAMPLE) -> Sample:
 
 def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     """Adds drawn positives and edited negatives; returns the drawn ones."""
-    from raytune_agents.generate import sampling
-
     # which of the candidates stay says nothing about time and tokens
     negatives = config.negatives.model_copy(update={"candidates": 1.0})
-    small = config.generate.model_copy(
-        update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
-    )
-    sampled = sampling.sample_rows(small, config.seed).rows
+    few = {"rows": max(1, ceil(config.generate.rows / sample.scale))}
+    sampled = sampling.sample_rows(config.generate.model_copy(update=few), config.seed).rows
     train = [*sample.split("train"), *sampled]
     edited, _ = choice.edited(train, Counter(), negatives, config.seed)
     sample.rows |= {row.id: row for row in (*sampled, *edited)}
     return sampled
 
 
-def arm_work(
-    method: str,
-    own: MixConfig,
-    train_config: TrainConfig,
-    sample: Sample,
-    chat: Chat,
-    seed: int,
-) -> Work:
-    """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
-    `own`: the arm's mix."""
-    from raytune_agents.train import methods
-    from raytune_agents.train.column_files import columns_table, padded_lengths
-    from raytune_agents.train.tokenized import tokenize_rows
+def mean_tokens(lengths: Sequence[float]) -> float:
+    return sum(lengths) / max(1, len(lengths))
 
-    rows = {r.id: r for r in sample.split("train")}
-    how = methods.method_named(method)
-    pairs = how.pairs(rows, train_config) if how.pairs else None
-    made, facts = tokenize_rows(rows.values(), method, chat, train_config, pairs)
-    kinds = map(mix.RowKind.of, rows.values())
-    counted = zip(rows, kinds, facts["tokens"].to_pylist())
-    pool, share = mix.with_no_call(counted, own.weights, own.no_call)
-    budget = own.tokens / sample.scale if own.tokens else mix.auto_tokens(pool, share)
-    wanted = max(1, round(budget))
-    chosen = mix.choose_rows(pool, share, wanted, own.max_epochs, seed)
-    times, out, table = Counter(chosen.ids), Work(), columns_table(made)
-    out.recipe = content_hash(methods.columns_recipe(method, train_config))
+
+def arm_work(config: Config, arm: ArmConfig, own: TrainConfig, sample: Sample, chat: Chat) -> Work:
+    """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
+    `own`: its options."""
+    rows, mixed = {r.id: r for r in sample.split("train")}, config.mix.of(arm)
+    how = methods.method_named(arm.method)
+    pairs = how.pairs(rows, own) if how.pairs else None
+    made, facts = tokenize_rows(rows.values(), arm.method, chat, own, pairs)
+    counted = zip(rows, map(mix.RowKind.of, rows.values()), facts["tokens"].to_pylist())
+    pool, share = mix.with_no_call(counted, mixed.weights, mixed.no_call)
+    budget = mixed.tokens / sample.scale if mixed.tokens else mix.auto_tokens(pool, share)
+    chosen = mix.choose_rows(pool, share, max(1, round(budget)), mixed.max_epochs, config.seed)
+    times, out, table = Counter(chosen.ids), Work(start_s=START_S["arm"]), columns_table(made)
+    out.recipe = content_hash(methods.columns_recipe(arm.method, own))
     out.columns = sample.scale * table.nbytes
-    lengths = padded_lengths(table).tolist() if made else []
-    for column, length in zip(made, lengths):
-        count = times[column["row_id"]] * train_config.num_train_epochs * sample.scale
+    for column, length in zip(made, padded_lengths(table).tolist() if made else []):
+        count = times[column["row_id"]] * own.num_train_epochs * sample.scale
         out.train += length * count
         out.trained += column["trained_tokens"] * count
         out.longest = max(out.longest, length if count else 0)
@@ -199,33 +187,30 @@ def arm_work(
     out.rows = round(len(chosen.ids) * sample.scale)
     if how.reference_pass:
         out.read = out.train
-    if method == "rounds":
+    if how.explores:
         # Every round trains on about as many rows, or on its part of the tokens.
-        r = train_config.rounds
+        r = own.rounds
         out.train = out.train * r.max * min(1.0, (r.tasks + r.new_tasks) / max(1, out.rows))
         wanted = r.max * (r.tasks + r.new_tasks) * r.samples
         out.write, out.read = wanted * r.max_tokens * WRITTEN, wanted * out.longest
     if how.samples_answers:
-        sampled = out.rows * train_config.num_train_epochs * train_config.grpo.num_generations
-        out.write = sampled * train_config.grpo.max_tokens * WRITTEN
+        sampled = out.rows * own.num_train_epochs * own.grpo.num_generations
+        out.write = sampled * own.grpo.max_tokens * WRITTEN
         out.train, out.read = out.train + out.write, out.read + out.train
     return out
 
 
 def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], chat: Chat) -> Work:
     """Wordings and mined answers."""
-    from raytune_agents.generate import paraphrase
-
     out, g, n = Work(start_s=START_S["engine"]), config.generate, config.negatives
     for row in sampled:
         for turn in paraphrase.turns(row):
             out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
     called = [r for r in islice(sample.split("train"), 200) if r.calls]
-    lengths = prompt_lengths(chat, called)
     limit = n.max_tokens or answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
-    out.read += tasks * sum(lengths) / max(1, len(lengths))
+    out.read += tasks * mean_tokens(prompt_lengths(chat, called))
     out.write += tasks * n.mined_samples * limit * WRITTEN
     return out
 
@@ -234,12 +219,9 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, rolls out the tasks
     and converses; val rows are measured; a judge compares its answers with the base's, twice."""
     options, arms = config.evaluate, config.train.arms.values()
-    most, known = options.limit or COUNTED, []
-    sizes: dict[str, int] = {}
-    for name in options.splits:
-        found = sample.split(name)
-        sizes[name] = min(round(len(found) * sample.scale), most)
-        known += found
+    most, by_split = options.limit or COUNTED, {n: sample.split(n) for n in options.splits}
+    known = [row for rows in by_split.values() for row in rows]
+    sizes = {n: min(round(len(rows) * sample.scale), most) for n, rows in by_split.items()}
     sizes |= {n: min(s.limit or 100, most) for n, s in options.sources.items()}
     if options.unseen_agents:
         made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, config.seed)
@@ -255,10 +237,9 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     turns += conversations * ceil(options.multi_turn.max_steps / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
     judged = trained * sum(min(options.judge.rows, n) for n in sizes.values())
-    prompt = prompt_lengths(chat, known)
     gold = gold_lengths(known[:200], chat)
     limit = options.max_tokens or answer_limit(gold, config.engine.max_model_len)
-    short = min(limit, 2 + sum(gold) / max(1, len(gold)))
+    short = min(limit, 2 + mean_tokens(gold))
     shown = sum(sizes.values()) * bool(options.few_shot)
     baselines = shown + called * options.constrained
     lat = options.latency
@@ -270,7 +251,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     read += baselines + shown * options.few_shot * SHOT_SHARE
     read += 2 * sum(load * n for load, n in waves.items())
     return Work(
-        read=read * sum(prompt) / max(1, len(prompt)),
+        read=read * mean_tokens(prompt_lengths(chat, known)),
         write=(answers + turns + val + timed) * limit * WRITTEN
         + ((answers + turns + val) * trained + timed) * short
         + baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
@@ -292,8 +273,11 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
     stopped = STOPPED if t.scheduler != "none" and t.num_rungs > t.grace_period else 1.0
     trials = t.num_samples * stopped + extra
     tokens = t.tokens * trials + 2 * t.confirm * config.mix.tokens
-    val = prompt_lengths(chat, (r for r in sample.split("val") if r.calls))
-    prompt, rows = sum(val) / max(1, len(val)), min(t.rows, len(sample.split("val")))
+    val = sample.split("val")
+    prompt, rows = (
+        mean_tokens(prompt_lengths(chat, (r for r in val if r.calls))),
+        min(t.rows, len(val)),
+    )
     whole = prompt / (1 - arms[0].answers)
     written = (whole - prompt + LONGER) * (t.score == "generate")
     stages = [t.settle_learning_rate, t.noise, t.leaders, t.confirm]
@@ -314,15 +298,12 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = plan_placement(have, config, shape.weights_gib), read_sample(config, most)
-    sampled = add_generated(sample, config)
-    train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
+    sampled, named = add_generated(sample, config), config.train.arms
+    own = [placed.train(config.train.of(arm)) for arm in named.values()]
+    arms = [arm_work(config, a, o, sample, chat) for a, o in zip(named.values(), own)]
+    work = {"read": Work(), "label": Work()}
     work["generate"] = generate_work(config, sample, sampled, chat)
-    for name, arm in train.arms.items():
-        sections[name] = placed.train(train.of(arm))
-        mixed, own = config.mix.of(arm), sections[name]
-        found = arm_work(arm.method, mixed, own, sample, chat, config.seed)
-        work[f"train {name}"] = replace(found, start_s=START_S["arm"])
-    arms = [work[f"train {name}"] for name in train.arms]
+    work |= {f"train {name}": arm for name, arm in zip(named, arms)}
     work["evaluate"] = evaluate_work(config, sample, chat)
     work["tune"] = tune_work(config, arms, sample, chat)
     speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus, config.model.dtype)
@@ -338,52 +319,25 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     hours = sum(seconds.values()) / 3600
     usd, priced = estimate.money(config, hours, placed)
     kv = estimate.kv_gib(config, placed, shape)
-    held = memory(config, shape, sections, arms, have.gpus > 0, kv)
-    left = disk(config, shape, sections, arms, sample, path)
-    length_note = lengths.describe(config.model.max_length)
-    return Plan(
-        placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, length_note
-    )
-
-
-def memory(
-    config: Config,
-    shape: DecoderShape,
-    sections: Mapping[str, TrainConfig],
-    arms: list[Work],
-    gpu: bool,
-    kv: float,
-) -> dict[str, dict[str, float]]:
-    """GiB of the largest training worker and of the engine, whose KV cache has `kv`."""
-    from raytune_agents.train.batches import micro_batch
-
-    width = 2 if (gpu and config.model.dtype != "float32") or models.bf16(config.model.dtype) else 4
-    workers = [
-        estimate.training_gib(
-            shape, s, width, w.longest * micro_batch(max(1, w.longest), s), w.answers, gpu
-        )
-        for s, w in zip(sections.values(), arms)
-    ]
-    out = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
-    if not gpu:
-        out["the engine"] = estimate.engine_gib(shape, width, kv)
-    return out
-
-
-def disk(
-    config: Config,
-    shape: DecoderShape,
-    sections: Mapping[str, TrainConfig],
-    arms: list[Work],
-    sample: Sample,
-    model: Path,
-) -> dict[str, float]:
-    """GiB of the run folder; without the columns of trials that search how rows are written."""
-    texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
-    extras = sum(f.stat().st_size for kind in texts for f in model.glob(kind))
-    t = config.tune
+    gpu, kind = have.gpus > 0, config.model.dtype
+    width = 2 if (gpu and kind != "float32") or models.bf16(kind) else 4
+    workers = []
+    for options, arm in zip(own, arms):
+        tokens = arm.longest * micro_batch(max(1, arm.longest), options)
+        workers.append(estimate.training_gib(shape, options, width, tokens, arm.answers, gpu))
+    held = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
+    held |= {} if gpu else {"the engine": estimate.engine_gib(shape, width, kv)}
+    texts, t = ("tokenizer*", "vocab*", "merges*", "*.jinja"), config.tune
+    extras = sum(f.stat().st_size for kind in texts for f in path.glob(kind))
     trials = t.num_samples + t.whole_trials if t.num_samples else 0
-    rows = (len(sample.rows) * sample.scale) * sample.row_bytes
-    left = estimate.disk_gib(shape, list(sections.values()), trials, extras)
+    left = stored_gib(sample, arms) | estimate.disk_gib(shape, own, trials, extras)
+    note = lengths.describe(config.model.max_length)
+    return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, note)
+
+
+def stored_gib(sample: Sample, arms: list[Work]) -> dict[str, float]:
+    """GiB of all rows, and tokenised once for the arms of one recipe; without the columns of trials
+    that search how rows are written."""
+    rows = len(sample.rows) * sample.scale * sample.row_bytes
     columns = sum({work.recipe: work.columns for work in arms}.values())
-    return {"rows": rows / GIB, "columns": columns / GIB, **left}
+    return {"rows": rows / GIB, "columns": columns / GIB}

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raytune_agents import readers, split
+from raytune_agents.agents import load_spec
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.context import Context
@@ -117,8 +118,6 @@ def parse_source(
 
 def catalogue_of(source: SourceConfig) -> list[ToolSpec]:
     """The tools of the source's agent, [] without one. Raises ConfigError."""
-    from raytune_agents.agents import load_spec
-
     return list(load_spec(source.agent).toolspecs) if source.agent else []
 
 

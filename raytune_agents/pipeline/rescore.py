@@ -103,10 +103,8 @@ def official(config: Config, display: Display) -> Context:
             found = bfcl_official.official_scores(texts, categories, python)
             bfcl_official.write_official(step.folder / "official", arm, texts, found)
             for category, score in found.items():
-                display.say(
-                    f"official  {arm} {category}: {score['correct_count']} of "
-                    f"{score['total_count']} right"
-                )
+                right = f"{score['correct_count']} of {score['total_count']} right"
+                display.say(f"official  {arm} {category}: {right}")
     except bfcl_official.OfficialError as error:
         raise ConfigError(
             f"--official: {error}; then write BFCL_PYTHON=VENV/bin/python before the command"

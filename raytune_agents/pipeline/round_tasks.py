@@ -58,6 +58,20 @@ class ArmProgress:
 
 
 @dataclass
+class Round:
+    """One round of an arm: where it runs, what it goes on from, and its record."""
+
+    context: Context
+    step: Step
+    arm: ArmProgress
+    record: RoundRecord
+
+    @property
+    def options(self) -> RoundsConfig:
+        return self.arm.config.rounds
+
+
+@dataclass
 class TaskAnswers:
     """Right answers by task, failures (each with its task as parent), wrong answers by fault."""
 
@@ -71,72 +85,59 @@ def in_round(row: Trajectory, k: int) -> Trajectory:
     return replace(row, split="train", meta=row.meta | {"round": k})
 
 
-def answer_tasks(
-    context: Context, step: Step, name: str, tasks: list[Trajectory], k: int, now: ArmProgress
-) -> TaskAnswers:
+def answer_tasks(this: Round, name: str, tasks: list[Trajectory]) -> TaskAnswers:
     """The policy's sampled answers. Finished shards stay. Raises EngineDown where too many tasks
     were lost to the engine."""
-    out = TaskAnswers()
+    out, context, options, k = TaskAnswers(), this.context, this.options, this.record.round
     if not tasks:
         return out
     context.start_engine()
-    options, chat, config = now.config.rounds, context.chat, context.config
-    how = NegativesConfig(
-        mined_samples=options.samples,
-        max_tokens=options.max_tokens,
-        temperature=options.temperature,
-    )
-    engine_config, seed = config.engine, step.seed + k
+    own = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+    how = NegativesConfig(mined_samples=options.samples, **own)
+    chat, engine, seed = context.chat, context.config.engine, this.step.seed + k
+    adapter, marker = this.arm.adapter, this.arm.marker
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
-        shard = rewrite.mine(part, chat, how, engine_config, seed, now.adapter, now.marker)
+        shard = rewrite.mine(part, chat, how, engine, seed, adapter, marker)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 
     counts = Counts(rows_in=len(tasks) * options.samples)
-    for shard in make_shards(context, step, name, tasks, work):
+    for shard in make_shards(context, this.step, name, tasks, work):
         counts.failed.update(shard["failed"])
         # Tasks of one shard are in no other one.
         out.right |= shard["right"]
         cut = {"cut_to_whole_sentences"}  # the one note that is no fault
         out.faults.update({f: n for f, n in shard["notes"].items() if f not in cut})
-    check_outage(counts, config.read.max_error_share)
-    out.failures = list(read_rows(step.folder / name))
+    check_outage(counts, context.config.read.max_error_share)
+    out.failures = read_rows(this.step.folder / name)
     return out
 
 
 # --- new tasks ---
 
 
-def sample_new_tasks(
-    context: Context,
-    step: Step,
-    options: RoundsConfig,
-    tasks: Tasks,
-    failures: list[Trajectory],
-    record: RoundRecord,
-) -> list[Trajectory]:
-    """Verified tasks that are not among `tasks`, unlike any val or test row: about the tools and
+def sample_new_tasks(this: Round, failures: list[Trajectory]) -> list[Trajectory]:
+    """Verified tasks that the arm has not, unlike any val or test row: about the tools and
     arguments that failed, or (control) of any kind. Fills in what was asked for and what came."""
+    tasks, record, count = this.arm.tasks, this.record, this.options.new_tasks
     clusters = rounds.failure_clusters(failures, tasks)
-    if not options.new_tasks or not clusters:
+    if not count or not clusters:
         return []
     # A prime apart: no two rounds, nor those of the next seed, draw the same tasks.
-    config, seed = context.config.generate, step.seed + 1009 * record.round
-    wanted = rounds.allocate(clusters, options.new_tasks)
-    if options.select == "random":
+    config, seed = this.context.config.generate, this.step.seed + 1009 * record.round
+    if this.options.select == "random":
         # The control: as many new tasks, but not about what failed.
-        wanted = {Cluster("any"): options.new_tasks}
-        sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
-        found = {Cluster("any"): sampled[: options.new_tasks]}
+        wanted = {Cluster("any"): count}
+        found = {Cluster("any"): fresh_tasks(config, OVERDRAWN * count, seed, tasks)[:count]}
     else:
-        able = agents_with(config, clusters, failures, step.folder / f"{ROWS_AGENT}.yaml", record)
+        wanted, file = rounds.allocate(clusters, count), this.step.folder / f"{ROWS_AGENT}.yaml"
+        able = agents_with(config, clusters, failures, file, record)
         config = config.model_copy(update={"agents": able or config.agents})
-        sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
-        found = rounds.match_tasks(wanted, sampled)
+        found = rounds.match_tasks(wanted, fresh_tasks(config, OVERDRAWN * count, seed, tasks))
     cluster_of = {row.id: cluster for cluster, rows in found.items() for row in rows}
     chosen = [row for rows in found.values() for row in rows]
-    rows = verified_tasks(context, step, chosen, failures, record)
+    rows = verified_tasks(this, chosen, failures)
     got = Counter(cluster_of[row.meta["drawn"]] for row in rows)
     record.asked_for = [
         c.record() | {"failures": clusters[c], "wanted": n, "got": got[c]}
@@ -193,20 +194,17 @@ def fresh_tasks(config: GenerateConfig, count: int, seed: int, tasks: Tasks) -> 
 
 
 def verified_tasks(
-    context: Context,
-    step: Step,
-    chosen: list[Trajectory],
-    failures: list[Trajectory],
-    record: RoundRecord,
+    this: Round, chosen: list[Trajectory], failures: list[Trajectory]
 ) -> list[Trajectory]:
     """The tasks, worded and checked (format, execution, judge), without those that show a row which
-    is not trained on; in step.folder/NEW, each with the id it was `drawn` with."""
-    seed, folder, k = step.seed, context.run.folder, record.round
-    client, executor = chat_client(context), validate_rows.executor(context.config.generate)
+    is not trained on; in the round's NEW, each with the id it was `drawn` with."""
+    context, step, k = this.context, this.step, this.record.round
+    seed, folder, options = step.seed, context.run.folder, context.config.generate
+    client, executor = chat_client(context), validate_rows.executor(options)
     # The run's own engine words and judges; a teacher needs none.
     if not client.use_teacher:
         context.start_engine()
-    config = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
+    config = with_tried_judge(options, client, failures[:PLANTED], seed, this.record)
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
         # Wording gives a row another id: this one finds its cluster again.

@@ -23,13 +23,13 @@ from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import gate
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import DEFAULT
-from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
+from raytune_agents.evaluate.harness import Asker, answer_shard, with_answer_limit
 from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.round_tasks import ArmProgress
+from raytune_agents.pipeline.round_tasks import ArmProgress, Round
 from raytune_agents.pipeline.rows import answered_val_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
@@ -46,16 +46,11 @@ VALUES, RETIRED = "values.json", "retired.json"  # files of a round
 def validate_rounds(config: Config) -> None:
     """Rounds go on from adapters, and stop by val rows. Raises ConfigError."""
     for name, arm in config.train.arms.items():
-        if arm.method != "rounds":
-            continue
-        if config.train.of(arm).parameters == "full":
-            raise ConfigError(
-                f"train.arms.{name}: a round goes on from an adapter; write parameters: lora"
-            )
-        if config.train.of(arm).grpo.turns > 1:
-            raise ConfigError(
-                f"train.arms.{name}: rounds measure single answers; write grpo.turns: 1"
-            )
+        own, key = config.train.of(arm), f"train.arms.{name}"
+        if arm.method == "rounds" and own.parameters == "full":
+            raise ConfigError(f"{key}: a round goes on from an adapter; write parameters: lora")
+        if arm.method == "rounds" and own.grpo.turns > 1:
+            raise ConfigError(f"{key}: rounds measure single answers; write grpo.turns: 1")
 
 
 def train_rounds(
@@ -76,7 +71,8 @@ def train_rounds(
         folder, inputs = step.folder / f"round-{k}", step.inputs | {"start": key}
         own = Step(f"{step.name}/round-{k}", folder, step.config, inputs, step.seed)
         if not own.done:
-            run_round(context, own, k, now, first, last)
+            record = RoundRecord(k, mean(last["exact_match"]))
+            run_round(Round(context, own, now, record), first, last)
         manifest = own.manifest
         assert manifest  # done before, or just now
         record = RoundRecord(**manifest.notes["record"])
@@ -102,8 +98,7 @@ def train_rounds(
     context.display.say(f"train     {name}: {stopped}; kept is round {kept}")
     if kept is None:
         raise ConfigError(
-            f"train.arms.{name}: {stopped}, and there is no start to fall back on; write start: "
-            "an arm above it"
+            f"train.arms.{name}: {stopped}; write start: an arm above it, to fall back on"
         )
     summary = {"select": options.select, "stopped": stopped, "kept": kept}
     write_json(step.folder / "rounds.json", summary | {"rounds": [asdict(r) for r in records]})
@@ -115,31 +110,27 @@ def train_rounds(
 # --- one round ---
 
 
-def run_round(
-    context: Context, step: Step, k: int, now: ArmProgress, first: Values, last: Values
-) -> None:
+def run_round(this: Round, first: Values, last: Values) -> None:
     """Answer, draw, choose, train, decide; the record stands in the manifest. One without rows:
     nothing was left to learn from, as its last line says."""
+    step, record, before = this.step, this.record, this.record.val
     step.begin()
-    before = mean(last["exact_match"])
-    record = RoundRecord(k, before)
-    counts = learn_from_failures(context, step, now, record)
+    counts = learn_from_failures(this)
     if record.rows and not record.worse:
-        after = policy_values(context, step.folder / "adapter", now)
+        after = policy_values(this.context, step.folder / "adapter", this.arm)
         write_json(step.folder / VALUES, after)
         record.val = mean(after["exact_match"])
         # Against the start, not the round before: small losses would add up unseen.
-        lost = lost_metrics(first, after, bool(now.config.lora.start))
+        lost = lost_metrics(first, after, bool(this.arm.config.lora.start))
         high = over_common_rows(last["exact_match"], after["exact_match"], DEFAULT).high
         record.worse = rounds.is_worse(before, record.val, high, lost)
     step.finish(counts, record=asdict(record))
 
 
-def learn_from_failures(
-    context: Context, step: Step, now: ArmProgress, record: RoundRecord
-) -> Counts:
+def learn_from_failures(this: Round) -> Counts:
     """The round up to its adapter; fills in the record."""
-    options, seed = now.config.rounds, f"{step.seed}/{record.round}"
+    options, now, record = this.options, this.arm, this.record
+    seed = f"{this.step.seed}/{record.round}"
     # Tokens that earlier rounds left over are shared by those to come.
     left = rounds.round_budget(options.tokens, now.spent, options.max - record.round + 1)
     if left == 0:
@@ -147,16 +138,16 @@ def learn_from_failures(
         return Counts()
     waiting = [r for i, r in now.tasks.items() if i not in now.retired]
     sampled = rounds.sample_tasks(waiting, options.tasks, seed)
-    answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, now)
-    new = round_tasks.sample_new_tasks(context, step, options, now.tasks, answered.failures, record)
-    tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, now)
+    answered = round_tasks.answer_tasks(this, "answered", sampled)
+    new = round_tasks.sample_new_tasks(this, answered.failures)
+    tried = round_tasks.answer_tasks(this, "tried", new)
     failures = [*answered.failures, *tried.failures]
     record.faults = dict(answered.faults + tried.faults)
     record.answers = options.samples * (len(answered.right) + len(tried.right))
     rates = rounds.success_rates(answered.right | tried.right, options.samples)
     banded = rounds.by_band(rates, options.band, options.retire)
     record.occupy(banded)
-    write_json(step.folder / RETIRED, list(banded.retired))
+    write_json(this.step.folder / RETIRED, list(banded.retired))
     if few := rounds.few_in_band(record, options.band):
         record.notes.append(few)
     if not failures:
@@ -169,20 +160,15 @@ def learn_from_failures(
         kept = {row.id for row in random_tasks}
     good = [row for i, row in tasks.items() if i in kept]
     bad = [row for row in failures if row.parents[0] in kept]
-    return train_round(context, step, now, good, bad, left, record)
+    return train_round(this, good, bad, left)
 
 
 def train_round(
-    context: Context,
-    step: Step,
-    now: ArmProgress,
-    good: list[Trajectory],
-    bad: list[Trajectory],
-    budget: int | None,
-    record: RoundRecord,
+    this: Round, good: list[Trajectory], bad: list[Trajectory], budget: int | None
 ) -> Counts:
     """Train from the last good adapter on what the method takes of the rows, at the budget."""
-    config, method = now.config, now.config.rounds.method
+    context, step, now, record = this.context, this.step, this.arm, this.record
+    config, method = now.config, this.options.method
     pool = {r.id: r for r in (*good, *([] if method == "sft" else bad))}
     pairs_of, columns = method_named(method).pairs, step.folder / "columns"
     pairs = pairs_of(pool, config) if pairs_of else None
@@ -224,8 +210,7 @@ def rows_by_pool(
     """(id, pool, loss tokens) of what is trained on, and the pools' weights. Tasks without a call
     are easier, so that the band holds too many: they get the share of the mix, or the policy
     forgets to call."""
-    facts = zip(rows.ids, rows.kinds, rows.tokens)
-    called = [(i, replace(kind, pool=CALLS), n) for i, kind, n in facts if n]
+    called = [(i, replace(kind, pool=CALLS), n) for i, kind, n in rows.counted if n]
     return mix.with_no_call(called, {CALLS: 1.0}, no_call)
 
 
@@ -247,12 +232,8 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
     prompts = [*rows[: options.val_rows], *instruction_rows(options.instruction_rows, others)]
     context.start_engine()
     limits = with_answer_limit(prompts, context.chat, config.evaluate, config.engine)
-    found = answer_shard(
-        prompts,
-        context.chat,
-        Arm(now.name, str(adapter), now.marker),
-        AskOptions.of(limits, config.engine),
-    )
+    policy = Arm(now.name, str(adapter), now.marker)
+    found = answer_shard(prompts, Asker.of(policy, context.chat, limits, config.engine))
     of_val = [a for a in found if a.split == "val"]
     out = {name: values_by_row(found, name) for name in gate.GUARDED}
     return out | {name: values_by_row(of_val, name) for name in ("exact_match", "relevance")}

@@ -16,6 +16,7 @@ from itertools import chain, islice
 from raytune_agents import models, readers
 from raytune_agents.chat import UNLIMITED, Chat
 from raytune_agents.config import Config, SourceConfig
+from raytune_agents.generate import sampling
 from raytune_agents.mirror import folder_of_run
 from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory
@@ -85,8 +86,6 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
 
 
 def generated_rows(config: Config) -> list[Trajectory]:
-    from raytune_agents.generate import sampling
-
     options = config.generate
     if not options.rows:
         return []

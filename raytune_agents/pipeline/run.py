@@ -21,7 +21,9 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from raytune_agents import mix, models, readers
+from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.inference.options import validate_engine_options
 from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.placement import plan_placement
 from raytune_agents.infra.watchdog import Watchdog
@@ -53,9 +55,7 @@ def step_function(name: str) -> StepFunction:
 def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, its template, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
-    from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
-    from raytune_agents.inference.options import validate_engine_options
     from raytune_agents.pipeline import generate, label, read, rounds
     from raytune_agents.train import methods, validate_config, validate_data
     from raytune_agents.tune import schedulers

@@ -88,21 +88,19 @@ def map_shards(
         compute=ray.data.TaskPoolStrategy(size=most),
     )
     found.set_name(name)
+    rows, ids = iter(found.iter_rows()), {"run": context.config.name, "step": name}
+    # Closed by the context if an error ends the loop early.
+    context.streams.append(rows)
+    asked = kept = 0
     with context.display.step(name, done + sum(map(len, parts.values())), done) as bar:
-        rows = iter(found.iter_rows())
-        # Closed by the context if an error ends this loop early.
-        context.streams.append(rows)
-        rows_seen = kept = 0
         for item in rows:
-            report = ShardReport(**json.loads(item["report"]))
-            rows_seen, kept = rows_seen + report.asked, kept + (report.kept or 0)
-            share = None if report.kept is None or not rows_seen else kept / rows_seen
-            note = None if share is None else f"{share:.0%} accepted"
-            bar.update(len(parts[item["shard"]]), report.tokens, note=note)
-            ids = {"run": context.config.name, "step": name}
+            report, note = ShardReport(**json.loads(item["report"])), None
+            if report.kept is not None and report.asked:
+                asked, kept = asked + report.asked, kept + report.kept
+                note = f"{kept / asked:.0%} accepted"
+                telemetry.set_to("raytune_acceptance", kept / asked, **ids)
             telemetry.add("raytune_tokens", report.tokens, **ids)
-            if share is not None:
-                telemetry.set_to("raytune_acceptance", share, **ids)
+            bar.update(len(parts[item["shard"]]), report.tokens, note=note)
             yield item["shard"], report
     context.streams.remove(rows)
 
@@ -182,21 +180,19 @@ def make_shards(
     def one(part: Sequence[Trajectory]) -> tuple[pa.Table, ShardReport]:
         shard = work(part)
         counted = {k: dict(getattr(shard, k)) for k in ("rejected", "failed", "notes", "right")}
+        told = {k: getattr(shard, k) for k in ("tokens", "outage", "refused", "lost")}
         table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
-        return table, ShardReport(
-            asked=len(part),
-            kept=len(shard.rows),
-            tokens=shard.tokens,
-            outage=shard.outage,
-            refused=shard.refused,
-            lost=shard.lost,
-            notes={"rows": len(shard.rows), **counted},
-        )
+        notes = {"rows": len(table), **counted}
+        return table, ShardReport(asked=len(part), kept=len(table), notes=notes, **told)
 
     shards = Shards(step.folder / name)
     parts = cut(rows, context.config.generate.shard_rows)
     (lost,) = run_shards(context, step, name, [ShardWork(name, shards, parts, one)])
-    return [lost[k].notes if k in lost else shard_notes(shards.path(k)) for k in range(len(parts))]
+    # A shard carries its notes in its own Parquet metadata.
+    return [
+        lost[k].notes if k in lost else json.loads(pq.read_schema(shards.path(k)).metadata[NOTES])
+        for k in range(len(parts))
+    ]
 
 
 @dataclass(frozen=True)
@@ -249,18 +245,17 @@ def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> lis
         jobs.append(ShardWork(q.name, shards, q.parts, partial(answer_part, q.ask)))
     if any(job.shards.missing(len(job.parts)) for job in jobs):
         context.start_engine()
-    others = f" and {len(per_arm) - 1} more" if len(per_arm) > 1 else ""
-    name = f"{per_arm[0].name}{others}"
+    name = per_arm[0].name + (f" and {len(per_arm) - 1} more" if len(per_arm) > 1 else "")
     down = run_shards(context, step, name, jobs, context.config.evaluate.max_concurrency)
     out: list[Lines] = []
-    for questions, job, lost in zip(per_arm, jobs, down):
-        lines: Lines = []
-        for k, part in enumerate(job.parts):
-            if k in lost:
-                lines += [line for row in part for line in questions.lost(row)]
-            else:
-                lines += shard_lines(job.shards.path(k))
-        out.append(lines)
+    for q, job, lost in zip(per_arm, jobs, down):
+        kept = (
+            [line for row in part for line in q.lost(row)]
+            if k in lost
+            else shard_lines(job.shards.path(k))
+            for k, part in enumerate(job.parts)
+        )
+        out.append([line for lines in kept for line in lines])
     return out
 
 
@@ -293,8 +288,3 @@ def check_outage(counts: Counts, limit: float) -> None:
             f"{lost} of {counts.rows_in} rows are infra_failed, more than read.max_error_share="
             f"{limit}; the same command asks for the missing ones again"
         )
-
-
-def shard_notes(path: Path) -> JsonObject:
-    """The notes that a shard carries in its Parquet metadata."""
-    return json.loads(pq.read_schema(path).metadata[NOTES])

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.pipeline import keys
+from raytune_agents.pipeline import keys, rounds
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import content_hash
 from raytune_agents.runs import Counts, Step
-from raytune_agents.train import adapter_card
-from raytune_agents.train.tokenized import Tokenized
+from raytune_agents.train import adapter_card, methods, validate_data
+from raytune_agents.train.tokenized import Tokenized, validate_mixed
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,6 @@ def train_mixed(
     context: Context, step: Step, name: str, config: TrainConfig, mixed: MixedRows
 ) -> None:
     """Train an arm on its rows. Raises ConfigError where they must not be trained on."""
-    from raytune_agents.train.tokenized import validate_mixed
-
     method = context.config.train.arms[name].method
     read = partial(training_rows, context.run.folder)
     try:
@@ -66,9 +64,6 @@ def train_mixed(
 
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
-    from raytune_agents.pipeline import rounds
-    from raytune_agents.train import methods, validate_data
-
     config, counts, arms = context.config, Counts(), {}
     mixed = {name: mixed_rows(context, step, name) for name in config.train.arms}
     # All arms before the first: a wrong last one must not show after hours.

@@ -67,8 +67,7 @@ def train_arm(
         val = val_columns(context, config, method, config.eval_rows)
         if not val:
             raise ConfigError(
-                f"train.eval_steps={config.eval_steps} without val rows; write "
-                "read.split.val above 0, or eval_steps: 0"
+                f"train.eval_steps={config.eval_steps} without val rows; write read.split.val, or 0"
             )
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))

@@ -182,10 +182,7 @@ def latency_grid(run: RunContents) -> Grid:
             words = map(estimate_text, LATENCY_METRICS, cells)
             lines.append((arm, [load, *words, max(c.n for c in cells)]))
     head = ["arm", "requests at once", *(m.label for m in LATENCY_METRICS), "requests"]
-    lead = (
-        "What a user waits for: requests asked one at a time, and so many at once; medians with "
-        "their intervals."
-    )
+    lead = "Requests asked one at a time, and so many at once; medians with their intervals."
     return Grid("Latency", head, lines, lead)
 
 
@@ -199,10 +196,7 @@ def quantized_grid(run: RunContents) -> Grid:
             words = ["unpacked" if kind == "none" else kind, estimate_text(right, score)]
             words += [metric_value(taken, time.value), f"{format_number(size.value)} MiB"]
             lines.append((arm, [*words, size.n]))
-    lead = (
-        "The same test rows, asked one at a time of the same arm with its weights of each kind, by "
-        "transformers and bitsandbytes; memory is that of the weights."
-    )
+    lead = "The same test rows, one at a time, by transformers; memory is that of the weights."
     head = ["arm", "weights", right.label, taken.label, "memory", "rows"]
     return Grid("Weights in fewer bits", head, lines, lead)
 
@@ -230,10 +224,7 @@ def confidence_grid(run: RunContents) -> Grid:
         cells = [by.get(split, {}).get(m.name, Estimate()) for m in metrics]
         if cells[1].value is not None:
             lines.append((arm, [metric_value(m, c.value) for m, c in zip(metrics, cells)]))
-    lead = (
-        "Confidence is the mean probability of an answer's tokens; the calibration error is how "
-        "far it stands from how often answers are right (0 is best)."
-    )
+    lead = "Confidence: the mean probability of an answer's tokens. Calibration error: 0 is best."
     head = ["arm", *(m.label for m in metrics)]
     return Grid("How sure an arm is of its answers", head, lines, lead)
 

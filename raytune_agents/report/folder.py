@@ -206,8 +206,7 @@ def read_run(path: Path) -> RunContents:
     manifests = files.manifests()
     if not manifests:
         raise ReportError(
-            f"{str(path)!r} holds no STEP/manifest.json, so there is nothing to report; write "
-            "the folder of a run, for example runs/demo, or start one with raytune-agents run"
+            f"{str(path)!r} holds no STEP/manifest.json; write a run's folder, such as runs/demo"
         )
     config = files.json("config.json", {})
     curves = {

@@ -103,8 +103,7 @@ def whole_id(run: Path, start: str) -> str:
         near = ", ".join(sorted(found)[:5])
         raise UnknownRow(f"{start!r} fits {len(found)} rows ({near} ...); write more of the id")
     raise UnknownRow(
-        f"no row of {run} has the id {start!r}; ids are in label/rows-*.parquet, evaluate/"
-        "answers.parquet and under every error of the report"
+        f"no row of {run} has id {start!r}; see label/rows-*.parquet, evaluate/answers.parquet"
     )
 
 

@@ -103,10 +103,7 @@ def trial_grid(table: Sequence[RankedTrial], pools: Sequence[str]) -> Grid:
         own = [DASH if v is None else v if isinstance(v, int | float) else str(v) for v in values]
         cells = [t.rank, t.status, metric_value(exact, t.score), *shares, *own]
         lines.append((t.name, [*cells, len(t.reports), clip(t.error, 200)]))
-    lead = (
-        f"{len(table)} trials, best first; a trial with an error has no score. Numbers in the "
-        "charts are ranks."
-    )
+    lead = f"{len(table)} trials, best first; one with an error has no score. Charts show ranks."
     return Grid("Trials", head, lines, lead, words=["status", "error"])
 
 

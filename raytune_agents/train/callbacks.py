@@ -21,7 +21,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.energy import Meter
 from raytune_agents.runs import BadLoss
-from raytune_agents.storage import read_jsonl, write_json, write_text
+from raytune_agents.storage import append_jsonl, read_jsonl, write_json, write_text
 from raytune_agents.train.base_model import peak_memory_mib
 from raytune_agents.train.job import CHECKPOINT, JOB
 from raytune_agents.train.reward_hacking import STEP_KEYS, PolicyStep, hacking_sign
@@ -90,8 +90,7 @@ class Metrics(TrainerCallback):
         line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
         line |= self.notes
         self.notes.clear()
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_jsonl(self.path, line)
         # After the line is written: the file shows the step that broke.
         if not math.isfinite(loss) or loss > limit:
             raise BadLoss(

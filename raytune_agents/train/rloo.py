@@ -25,7 +25,6 @@ def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """That of `grpo`, and no roll-outs: TRL's RLOO takes no rollouts. Raises ConfigError."""
     if config.grpo.turns > 1:
         raise ConfigError(
-            f"train.grpo.turns={config.grpo.turns}: rloo answers once; write method: grpo, or "
-            "turns: 1"
+            f"train.grpo.turns={config.grpo.turns}: rloo answers once; write method: grpo"
         )
     grpo.validate_data(rows, config)

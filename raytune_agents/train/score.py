@@ -36,9 +36,7 @@ def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     return {
         "input_ids": padded((e["input_ids"] for e in examples), pad_id),
         "labels": padded((e["labels"] for e in examples), IGNORE),
-        "attention_mask": padded(
-            (torch.ones(len(e["labels"]), dtype=torch.long) for e in examples), 0
-        ),
+        "attention_mask": padded(([1] * len(e["labels"]) for e in examples), 0),
     }
 
 

@@ -169,9 +169,14 @@ class Tokenized:
         kind = lru_cache(maxsize=None)(RowKind)
         return [kind(*values) for values in zip(*(self.facts[n].to_pylist() for n in KIND))]
 
+    @property
+    def counted(self) -> list[tuple[str, RowKind, int]]:
+        """(id, kind, loss tokens) of every row: what a mix chooses by."""
+        return list(zip(self.ids, self.kinds, self.tokens))
+
     def costs(self) -> list[tuple[str, str, int]]:
         """(id, pool, loss tokens) of every row that is trained on."""
-        return [(i, k.pool, n) for i, k, n in zip(self.ids, self.kinds, self.tokens) if n]
+        return [(i, kind.pool, n) for i, kind, n in self.counted if n]
 
     def positions(self, ids: Sequence[str]) -> np.ndarray:
         """The positions of rows in `facts`. Raises KeyError for one that is not there."""

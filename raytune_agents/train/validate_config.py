@@ -52,24 +52,17 @@ def validate_adapter(start: Path, model: Path, name: str, config: TrainConfig) -
     """The adapter to go on from: safetensors, of this base, with the shape that the config says."""
     key = f"train.lora.start={str(start)!r}"
     if not (start / "adapter_config.json").is_file():
-        raise ConfigError(
-            f"{key} has no adapter_config.json; write the folder of a saved adapter, for example "
-            "runs/NAME/train/ARM/adapter"
-        )
+        raise ConfigError(f"{key} has no adapter_config.json; write the folder of a saved adapter")
     if not (start / WEIGHTS).is_file():
         pickles = [p.name for p in sorted(start.iterdir()) if p.suffix in (".bin", ".pt", ".pth")]
         found = f" (only the pickle {pickles[0]}, which is refused)" if pickles else ""
-        raise ConfigError(
-            f"{key} holds no {WEIGHTS}{found}; save it with "
-            "save_pretrained(safe_serialization=True)"
-        )
+        raise ConfigError(f"{key} holds no {WEIGHTS}{found}; save it with save_pretrained()")
     saved = read_json(start / "adapter_config.json")
     base = str(saved.get("base_model_name_or_path") or "")
     # The same base has another path on another machine: its last part must do.
     if base not in (str(model), name) and Path(base).name != model.name:
         raise ConfigError(
-            f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}, "
-            "or an adapter of this base"
+            f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}"
         )
     lora = config.lora
     pairs = {

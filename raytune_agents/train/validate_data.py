@@ -24,8 +24,7 @@ def validate_length(chat: Chat) -> None:
     limit = models.max_positions(chat.path)
     if chat.max_length > limit:
         raise ConfigError(
-            f"model.max_length={chat.max_length} is longer than {chat.path} can read; write "
-            f"{limit} or less"
+            f"model.max_length={chat.max_length} is longer than the model; write {limit} or less"
         )
 
 
@@ -86,8 +85,7 @@ def validate_columns(made: Sequence[dict[str, Any]], limit: int) -> None:
         weights = row.get("weights")
         if row["trained_tokens"] < 1 or (weights is not None and not any(weights)):
             raise ConfigError(
-                f"row {row['row_id']} ({row['pool']}) has no trained token; raise a loss weight of "
-                "train.sft above 0 that its answer has"
+                f"row {row['row_id']} ({row['pool']}) has no trained token; raise train.sft weights"
             )
         if size > limit:
             raise ConfigError(f"row {row['row_id']} has {size} tokens, model.max_length={limit}")

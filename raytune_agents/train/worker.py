@@ -15,9 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+import torch
+
+from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.models import bf16, end_ids, keep_pages
+from raytune_agents.models import bf16, end_ids, give_memory_back, keep_pages
 from raytune_agents.runs import BadLoss, OutOfMemory
 from raytune_agents.storage import read_json, write_json
 from raytune_agents.train import learning_rates, sharding
@@ -34,6 +38,7 @@ from raytune_agents.train.job import (
     token_limit,
     training_rows_of,
 )
+from raytune_agents.train.methods import method_named
 
 log = logging.getLogger(__name__)
 RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.num_workers is a span
@@ -44,10 +49,6 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
-    import torch
-
-    from raytune_agents.train.methods import method_named
-
     micro_batch_size = micro_batch(longest, config, token_limit(job, config))
     gradient_accumulation_steps = (
         config.rows_per_step() // micro_batch_size // sharding.world_size()
@@ -96,12 +97,9 @@ def trainer_arguments(
 def build_trainer(job: Job) -> Any:
     """Model, data in training order and the method's trainer. Raises ValueError where there is
     nothing to train on."""
-    import torch
     from transformers import PrinterCallback
 
-    from raytune_agents.chat import Chat
     from raytune_agents.train import base_model as models
-    from raytune_agents.train.methods import method_named
 
     torch.set_num_threads(job.threads)
     keep_pages()
@@ -148,11 +146,8 @@ def build_trainer(job: Job) -> Any:
 
 def watch(trainer: Any, job: Job, config: TrainConfig, tokens: list[int], ids: Any) -> None:
     """Add what looks on: val rows, the log of every step, signs of reward hacking."""
-    import pyarrow.parquet as pq
-
     from raytune_agents.train import base_model as models
     from raytune_agents.train import callbacks
-    from raytune_agents.train.methods import method_named
 
     method, path, chat = method_named(job.method), Path(job.out) / METRICS, trainer.chat
     if config.eval_steps and job.val:
@@ -185,14 +180,10 @@ def fit(job: Job, callbacks: Sequence[Any] = (), resume: str | None = None) -> A
 def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
     """Note that a forward pass of so many rows and tokens was too large. Raises OutOfMemory where
     it was one row, and `error` where other workers wait: Ray Train then starts them all again."""
-    from raytune_agents.models import give_memory_back
-    from raytune_agents.train.methods import method_named
-
     if rows_at_once <= method_named(job.method).smallest_batch:
         raise OutOfMemory(
-            f"out of memory with {rows_at_once} row at a time; write "
-            "train.gradient_checkpointing=true, train.quantization=nf4, or a smaller "
-            "model.max_length"
+            f"out of memory with {rows_at_once} row at a time; write train."
+            "gradient_checkpointing=true, train.quantization=nf4 or a smaller model.max_length"
         ) from error
     # On disk before the error: the workers that Ray starts again read it.
     write_json(Path(job.out) / LIMIT, {"tokens": tokens // 2})
@@ -212,8 +203,7 @@ def attempt(job: Job, callbacks: Sequence[Any], resume: str | None) -> tuple[Any
         if not no_memory(error):
             raise
         raise OutOfMemory(
-            "out of memory while the model is loaded; write train.quantization=nf4 or a "
-            "smaller model"
+            "out of memory as the model loads; write train.quantization=nf4 or a smaller model"
         ) from None
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -281,9 +271,7 @@ def worker(config: dict[str, Any]) -> None:
 
 def save_result(trainer: Any, job: Job, first: bool) -> None:
     """The adapter: the one with the best val score where val rows were scored, else the last."""
-    from raytune_agents.chat import Chat
     from raytune_agents.train.base_model import save
-    from raytune_agents.train.methods import method_named
 
     best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
     if not job.val:

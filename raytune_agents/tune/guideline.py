@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, product
+from functools import cached_property
+from itertools import accumulate, combinations, product
 
 import numpy as np
 import yaml
@@ -123,19 +124,18 @@ def recommend(
     if len(pools) < 2:
         none = "no trial has a score" if not scored else "the trials do not differ in their mix"
         return replace(guide, refused=f"{none}, so there is nothing to compare")
-    options = trial_stats.options_of([t for t, _ in scored])
-    x = np.array([trial_stats.row_of(t, pools, options) for t, _ in scored])
-    fitted = surrogate.fit_surrogate(x, np.array([score for _, score in scored]), len(pools))
+    runs = _Runs(scored, pools, trial_stats.options_of([t for t, _ in scored]), space)
+    fitted = surrogate.fit_surrogate(runs.x, np.array([y for _, y in scored]), len(pools))
     guide = replace(guide, rank_correlation=fitted.rank_correlation)
     if isinstance(fitted, Refusal):
         missing = max(0, fitted.needed - fitted.runs)
         return replace(guide, refused=fitted.reason, missing=missing)
-    candidates = _candidates(fitted.x, pools, options, space, how.seed)
+    candidates = runs.candidates(how.seed)
     if floor is not None:
-        candidates = _above_floor(candidates, floor, scored, x, len(pools))
+        candidates = runs.above_floor(candidates, floor)
     if not len(candidates):
         return replace(guide, refused="every mix is predicted to lose what the reference can do")
-    return _with_optimum(guide, fitted, candidates, scored, pools, options, space, how)
+    return _with_optimum(guide, runs, fitted, candidates, how)
 
 
 def best_config_yaml(trial: Trial, base: Config) -> str:
@@ -154,9 +154,7 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
     mix = {"mix.weights": weights} if weights else {}
     for key, value in (trial.config | mix | fixed).items():
         if key not in known_keys():
-            raise ConfigError(
-                f"{key}={value!r} of the trial is no option; take it out of its config"
-            )
+            raise ConfigError(f"{key}={value!r} of the trial is no option; take it out of it")
         set_dotted(tree, key, value)
     build_config(tree)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
@@ -165,53 +163,81 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
 # --- the fit to a recommendation -----------------------------------------------------------------
 
 
-def _above_floor(
-    candidates: np.ndarray, floor: Floor, scored: Sequence[Scored], x: np.ndarray, pools: int
-) -> np.ndarray:
-    """The candidates that are predicted to stay at or above the floor. It is fitted by the same
-    surrogates; what they cannot order is held against the mean of all runs."""
-    # A trial that was stopped early has no answers, so no value to hold against a floor.
-    known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
-    y = np.array([floor.values[scored[i][0].trial_id] for i in known])
-    fitted = surrogate.fit_surrogate(x[known], y, pools) if known else None
-    if isinstance(fitted, Fit):
-        return candidates[fitted.predict(candidates) >= floor.least]
-    return candidates[:0] if len(y) and y.mean() < floor.least else candidates
+@dataclass(frozen=True)
+class _Runs:
+    """Scored trials as rows of the surrogate: shares of the pools, then the options' columns."""
+
+    scored: Sequence[Scored]
+    pools: list[str]
+    options: list[Option]
+    space: Space | None
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        rows = [trial_stats.row_of(t, self.pools, self.options) for t, _ in self.scored]
+        return np.array(rows)
+
+    @property
+    def columns(self) -> dict[str, list[int]]:
+        """Pool or option -> its columns."""
+        widths = dict.fromkeys(self.pools, 1) | {o.name: o.width for o in self.options}
+        ends = zip(widths.items(), accumulate(widths.values()))
+        return {name: list(range(end - width, end)) for (name, width), end in ends}
+
+    def candidates(self, seed: int) -> np.ndarray:
+        """100,000 rows: mixes from the search's own distribution, options from what was tried."""
+        rng, count = np.random.default_rng(seed), surrogate.CANDIDATES
+        simplex = self.space.simplex() if self.space else None
+        if simplex and sorted(simplex.pools) == self.pools:
+            mixes = simplex.weights(rng.random((count, len(self.pools))))
+            parts = [mixes[:, [simplex.pools.index(p) for p in self.pools]]]
+        else:
+            parts = [rng.dirichlet(np.ones(len(self.pools)), count)]
+        for option in self.options:
+            # Values that were tried: between the levels of a choice there is nothing.
+            parts.append(self.x[rng.integers(0, len(self.x), count)][:, self.columns[option.name]])
+        return np.hstack(parts)
+
+    def above_floor(self, candidates: np.ndarray, floor: Floor) -> np.ndarray:
+        """The candidates that are predicted to stay at or above the floor. It is fitted by the same
+        surrogates; what they cannot order is held against the mean of all runs."""
+        # A trial that was stopped early has no answers, so no value to hold against a floor.
+        known = [i for i, (t, _) in enumerate(self.scored) if t.trial_id in floor.values]
+        y = np.array([floor.values[self.scored[i][0].trial_id] for i in known])
+        fitted = surrogate.fit_surrogate(self.x[known], y, len(self.pools)) if known else None
+        if isinstance(fitted, Fit):
+            return candidates[fitted.predict(candidates) >= floor.least]
+        return candidates[:0] if len(y) and y.mean() < floor.least else candidates
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Name -> plain mix."""
+        if self.space and self.space.simplex():
+            return self.space.baselines()
+        mixes = {"stratified": dict.fromkeys(self.pools, 1 / len(self.pools))}
+        positive = [p for p in self.pools if p.split(".")[0] == "positive"]
+        only = dict.fromkeys(positive, 1 / max(1, len(positive)))
+        return mixes | ({"positives_only": only} if only else {})
 
 
 def _with_optimum(
-    guide: Guideline,
-    fitted: Fit,
-    candidates: np.ndarray,
-    scored: Sequence[Scored],
-    pools: list[str],
-    options: list[Option],
-    space: Space | None,
-    how: Resampling,
+    guide: Guideline, runs: _Runs, fitted: Fit, candidates: np.ndarray, how: Resampling
 ) -> Guideline:
     """The part of the guideline that needs a fit."""
-    mixes = _baselines(pools, space)
+    pools, axes, mixes = runs.pools, runs.columns, runs.baselines()
     points = np.array([[mix.get(p, 0.0) for p in pools] for mix in mixes.values()])
     best = surrogate.optimum(fitted, candidates, points, how)
     baselines = {}
     for i, (name, mix) in enumerate(mixes.items(), start=1):
         gains = best.draws[:, 0] - best.draws[:, i]
-        same = [score for trial, score in scored if trial.has_mix(mix)]
+        same = [score for trial, score in runs.scored if trial.has_mix(mix)]
         baselines[name] = Baseline(
             gain=float(best.point_scores[0] - best.point_scores[i]),
             interval=np.quantile(gains, how.tails()).tolist(),
             measured=float(np.mean(same)) if same else None,
         )
-    config, tried_ends, at = {}, [], len(pools)
-    axes = {p: [i] for i, p in enumerate(pools)}
-    for option in options:
-        columns = slice(at, at + option.width)
-        config[option.name] = option.decode(best.row[columns])
-        axes[option.name] = list(range(at, at + option.width))
-        # Scaled to [0, 1] over what was tried: near an end, the optimum may lie beyond it.
-        if option.numeric and not 0.1 < best.row[at] < 0.9:
-            tried_ends.append(option.name)
-        at += option.width
+    found = {option: best.row[axes[option.name]] for option in runs.options}
+    # Scaled to [0, 1] over what was tried: near an end, the optimum may lie beyond it.
+    ends = [o.name for o, columns in found.items() if o.numeric and not 0.1 < columns[0] < 0.9]
     wide = [p for p, (low, high) in zip(pools, best.interval) if high - low > WIDE]
     # Against every plain mix: to beat one of them is no reason to leave the others.
     sure = bool(baselines) and all(b.interval[0] > 0 for b in baselines.values())
@@ -221,13 +247,13 @@ def _with_optimum(
         model=fitted.model,
         recommended=dict(zip(pools, best.row[: len(pools)].round(4).tolist())),
         interval=dict(zip(pools, best.interval[: len(pools)].round(4).tolist())),
-        config=config,
+        config={option.name: option.decode(columns) for option, columns in found.items()},
         score=float(best.point_scores[0]),
         baselines=baselines,
         # Shares of a variance: a fifth of the candidates says them as well.
         importance=surrogate.importance(fitted, candidates[:20_000], axes),
         surfaces=_surfaces(fitted, pools, best.row),
-        open=[{"pool": p} for p in wide] + [{"end": name} for name in tried_ends],
+        open=[{"pool": p} for p in wide] + [{"end": name} for name in ends],
     )
 
 
@@ -251,31 +277,3 @@ def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray) -> list[Surface]:
         table = np.column_stack([shares, fitted.predict(rows)]).round(4).tolist()
         out.append(Surface([pools[i] for i in shown], table))
     return out
-
-
-def _baselines(pools: list[str], space: Space | None) -> dict[str, dict[str, float]]:
-    if space and space.simplex():
-        return space.baselines()
-    mixes = {"stratified": dict.fromkeys(pools, 1 / len(pools))}
-    positive = [p for p in pools if p.split(".")[0] == "positive"]
-    only = {"positives_only": dict.fromkeys(positive, 1 / len(positive))} if positive else {}
-    return mixes | only
-
-
-def _candidates(
-    x: np.ndarray, pools: list[str], options: list[Option], space: Space | None, seed: int
-) -> np.ndarray:
-    """100,000 rows: mixes from the search's own distribution, other options from what was tried."""
-    rng, count = np.random.default_rng(seed), surrogate.CANDIDATES
-    simplex = space.simplex() if space else None
-    if simplex and sorted(simplex.pools) == pools:
-        mixes = simplex.weights(rng.random((count, len(pools))))
-        parts = [mixes[:, [simplex.pools.index(p) for p in pools]]]
-    else:
-        parts = [rng.dirichlet(np.ones(len(pools)), count)]
-    at = len(pools)
-    for option in options:
-        # Values that were tried: between the levels of a choice there is nothing.
-        parts.append(x[rng.integers(0, len(x), count), at : at + option.width])
-        at += option.width
-    return np.hstack(parts)

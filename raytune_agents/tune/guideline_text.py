@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
-import jinja2
-
 from raytune_agents.evaluate.gate import Outcome
+from raytune_agents.storage import filled
 from raytune_agents.tune.guideline import Guideline
 from raytune_agents.tune.trials import APART
 
@@ -23,26 +21,12 @@ OUTCOMES: dict[Outcome, str] = {
 ORDERS = 0.7  # from this rank correlation on, short trials order the mixes well enough to be cut
 
 
-@cache
-def guideline_template() -> jinja2.Template:
-    env = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
-    )
-    env.filters |= {
-        "mix": mix_words,
-        "paragraph": lambda text: " ".join(text.split()),
-        "plain": lambda name: name.replace("_", " "),
-        "signed": "{:+.3f}".format,
-        "span": span_words,
-        "three": "{:.3f}".format,
-    }
-    return env.from_string(TEMPLATE.read_text(encoding="utf-8"))
-
-
 def guideline_markdown(guide: Guideline) -> str:
     """`guide.md`: two paragraphs in plain words, then the tables behind them."""
     count = Counter(guide.gate.outcomes.values()) if guide.gate else Counter()
-    text = guideline_template().render(
+    text = filled(
+        TEMPLATE,
+        FILTERS,
         g=guide,
         apart=APART,
         orders=ORDERS,
@@ -91,3 +75,13 @@ def mix_words(weights: Mapping[str, float]) -> str:
 
 def span_words(pair: Sequence[float], digits: int = 2) -> str:
     return f"{pair[0]:.{digits}f} to {pair[1]:.{digits}f}"
+
+
+FILTERS = {
+    "mix": mix_words,
+    "paragraph": lambda text: " ".join(text.split()),
+    "plain": lambda name: name.replace("_", " "),
+    "signed": "{:+.3f}".format,
+    "span": span_words,
+    "three": "{:.3f}".format,
+}

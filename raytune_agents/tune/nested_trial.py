@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
+from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from raytune_agents.train.job import Job
 from raytune_agents.train.worker import run_training
@@ -25,9 +29,6 @@ GROUP = "placement_group"  # in a trial's folder: the group of its workers, whil
 def fit_nested(job: Job, numbers: np.ndarray, report: ReportCallback, trial_id: str) -> None:
     """Train with `tune.num_workers` workers; their reports become the trial's. A trial that was
     killed goes on from the nested run's own last checkpoint."""
-    import ray
-    from ray.train.torch import TorchTrainer
-    from ray.tune.integration.ray_train import TuneReportCallback
 
     class Trainer(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
@@ -54,9 +55,6 @@ def fit_nested(job: Job, numbers: np.ndarray, report: ReportCallback, trial_id: 
 
 def free_workers(search: Path, trial_id: str = "*") -> None:
     """Remove the placement groups of the trials of this search that have ended."""
-    import ray
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
-
     for file in (search / FOLDER).glob(f"{trial_id}/{GROUP}"):
         group = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
         remove_placement_group(PlacementGroup(group))

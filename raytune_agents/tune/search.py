@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray import tune as ray_tune
 from ray.tune import Callback
 
 from raytune_agents.infra import telemetry
@@ -69,8 +70,6 @@ class StageSpec:
 def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> list[Trial]:
     """The trials of a stage, best first. A failed trial is among them with its error and no score.
     [] where the budget was spent before it."""
-    from ray import tune as ray_tune
-
     done = context.folder / "stages" / f"{stage.name}.json"
     # Written last, and whole: the stage has ended.
     if done.is_file():
@@ -115,8 +114,6 @@ def make_tuner(
     trainable: Any, stage: StageSpec, inputs: TrialInputs, context: SearchContext, folder: Path
 ) -> Any:
     """A new Tuner of the stage."""
-    from ray import tune as ray_tune
-
     tune = inputs.tune
     how: dict[str, Any] = {}
     if stage.proposals:

@@ -189,8 +189,7 @@ def _check_together(space: Space) -> None:
         keys = [a.key for a in texts]
         raise _wrong(
             keys[0],
-            f": {keys} need {count} tokenised pools; write choices with at most {MOST_TEXTS} "
-            "combinations",
+            f": {keys} need {count} tokenised pools; write choices of at most {MOST_TEXTS}",
         )
     mix = space.simplex()
     searched = [axis.key for axis in space.axes]

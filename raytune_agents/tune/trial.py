@@ -16,28 +16,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ray import tune as ray_tune
 
 from raytune_agents import mix
+from raytune_agents.models import give_memory_back
 from raytune_agents.train.batches import step_rows
 from raytune_agents.train.job import UNWATCHED, Job
 from raytune_agents.train.methods import method_named
 from raytune_agents.tune.axes import Sample
-from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
+from raytune_agents.tune.trial_report import ReportCallback
 from raytune_agents.tune.trial_spec import POINT, TrialInputs, specify
 
 
 def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     """Train one proposal; reports at most `num_rungs` times (once, a confirming run)."""
-    from ray import tune as ray_tune
-
     from raytune_agents.tune import nested_trial
 
     started = time.time()
     spec = specify(sample.get(POINT, sample), inputs)
     pool = inputs.pools[spec.text]
-    counted = zip(pool.ids, pool.kinds, pool.tokens)
     # The mix step gives rows without a call their share; a trial's mix must be the one it trains.
-    rows, weights = mix.with_no_call(counted, spec.weights, spec.no_call)
+    rows, weights = mix.with_no_call(pool.counted, spec.weights, spec.no_call)
     chosen = mix.choose_rows(rows, weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
@@ -47,18 +46,12 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     # A report is made at a save, so rungs are saves.
     own = {"save_steps": every, "max_steps": steps, "global_batch_size": rows_per_step}
     options = spec.options.model_copy(update=own | UNWATCHED)
-    facts = TrialFacts(
-        of=steps,
-        save_steps=every,
-        tokens=0 if spec.untrained else sum(chosen.tokens.values()),
-        weights=spec.weights,
-        started=started,
-    )
     job = replace(
         inputs.job, method=spec.method, config=options, columns=str(pool.folder), seed=spec.seed
     )
     # It goes to other processes with its inputs, and reads no pool.
-    report = ReportCallback(replace(inputs, pools={}), spec, facts)
+    tokens = 0 if spec.untrained else sum(chosen.tokens.values())
+    report = ReportCallback(replace(inputs, pools={}), spec, tokens, started)
     if inputs.tune.num_workers > 1:
         nested_trial.fit_nested(job, numbers, report, ray_tune.get_context().get_trial_id())
     else:
@@ -67,9 +60,6 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
 
 def train_here(job: Job, numbers: np.ndarray, report: ReportCallback) -> None:
     """Train in this process, which the next trial uses again."""
-    from ray import tune as ray_tune
-
-    from raytune_agents.models import give_memory_back
     from raytune_agents.train import worker
 
     # Scratch: what is reported is copied by Ray, the rest is of no use to anyone.

@@ -12,7 +12,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import ray
 from transformers import TrainerCallback
 
 from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.evaluate.scoring import SCORED, score_answer
 from raytune_agents.records import JsonObject
 from raytune_agents.tune.trial_spec import (
     OBJECTIVE,
@@ -32,17 +32,6 @@ from raytune_agents.tune.trial_spec import (
 from raytune_agents.tune.trials import HITS, Hits
 
 
-@dataclass(frozen=True)
-class TrialFacts:
-    """What every report of a trial repeats. `started`: seconds since 1970."""
-
-    of: int  # steps in all
-    save_steps: int
-    tokens: int  # loss tokens in all
-    weights: dict[str, float]
-    started: float
-
-
 def report_to_tune(metrics: JsonObject, saved: Path, first: bool) -> None:
     """Report metrics and checkpoint of a trial that trains in its own process."""
     from ray import tune
@@ -52,10 +41,11 @@ def report_to_tune(metrics: JsonObject, saved: Path, first: bool) -> None:
 
 class ReportCallback(TrainerCallback):
     """Scores the model at every save; `send` gets the metrics, the checkpoint's folder, and whether
-    this process is the first of the training's workers."""
+    this process is the first of the training's workers. `tokens`: loss tokens of the whole trial;
+    `started`: seconds since 1970."""
 
-    def __init__(self, inputs: TrialInputs, spec: TrialSpec, facts: TrialFacts):
-        self.inputs, self.spec, self.facts = inputs, spec, facts
+    def __init__(self, inputs: TrialInputs, spec: TrialSpec, tokens: int, started: float):
+        self.inputs, self.spec, self.tokens, self.started = inputs, spec, tokens, started
         self.send: Callable[[JsonObject, Path, bool], None] = report_to_tune
         self.began, self.first_step = 0.0, 0
         self.group_file: Path | None = None  # of a nested trial: where its placement group is named
@@ -68,25 +58,24 @@ class ReportCallback(TrainerCallback):
             self.group_file.write_text(group.id.hex(), encoding="utf-8")
 
     def on_save(self, args, state, control, model=None, processing_class=None, **_):
-        done, facts = state.global_step, asdict(self.facts)
-        started = facts.pop("started")
-        last = done >= self.facts.of
-        score, hits = score_trial(model, processing_class, self.inputs, self.spec, last)
+        done, of = state.global_step, state.max_steps
+        score, hits = score_trial(model, processing_class, self.inputs, self.spec, done >= of)
         saved = Path(args.output_dir) / f"checkpoint-{done}"
         # In the checkpoint: answers and weights of one report stay together, also after a restore.
         (saved / HITS).write_text(json.dumps(hits), encoding="utf-8")
         metrics = {
-            **facts,
             **score,
             OBJECTIVE: objective_of(score, self.inputs.tune.objective),
+            "weights": self.spec.weights,
             "step": done,
+            "of": of,
             "from_step": self.first_step,
             # Rounded up: the last save may come before its rung is full.
-            "report": math.ceil(done / self.facts.save_steps),
+            "report": math.ceil(done / args.save_steps),
             # In proportion to the steps: rungs are compared at the same number for every trial.
-            "tokens": self.facts.tokens * done // self.facts.of,
-            "setup_s": self.began - started,
-            "seconds": time.time() - started,
+            "tokens": self.tokens * done // of,
+            "setup_s": self.began - self.started,
+            "seconds": time.time() - self.started,
             "began": self.began,
             "time": time.time(),
             "process": os.getpid(),
@@ -141,7 +130,6 @@ def score_answers(
     """Every metric of `evaluate.scoring` over answers that the model writes greedily; a metric that
     applies to no row is left out. `exact_match` is of rows with calls: a row that wants none counts
     for irrelevance alone."""
-    from raytune_agents.evaluate.scoring import SCORED, score_answer
     from raytune_agents.train.score import greedy_answers
 
     texts = greedy_answers(

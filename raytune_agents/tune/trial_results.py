@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.storage import read_json
+from raytune_agents.train.job import CHECKPOINT
 from raytune_agents.tune.trial_spec import POINT, TrialInputs
 from raytune_agents.tune.trials import Report, Trial, last_of_runs
 
 # What Ray adds to every report, beside what a trial reports of itself.
 RAYS = (
     *("training_iteration", "time_total_s", "timestamp", "time_this_iter_s", "pid", "n", "of"),
-    *("time_since_restore", "iterations_since_restore", "save_steps"),
+    *("time_since_restore", "iterations_since_restore"),
 )
 
 
@@ -51,8 +52,6 @@ def trial_of(result: Any, inputs: TrialInputs, stage: str, starts: list[float]) 
 
 def _checkpoint(result: Any) -> str:
     """The folder of the last adapter; that of a nested run lies below its checkpoint."""
-    from raytune_agents.train.job import CHECKPOINT
-
     if result.checkpoint:
         return result.checkpoint.path
     nested = (result.metrics or {}).get("checkpoint_path")

@@ -111,15 +111,11 @@ def best(scored: Sequence[Scored]) -> BestRun | None:
 
 def failed_trials(trials: Sequence[Trial]) -> list[dict[str, str]]:
     """The trials that raised, or whose last score is not a number, with the reason."""
-    out = []
-    for trial in trials:
-        score = trial.score
-        reason = trial.error
-        if not reason and score is not None and not math.isfinite(score):
-            reason = f"its score is {score}"
-        if reason:
-            out.append({"trial_id": trial.trial_id, "error": reason})
-    return out
+    reasons = {
+        t.trial_id: t.error or ("" if math.isfinite(t.score or 0) else f"its score is {t.score}")
+        for t in trials
+    }
+    return [{"trial_id": i, "error": reason} for i, reason in reasons.items() if reason]
 
 
 def options_of(trials: Sequence[Trial]) -> list[Option]:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.storage import read_json
+from raytune_agents.records import canonical
+from raytune_agents.storage import read_json, write_table
 from raytune_agents.tune.trials import Trial, last_of_runs
 
 REPORT = ("report", "step", "from_step", "tokens", "objective", "exact_match", "val_loss")
@@ -53,7 +54,7 @@ def trial_rows(trials: Sequence[Trial]) -> list[Row]:
         row |= {k: t[k] for k in ("method", "seed", "tokens", "seconds", "error")}
         row["reports"] = len(t["reports"])
         last = (t["reports"] or [{}])[-1]
-        known = {*REPORT, *TIMES, "report", "save_steps"}
+        known = {*REPORT, *TIMES, "report"}
         row |= {k: v for k, v in last.items() if k not in known and k not in row}
         row["val_loss"] = last.get("val_loss")
         row |= t["config"]
@@ -82,9 +83,6 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
     import pandas as pd
     import pyarrow as pa
-
-    from raytune_agents.records import canonical
-    from raytune_agents.storage import write_table
 
     frame = pd.DataFrame(rows).map(lambda v: canonical(v) if isinstance(v, list | dict) else v)
     # Numbers that differ are numbers; anything else that differs is text.
@@ -131,8 +129,7 @@ def load_trials(run: str | Path) -> list[Trial]:
     parts = sorted(f for f in (folder / "stages").glob("*.json") if ".starts." not in f.name)
     if not parts:
         raise FileNotFoundError(
-            f"{folder}: no trials; run `raytune-agents run --steps tune` first, and give its run "
-            "folder"
+            f"{folder}: no trials; run `raytune-agents run --steps tune`, and give its run folder"
         )
     return [Trial(**t) for part in parts for t in read_json(part)]
 

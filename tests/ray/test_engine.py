@@ -22,7 +22,7 @@ from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import load_config
 from raytune_agents.evaluate import likelihood
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
+from raytune_agents.evaluate.harness import Asker, answer_shard, with_answer_limit
 from raytune_agents.evaluate.scoring import REPLY_VALUES
 from raytune_agents.inference import client, engine
 from raytune_agents.inference.client import Sampling
@@ -113,16 +113,15 @@ def test_greedy_results_are_equal_for_any_order_and_any_shards(warm, tiny, arm) 
     rows = [r for r in read_rows(tiny[0] / "read") if r.split == "test_unseen"]
     rows = sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)[:20]
     adapter = "" if arm == "base" else str(tiny[0] / "train" / arm / "adapter")
-    asker = Arm(arm, adapter)
     options = with_answer_limit(rows, chat, config.evaluate, config.engine)
-    asked = AskOptions.of(options, config.engine)
+    asker = Asker.of(Arm(arm, adapter), chat, options, config.engine)
     found = []
     for seed, size in ((0, 20), (1, 5), (2, 1)):
         order = random.Random(seed).sample(rows, len(rows))
         answers = [
             answer.record()
             for part in cut(order, size)
-            for answer in answer_shard(part, chat, asker, asked)
+            for answer in answer_shard(part, asker)
         ]
         measured = set(REPLY_VALUES)
         found.append({a["id"]: {k: v for k, v in a.items() if k not in measured} for a in answers})
@@ -138,7 +137,8 @@ def test_perplexity_is_that_of_the_model_itself(warm, tiny) -> None:
 
     config, chat, _ = warm
     rows = [r for r in read_rows(tiny[0] / "read") if r.split == "val" and r.calls][:4]
-    lines = likelihood.measure_shard(rows, chat, Arm("base"), config.engine)
+    asker = Asker(Arm("base"), chat, 1, config.engine.max_model_len - 1)
+    lines = likelihood.measure_shard(rows, asker)
     model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32).eval()
     for row, line in zip(rows, lines):
         example = chat.encode(row)[-1]

@@ -141,7 +141,7 @@ CASES = [  # override, what the message names
     ("runs_dir=''", "runs_dir=''"),
     ("runs_dir=/proc/x", "/proc/x/demo cannot be written"),
     ("runs_dir=/sys/x", "/sys/x/demo cannot be written"),
-    ("runs_dir=foo://x", "is no store that we can write"),
+    ("runs_dir=foo://x", "cannot be written"),
     ("runs_dir=~nosuchuser/x", "~nosuchuser"),
 ]  # fmt: skip
 

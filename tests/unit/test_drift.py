@@ -86,7 +86,7 @@ def test_the_command_reads_what_capture_wrote(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "evaluate").mkdir(parents=True)
     model = {"name": "m", "revision": None, "dtype": "auto"}
-    (run / "config.json").write_text(json.dumps({"seed": 1, "model": model}))
+    (run / "config.json").write_text(json.dumps({"seed": 1, "model": model, "read": {"split": {}}}))
     known = [a.record() for a in answers("sft", 40)]
     pq.write_table(pa.Table.from_pylist(known), run / "evaluate/answers.parquet")
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from method_rows import GOOD, small_chat
 
-from raytune_agents.config import TrainConfig, load_config
+from raytune_agents.config import ArmConfig, TrainConfig, load_config
 from raytune_agents.infra.estimate import (
     GIB,
     GPU_SHARES,
@@ -103,25 +103,18 @@ def test_disk(folder) -> None:
 
 
 def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> None:
-    config, chat = load_config(None), small_chat()
+    config, chat = load_config(None, ["mix.tokens=auto"]), small_chat()
     good = {row.id: replace(row, split="train") for row in GOOD}
     sample = planner.Sample(good, scale=3.0)
 
     def work(method: str) -> planner.Work:
-        weights = {"positive": 1.0, "synthetic": 1.0}
-        return planner.arm_work(
-            method,
-            config.mix.model_copy(update={"weights": weights, "tokens": 0}),
-            config.train,
-            sample,
-            chat,
-            config.seed,
-        )
+        arm = ArmConfig(method=method, weights={"positive": 1.0, "synthetic": 1.0})
+        return planner.arm_work(config, arm, config.train, sample, chat)
 
     made, _ = build_columns("sft", list(good.values()), chat, config.train, None)
     arms = [work(method) for method in ("sft", "nut", "vanilla")]
     assert [w.columns for w in arms] == [3 * columns_table(made).nbytes] * 3
-    parts = planner.disk(config, DecoderShape.of(folder), {}, arms, sample, folder)
+    parts = planner.stored_gib(sample, arms)
     assert parts["columns"] * GIB == pytest.approx(2 * 3 * columns_table(made).nbytes)
 
 

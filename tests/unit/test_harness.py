@@ -74,9 +74,11 @@ def test_a_row_that_the_template_refuses_is_failed_with_its_reason():
             return [1, 2, 3]
 
     whole = finish(replace(row(), messages=(Message("system", "Pay."), *row().messages)))
-    found = harness.fitting_prompts([row(), whole], Refusing(), Arm("base"), 3)
+    asker = harness.Asker(Arm("base"), Refusing(), 1, 3)
+    found = harness.fitting_prompts([row(), whole], asker)
     assert found == ({1: [1, 2, 3]}, {0: "template: no system turn"})
-    assert harness.fitting_prompts([whole], Refusing(), Arm("base"), 2)[1] == {0: "prompt_too_long"}
+    less = replace(asker, room=2)
+    assert harness.fitting_prompts([whole], less)[1] == {0: "prompt_too_long"}
 
 
 def test_a_cut_answer_stays_cut_when_it_is_scored_again():

@@ -155,7 +155,7 @@ def test_a_push_that_dies_leaves_no_manifest_over_other_files(store, monkeypatch
 
 def test_what_is_no_store_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="is no store that we can write"):
+    with pytest.raises(ConfigError, match="cannot be written"):
         Run.of(load_config(None, ["runs_dir=ftp://host/runs"]))
 
 

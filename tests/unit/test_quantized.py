@@ -11,7 +11,7 @@ from tiny_model import save_tiny
 from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling
-from raytune_agents.evaluate.harness import AskOptions
+from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.quantized import (
     QuantizedAnswer,
     answer_quantized,
@@ -26,7 +26,7 @@ def test_the_same_rows_are_asked_of_each_kind_of_weights(tmp_path: Path) -> None
     path = Path(save_tiny(tmp_path, **sizes))  # what bitsandbytes' kernels for CPUs divide
     chat, arm = Chat(path, "ours"), Arm("sft")
     found = {
-        kind: answer_quantized(path, "float32", arm, kind, GOOD[:2], chat, AskOptions(4, 4000))
+        kind: answer_quantized(path, "float32", Asker(arm, chat, 4, 4000), kind, GOOD[:2])
         for kind in ("none", "int8", "nf4")
     }
     for kind, answers in found.items():
@@ -36,7 +36,7 @@ def test_the_same_rows_are_asked_of_each_kind_of_weights(tmp_path: Path) -> None
         assert all(a.end_to_end_ms > 0 for a in answers)
     whole, int8, nf4 = (answers[0].weights_mib for answers in found.values())
     assert whole > int8 > nf4 > 49152 * 64 * 4 / 2**20  # the embeddings stay as they are
-    assert answer_quantized(path, "float32", arm, "none", GOOD[:1], chat, AskOptions(4, 9)) == []
+    assert answer_quantized(path, "float32", Asker(arm, chat, 4, 9), "none", GOOD[:1]) == []
 
 
 def test_scores_by_kind() -> None:

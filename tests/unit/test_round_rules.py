@@ -192,11 +192,11 @@ def test_the_gate_knows_what_a_start_had_to_lose() -> None:
 
 
 def test_the_rows_of_a_round_keep_the_mixs_share_without_a_call() -> None:
-    facts = [("a", True), ("b", True), ("c", True), ("d", False), ("e", False)]
-    rows = SimpleNamespace(
-        ids=[i for i, _ in facts], tokens=[10, 10, 10, 10, 0],
-        kinds=[RowKind("positive", False, no_call, False) for _, no_call in facts],
-    )  # fmt: skip
+    kind = {no_call: RowKind("positive", False, no_call, False) for no_call in (True, False)}
+    rows = SimpleNamespace(counted=[
+        ("a", kind[True], 10), ("b", kind[True], 10), ("c", kind[True], 10), ("d", kind[False], 10),
+        ("e", kind[False], 0),
+    ])  # fmt: skip
     found, weights = rows_by_pool(rows, 0.25)
     assert found == [("a", NO_CALL, 10), ("b", NO_CALL, 10), ("c", NO_CALL, 10), ("d", CALLS, 10)]
     # three of four rows need no call, a quarter of the trained tokens

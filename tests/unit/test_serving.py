@@ -18,7 +18,7 @@ import yaml
 from openai import APIError, APIStatusError, OpenAI
 
 from raytune_agents import models
-from raytune_agents.cli.deliver import as_it_ran, serve_yaml, server_line, server_options
+from raytune_agents.cli.take_away import as_it_ran, serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes

@@ -143,7 +143,7 @@ def test_an_empty_split_and_bad_gold_are_refused_with_their_reason():
         (["evaluate.perturbations=[typo]"], "did you mean typos"),
         (["evaluate.unseen_agents=[qa]"], "take it out"),
         (["evaluate.unseen_agents=[nobody]"], "nobody"),
-        (["evaluate.sources={val: {path: bfcl}}"], "not a free name"),
+        (["evaluate.sources={val: {path: bfcl}}"], "write letters, digits and _"),
         (["evaluate.sources={mine: {path: /none.jsonl}}"], "/none.jsonl"),
         (["evaluate.trajectories.agents=[nobody]"], "neither a shipped spec nor a file"),
         (["evaluate.trajectories={tasks: 2, trials: 3}"], "temperature above 0"),
