@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import hypot
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -44,6 +45,7 @@ MAIN = dict.fromkeys(CALL_SUITES, "exact_match") | {
     "bfcl_irrelevance": "irrelevance",
     "instructions": "instruction_following",
 }
+COSTS = ("rows", "loss_tokens", "total_tokens", "train_s")
 REFERENCE = "sft"  # what every arm is compared with, beside the untrained model
 LINES = {  # what each arm is, in words
     "base": "the untrained model",
@@ -126,19 +128,17 @@ def difference(arm: Arm, to: Arm, suite: str, metric: str) -> Difference | None:
     return paired_seeds(one, other)
 
 
-def power(arms: Mapping[str, Arm], seeds: int) -> float:
+def power(arms: Mapping[str, Arm], seeds: int) -> float | None:
     """Points on test_unseen that two arms of `seeds` seeds can show with 80 % power: the spread of
     row differences between two seeds of the reference arm, each side averaged over its seeds."""
-    side = (
-        arms[REFERENCE].values.get(("test_unseen", "exact_match"), {}) if REFERENCE in arms else {}
-    )
-    runs = list(common(side)[0].values()) if len(side) > 1 else []
-    if len(runs) < 2:
-        return float("nan")
+    side = arms.get(REFERENCE, Arm()).values.get(("test_unseen", "exact_match"), {})
+    if len(side) < 2:
+        return None
+    runs = list(common(side)[0].values())
     gaps = [stdev([a[i] - b[i] for i in a]) for k, a in enumerate(runs) for b in runs[k + 1 :]]
     between = stdev([fmean(run.values()) for run in runs])
     rows = detectable(len(runs[0]), fmean(gaps) / seeds**0.5)
-    return 100 * (rows**2 + detectable(1, between * (2 / seeds) ** 0.5) ** 2) ** 0.5
+    return round(100 * hypot(rows, detectable(1, between * (2 / seeds) ** 0.5)), 1)
 
 
 def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
@@ -149,13 +149,11 @@ def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
         "model": "SmolLM2-135M-Instruct",
         "loss_tokens_per_arm": CONFIG["mix"]["tokens"],
         "seeds": seeds,
-        "detectable_points": None,
+        "detectable_points": power(arms, seeds),
         "arms": {},
         "differences": {},
         "costs": {},
     }
-    points = power(arms, seeds)
-    found["detectable_points"] = None if points != points else round(points, 1)
     for name, arm in arms.items():
         board: dict[str, Any] = {}
         for (suite, metric), side in sorted(arm.values.items()):
@@ -175,11 +173,7 @@ def costs(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over the cells of one arm."""
     every = [f for f in facts if f.get("rows")]
     sums = [dict(f) | {"loss_tokens": sum(f["loss_tokens"].values())} for f in every]  # of pools
-    out = {
-        n: round(fmean(f[n] for f in sums))
-        for n in ("rows", "loss_tokens", "total_tokens", "train_s")
-        if sums
-    }
+    out = {n: round(fmean(f[n] for f in sums)) for n in COSTS if sums}
     return out | {"seeds": len(every), "shared_machine": any(f["load_before"] > 0.5 for f in every)}
 
 
@@ -249,12 +243,8 @@ def page(found: Mapping[str, Any]) -> str:
     )
     cost = table(
         ["arm", "what it is", "rows", "loss tokens", "tokens read", "seconds of training"],
-        [
-            [n, LINES[n], *(f"{found['costs'][n].get(k, 0):,}" or "–"
-                            for k in ("rows", "loss_tokens", "total_tokens", "train_s"))]
-            for n in names
-        ],
-    )  # fmt: skip
+        [[n, LINES[n], *(f"{found['costs'][n].get(k, 0):,}" or "–" for k in COSTS)] for n in names],
+    )
     public = table(
         ["model", "BFCL non-live", "BFCL live", "irrelevance"],
         [[name, *map(str, numbers)] for name, *numbers in PUBLIC],
