@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,13 @@ FOLDER = Path(__file__).parent
 
 
 class ToolConfig(BaseConfig):
-    name: str = Field(
-        min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function"
-    )
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function")
     description: str = Field(min_length=1, description="what it does, in one sentence")
     parameters: JsonSchema = Field(
         description="JSON Schema of the arguments: an object with properties"
     )
     requests: list[str] = Field([], description="wordings of a request: see agents/wording.py")
-    incomplete: dict[str, str] = Field(
-        {}, description="required argument -> a request that leaves it out"
-    )
+    incomplete: dict[str, str] = Field({}, description="required argument -> a request without it")
     values: dict[str, list[Any]] = Field(
         {}, description="argument -> realistic values; {word} draws from a bank"
     )
@@ -81,18 +78,16 @@ class ToolConfig(BaseConfig):
                 f"values of {self.name!r} for unknown parameters {sorted(unknown)}; "
                 f"known are {list(self.parameters['properties'])}"
             )
-        for texts in self.values.values():
-            for text in texts:
-                if isinstance(text, str):
-                    fill(text, random.Random(0))
+        for text in chain.from_iterable(self.values.values()):
+            if isinstance(text, str):
+                fill(text, random.Random(0))
         return self
 
     @property
     def toolspec(self) -> ToolSpec:
         """The tool as a model sees it; wordings and values stay with us."""
-        return ToolSpec(
-            self.name, self.description, json.dumps(self.parameters, ensure_ascii=False)
-        )
+        schema = json.dumps(self.parameters, ensure_ascii=False)
+        return ToolSpec(self.name, self.description, schema)
 
 
 class CallConfig(BaseConfig):
@@ -107,9 +102,7 @@ class CallConfig(BaseConfig):
 
 class ExampleConfig(BaseConfig):
     request: str = Field(min_length=1, description="what the user says")
-    calls: list[CallConfig] = Field(
-        [], description="the right calls; empty = an answer without tools"
-    )
+    calls: list[CallConfig] = Field([], description="the right calls; none = an answer in words")
     answer: str = Field(
         "", description="the right text where no call is right, or after the calls of a task"
     )

@@ -137,24 +137,18 @@ def examples(spec: AgentSpec) -> list[Trajectory]:
     out = []
     for i, example in enumerate(spec.examples):
         calls = tuple(c.call for c in example.calls)
-        messages = (
-            Message("user", example.request),
-            Message("assistant", "" if calls else example.answer, tool_calls=calls),
+        answer = Message("assistant", "" if calls else example.answer, tool_calls=calls)
+        row = Trajectory(
+            (Message("user", example.request), answer),
+            spec.toolspecs,
+            outcome=1.0,
+            split="train",
+            gold="" if calls else "[]",
+            source=f"agent/{spec.name}",
+            source_id=f"{spec.name}-example-{i}",
+            step="generate.examples",
         )
-        out.append(
-            finish(
-                Trajectory(
-                    messages=messages,
-                    tools=spec.toolspecs,
-                    outcome=1.0,
-                    split="train",
-                    gold="" if calls else "[]",
-                    source=f"agent/{spec.name}",
-                    source_id=f"{spec.name}-example-{i}",
-                    step="generate.examples",
-                )
-            )
-        )
+        out.append(finish(row))
     return out
 
 

@@ -39,8 +39,7 @@ def record_tasks(
     """Carry out the calls of `examples` on a running server, `timeout_s` for each call. Raises
     ConfigError where no task could be recorded."""
     out = Recording([e for e in examples if e.task is None])
-    tasks = [e for e in examples if e.task is not None]
-    for number, example in enumerate(tasks):
+    for number, example in enumerate(e for e in examples if e.task is not None):
         calls = [[c.name, c.arguments] for c in example.calls]
         try:
             if len(out.lines) + len(calls) > MAX_CALLS:

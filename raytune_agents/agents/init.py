@@ -77,11 +77,8 @@ def _json_tool(item: Any, where: str) -> JsonObject:
     except (RecordError, TooMany) as error:
         why = str(error) or "larger than a tool's schema may be"
         raise ConfigError(f"{where}, {item['name']!r}: {why}") from None
-    return {
-        "name": item["name"],
-        "description": str(item.get("description") or ""),
-        "parameters": schema,
-    }
+    about = str(item.get("description") or "")
+    return {"name": item["name"], "description": about, "parameters": schema}
 
 
 # --- the spec -------------------------------------------------------------------------------------
@@ -91,6 +88,11 @@ def tool_name(text: str) -> str:
     """A name that our files allow."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_") or "tool"
     return name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
+
+
+def agent_name(text: str, otherwise: str = "agent") -> str:
+    """A name that a spec allows."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or otherwise
 
 
 def with_description(tool: JsonObject) -> JsonObject:
@@ -148,8 +150,7 @@ def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
     parameter."""
     path = Path(tools_file)
     tools = [with_description(t) for t in tools_of_file(path)]
-    name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "agent"
-    return tools_spec(tools, name, str(path))
+    return tools_spec(tools, name or agent_name(path.stem), str(path))
 
 
 def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentSpec:
@@ -157,8 +158,8 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
     from raytune_agents.agents.mcp_tools import server_tools
 
     found = server_tools(server, allowed)
-    word = re.sub(r"[^A-Za-z0-9._-]+", "_", server.split()[-1].rpartition("/")[2]).strip("._-")
-    return _server_spec(found, name or word or "mcp", server)
+    word = agent_name(server.split()[-1].rpartition("/")[2], "mcp")
+    return _server_spec(found, name or word, server)
 
 
 def openenv_spec(url: str, name: str = "") -> AgentSpec:
@@ -176,13 +177,8 @@ def _server_spec(listed_tools: Sequence[JsonObject], name: str, server: str) -> 
 
 
 def tools_spec(tools: list[JsonObject], name: str, path: str) -> AgentSpec:
-    names = listed([t["name"] for t in tools])
-    tree = {
-        "name": name,
-        "description": f"An agent that can use {names}.",
-        "policies": POLICIES,
-        "tools": tools,
-    }
+    about = f"An agent that can use {listed([t['name'] for t in tools])}."
+    tree = {"name": name, "description": about, "policies": POLICIES, "tools": tools}
     return parse_spec(tree, path)
 
 
@@ -195,7 +191,7 @@ def spec_from_rows(rows: Sequence[Trajectory], name: str) -> AgentSpec:
     ]
     if not tools:
         raise ConfigError("the rows list no tools; write --tools FILE beside --positives")
-    return tools_spec(tools, re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "agent", name)
+    return tools_spec(tools, agent_name(name), name)
 
 
 EXAMPLES = 6  # good rows that a new spec quotes

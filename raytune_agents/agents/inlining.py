@@ -8,6 +8,7 @@ enough; what lies below is `{"type": "object"}`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SINGLE, local_ref
@@ -18,16 +19,8 @@ MAX_NODES = 400  # schemas and listed values of one parameter or body
 MAX_ENUM = 200  # values of an enum; one of more is any value of its type
 MAX_LEVELS = 10  # of nested schemas, references among them
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
-NOISE = (
-    "xml",
-    "discriminator",
-    "externalDocs",
-    "$defs",
-    "definitions",
-    "$schema",
-    "$id",
-    "$comment",
-)
+_NOISE = "xml discriminator externalDocs $defs definitions $schema $id $comment"
+NOISE = _NOISE.split()
 ANY_TYPE = ["string", "number", "boolean", "object", "array"]
 
 
@@ -37,19 +30,16 @@ class TooMany(Exception):
 
 def check_size(tree: Any, path: str) -> None:
     """Raises ConfigError for a document of more values than MAX_VALUES: an alias bomb."""
-    stack, count = [tree], 0
+    stack, values = [tree], 0
     while stack:
         item = stack.pop()
-        count += 1
-        if count > MAX_VALUES:
+        values += 1
+        if values > MAX_VALUES:
             raise ConfigError(
                 f"{path} holds more than {MAX_VALUES:,} values once its aliases are written out; "
                 "give the tools alone"
             )
-        if isinstance(item, dict):
-            stack += item.values()
-        elif isinstance(item, list):
-            stack += item
+        stack += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
 
 
 def inlined(schema: Any, document: Any) -> Any:
@@ -81,15 +71,13 @@ class _Writer:
         if levels == 0:
             return _stub(node)
         out = {k: v for k, v in node.items() if k not in NOISE and not str(k).startswith("x-")}
-        for key in MAPS:
-            if isinstance(out.get(key), dict):
-                out[key] = {k: self.write(v, levels - 1, inside) for k, v in out[key].items()}
-        for key in SINGLE:
-            if isinstance(out.get(key), dict):
-                out[key] = self.write(out[key], levels - 1, inside)
-        for key in LISTS:
-            if isinstance(out.get(key), list):
-                out[key] = [self.write(v, levels - 1, inside) for v in out[key]]
+        for key, value in out.items():
+            if key in MAPS and isinstance(value, dict):
+                out[key] = {k: self.write(v, levels - 1, inside) for k, v in value.items()}
+            elif key in SINGLE and isinstance(value, dict):
+                out[key] = self.write(value, levels - 1, inside)
+            elif key in LISTS and isinstance(value, list):
+                out[key] = [self.write(v, levels - 1, inside) for v in value]
         return simple(out)
 
     def followed(
@@ -109,9 +97,7 @@ def _stub(node: JsonSchema) -> JsonSchema:
     """A schema without what it is made of."""
     kind = node.get("type") or ("array" if "items" in node else "object")
     scalar = kind not in ("array", "object") and not isinstance(kind, list)
-    kept = (
-        ("description", "enum", "format", "const") if scalar or "enum" in node else ("description",)
-    )
+    kept = ("description", *(("enum", "format", "const") if scalar or "enum" in node else ()))
     return {"type": kind} | {k: node[k] for k in kept if k in node}
 
 
@@ -127,11 +113,9 @@ def simple(schema: JsonSchema) -> JsonSchema:
         inside = _both(inside, part) if isinstance(part, dict) else inside
     out = _both(inside, out) if inside else out
     for word in ("oneOf", "anyOf"):
-        options = out.get(word)
-        if not isinstance(options, list):
+        if not isinstance(out.get(word), list):
             continue
-        del out[word]
-        left = [o for o in options if isinstance(o, dict) and o.get("type") != "null"]
+        left = [o for o in out.pop(word) if isinstance(o, dict) and o.get("type") != "null"]
         left = [o for i, o in enumerate(left) if o not in left[:i]]
         if len(left) == 1:
             out = _both(left[0], out)
@@ -177,9 +161,9 @@ def _union(found: list[JsonSchema]) -> JsonSchema:
     different = [s for i, s in enumerate(found) if s not in found[:i]]
     if len(different) == 1:
         return different[0]
-    listed = [s.get("enum") or ([s["const"]] if "const" in s else []) for s in different]
+    listed = (s.get("enum") or ([s["const"]] if "const" in s else []) for s in different)
     values = [v for some in listed for v in some]
-    if values and all("enum" in s or "const" in s for s in different):
+    if values and all({"enum", "const"} & s.keys() for s in different):
         rest = {k: v for k, v in different[0].items() if k not in ("enum", "const")}
         return rest | {"enum": list(dict.fromkeys(values))}
     return {"anyOf": different}
@@ -206,8 +190,7 @@ def unique_names(names: Iterator[str]) -> Iterator[str]:
     """The names, a number after each that came before."""
     taken: set[str] = set()
     for name in names:
-        fresh, i = name, 2
-        while fresh in taken:
-            fresh, i = f"{name}_{i}", i + 1
+        numbered = (f"{name}_{i}" for i in count(2))
+        fresh = next(n for n in chain([name], numbered) if n not in taken)
         taken.add(fresh)
         yield fresh

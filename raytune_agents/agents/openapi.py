@@ -17,18 +17,11 @@ from raytune_agents.records import JsonSchema
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 LOCATIONS = ("path", "query", "formData")  # headers and cookies are the client's business
-OWN = (
-    "type",
-    "enum",
-    "items",
-    "format",
-    "default",
-    "minimum",
-    "maximum",
-    "pattern",
-    "collectionFormat",
-)  # what Swagger 2 writes beside a parameter's name
+# what Swagger 2 writes beside a parameter's name
+_OWN = "type enum items format default minimum maximum pattern collectionFormat"
+OWN = _OWN.split()
 FOLLOWED = 20  # references in a row
+Parameter = tuple[str, str, JsonSchema, bool]  # place, name, schema, whether it is required
 
 
 def openapi_tools(document: JsonSchema, path: str = "the document") -> Iterator[JsonSchema]:
@@ -59,21 +52,18 @@ def _followed(node: Any, document: JsonSchema) -> JsonSchema:
 
 
 def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSchema) -> JsonSchema:
-    listed = [p for x in (item, operation) for p in _list(x.get("parameters"))]
-    parameters = {(p.get("in"), p.get("name")): p for p in (_followed(p, document) for p in listed)}
-    found: list[tuple[str, str, JsonSchema, bool]] = []  # place, name, schema, required
-    for location in LOCATIONS:
-        for (where, key), parameter in parameters.items():
-            if where == location and isinstance(key, str):
-                schema = _parameter(parameter, document)
-                found.append((location, key, schema, bool(parameter.get("required"))))
-    bodies = [
-        (p.get("name"), p.get("schema"), p.get("required"))
-        for (where, _), p in parameters.items()
-        if where == "body"
+    lists = (x["parameters"] for x in (item, operation) if isinstance(x.get("parameters"), list))
+    followed = (_followed(p, document) for listed in lists for p in listed)
+    parameters = {(p.get("in"), p.get("name")): p for p in followed}.values()
+    found: list[Parameter] = [
+        (place, p["name"], _parameter(p, document), bool(p.get("required")))
+        for place in LOCATIONS
+        for p in parameters
+        if p.get("in") == place and isinstance(p.get("name"), str)
     ]
-    bodies.append(_request_body(operation, document))
-    for key, schema, needed in bodies:
+    in_body = (p for p in parameters if p.get("in") == "body")
+    bodies = [(p.get("name"), p.get("schema"), p.get("required")) for p in in_body]
+    for key, schema, needed in (*bodies, _request_body(operation, document)):
         if schema:
             found += _body(str(key or "body"), inlined(schema, document), bool(needed))
     properties, required = _named(found)
@@ -85,22 +75,15 @@ def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSche
     }
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
     """One path or query parameter: OpenAPI 3 keeps its schema apart, or its content."""
     content = parameter.get("content")
     declared = parameter.get("schema")
     if not isinstance(declared, dict) and isinstance(content, dict) and content:
         declared = _followed(next(iter(content.values())), document).get("schema")
-    schema = inlined(
-        declared
-        if isinstance(declared, dict)
-        else {k: v for k, v in parameter.items() if k in OWN},
-        document,
-    )
+    if not isinstance(declared, dict):
+        declared = {k: v for k, v in parameter.items() if k in OWN}
+    schema = inlined(declared, document)
     return schema | {k: parameter[k] for k in ("description", "example") if parameter.get(k)}
 
 
@@ -113,7 +96,7 @@ def _request_body(operation: JsonSchema, document: JsonSchema) -> tuple[str, Any
     return "body", _followed(kinds.get(kind), document).get("schema"), body.get("required")
 
 
-def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, JsonSchema, bool]]:
+def _body(key: str, schema: Any, needed: bool) -> Iterator[Parameter]:
     """The fields of a body, or the body as one parameter."""
     schema = schema if isinstance(schema, dict) else {}
     properties, required = body_members(schema)
@@ -123,13 +106,12 @@ def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, JsonS
         yield "body", name, detail, name in required
 
 
-def _named(found: list[tuple[str, str, JsonSchema, bool]]) -> tuple[JsonSchema, list[str]]:
+def _named(found: list[Parameter]) -> tuple[JsonSchema, list[str]]:
     properties: JsonSchema = {}
     required = []
-    for location, key, schema, needed in found:
-        name = key if key not in properties else f"{location}_{key}"
-        if name in properties:
-            continue  # the same field twice in one place
-        properties[name] = with_type(json_schema(schema))
-        required += [name] if needed else []
+    for place, key, schema, needed in found:
+        name = key if key not in properties else f"{place}_{key}"
+        if name not in properties:  # else the same field twice in one place
+            properties[name] = with_type(json_schema(schema))
+            required += [name] if needed else []
     return properties, required

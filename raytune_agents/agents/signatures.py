@@ -85,10 +85,8 @@ class Types:
             raise Untyped(f"annotation {name!r} is not known")  # an alias of itself
         if name not in self.schemas and name not in self.open:
             self.open.add(name)
-            if isinstance(found, ast.ClassDef):
-                self.schemas[name] = _class(found, self)
-            else:
-                self.schemas[name] = annotation_schema(found, self)
+            is_class = isinstance(found, ast.ClassDef)
+            self.schemas[name] = (_class if is_class else annotation_schema)(found, self)
             self.open.discard(name)
         return {"$ref": f"#/$defs/{name}"}
 
@@ -126,17 +124,14 @@ def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
         return _literal([ast.literal_eval(s.value) for s in node.body if isinstance(s, ast.Assign)])
-    fields = [
-        (s.target.id, s)
-        for s in node.body
-        if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)
-    ]
+    annotated = (s for s in node.body if isinstance(s, ast.AnnAssign))
+    fields = {s.target.id: s for s in annotated if isinstance(s.target, ast.Name)}
     if not fields:
         raise Untyped(f"class {node.name} has no annotated fields")
     described = docstring(ast.get_docstring(node) or "")[1]
     partial = any(k.arg == "total" and ast.unparse(k.value) == "False" for k in node.keywords)
     properties, required = {}, []
-    for name, statement in fields:
+    for name, statement in fields.items():
         kind, (said, default) = statement.annotation, _field(statement.value)
         text = {"description": described[name]} if described.get(name) else {}
         properties[name] = annotation_schema(kind, types) | text | said
@@ -274,13 +269,9 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
 
 def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     """Names that the file gives to types: `Day = Literal["Mon", "Tue"]`."""
-    out = {}
-    for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            out[node.targets[0].id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            out[node.target.id] = node.value
-    return out
+    named = [(n.targets[0], n.value) for n in body if isinstance(n, ast.Assign)]
+    named += [(n.target, n.value) for n in body if isinstance(n, ast.AnnAssign) and n.value]
+    return {target.id: value for target, value in named if isinstance(target, ast.Name)}
 
 
 def python_tools(source: str, path: str) -> list[JsonSchema]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,17 @@ def sample_value(name: str, rng: random.Random) -> str:
         "byte": lambda: str(rng.randint(1, 254)),
         "year": lambda: str(rng.randint(2015, 2025)),
         "quarter": lambda: str(rng.randint(1, 4)),
-        "date": lambda: (
-            f"{rng.randint(2024, 2026)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
-        ),
+        "date": lambda: str(date(rng.randint(2024, 2026), rng.randint(1, 12), rng.randint(1, 28))),
         "clock": lambda: f"{rng.randint(6, 22):02}:{rng.choice(['00', '15', '30', '45'])}",
     }
     if name in computed:
         return computed[name]()
-    if name not in BANKS and name[:1].isupper() and name.lower() in BANKS:
+    if name in BANKS:
+        return rng.choice(BANKS[name])
+    if name[:1].isupper() and name.lower() in BANKS:
         chosen = rng.choice(BANKS[name.lower()])
         return "".join(part[:1].upper() + part[1:] for part in chosen.split("_"))
-    if name not in BANKS:
-        raise ValueError(f"no word bank {name!r}; banks are {sorted([*BANKS, *computed])}")
-    return rng.choice(BANKS[name])
+    raise ValueError(f"no word bank {name!r}; banks are {sorted([*BANKS, *computed])}")
 
 
 def fill(text: str, rng: random.Random) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations, product
 
 from raytune_agents.calls import match
 from raytune_agents.calls.gold import Allowed, arguments_of, gold_calls
@@ -29,12 +30,12 @@ def _argument_fault(arguments: Arguments, gold: Allowed, form: Shape | None) -> 
     lost = [k for k in gold if k not in arguments and "" not in gold[k]]
     lost += [k for k in required if k not in arguments and k not in lost]
     extra = [k for k in arguments if k not in gold or (form and k not in kinds)]
+
+    def fits(key: str, other: str) -> bool:
+        return not argument_error(arguments[key], gold.get(other, []), kinds.get(other, ANY))
+
     if lost and extra:
-        renamed = any(
-            not argument_error(arguments[e], gold.get(k, []), kinds.get(k, ANY))
-            for k in lost
-            for e in extra
-        )
+        renamed = any(fits(key, other) for key, other in product(extra, lost))
         return "wrong_argument_name" if renamed else "missing_required"
     if lost:
         return "missing_required" if required.intersection(lost) else "missing_optional_needed"
@@ -44,11 +45,8 @@ def _argument_fault(arguments: Arguments, gold: Allowed, form: Shape | None) -> 
     wrong = [k for k, label in errors.items() if label]
     if any(errors[k].startswith("type_error") for k in wrong):
         return "wrong_type"
-    for k in wrong:
-        for other in wrong:
-            if k != other and not argument_error(arguments[other], gold[k], kinds.get(k, ANY)):
-                return "swapped_values"
-    return "wrong_value"
+    swapped = any(fits(key, other) for key, other in permutations(wrong, 2))
+    return "swapped_values" if swapped else "wrong_value"
 
 
 def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> str:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.calls.coerce import typed
-from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.json_text import strict_arguments
 from raytune_agents.calls.schema import (
     ANY,
     ParameterType,
@@ -40,13 +40,7 @@ def beginning_of(value: Any) -> str:
 
 def arguments_of(calls: Iterable[ToolCall]) -> list[Arguments]:
     """The strictly parsed arguments of every call. Raises ValueError."""
-    out = []
-    for call in calls:
-        value = strict_json(call.arguments or "{}")
-        if not isinstance(value, dict):
-            raise ValueError(f"arguments of {call.name!r} are not an object")
-        out.append(value)
-    return out
+    return list(map(strict_arguments, calls))
 
 
 def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
@@ -59,11 +53,10 @@ def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
             )
         ((name, arguments),) = entry.items()
         values = arguments.values() if isinstance(arguments, dict) else (None,)
-        for allowed in values:
-            if not isinstance(allowed, list):
-                raise ValueError(
-                    f"gold of {name!r} does not give a list of allowed values for each argument"
-                )
+        if not all(isinstance(allowed, list) for allowed in values):
+            raise ValueError(
+                f"gold of {name!r} does not give a list of allowed values for each argument"
+            )
         pairs.append((name, arguments))
     return pairs
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from raytune_agents.records import JsonObject
+from raytune_agents.records import Arguments, JsonObject, ToolCall
 
 MAX_DEPTH = 100  # levels of nesting; deeper text is an attack or a loop, not a call
 MAX_DIGITS = 300  # of an integer: what no double holds, no arithmetic of a checker does
@@ -93,6 +93,14 @@ def strict_json(text: str, depth: int = MAX_DEPTH) -> Any:
     if end != len(text) and SPACE.match(text, end).end() != len(text):
         raise json.JSONDecodeError("text after the value", text, end)
     return encodable(value, text)
+
+
+def strict_arguments(call: ToolCall) -> Arguments:
+    """A call's arguments. Raises ValueError where they are no JSON object."""
+    value = strict_json(call.arguments or "{}")
+    if not isinstance(value, dict):
+        raise ValueError(f"arguments of {call.name!r} are not an object")
+    return value
 
 
 def slice_of(text: str, key: str, value: Any) -> str:

@@ -206,11 +206,11 @@ def greedy_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> It
         yield hit
 
 
-def _optimal_hits(count: int, fits: Callable[[int, int], bool]) -> list[int | None]:
-    """The call of each of `count` gold calls, such that most of them have one that fits."""
+def _optimal_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> list[int | None]:
+    """The call of each gold call, such that most of them have one that fits."""
     from scipy.optimize import linear_sum_assignment  # half a second that no reader need wait
 
-    table = [[fits(row, column) for column in range(count)] for row in range(count)]
+    table = [[fits(row, column) for column in range(columns)] for row in range(rows)]
     return [c if table[row][c] else None for row, c in zip(*linear_sum_assignment(table, True))]
 
 
@@ -218,11 +218,8 @@ def _compare_pairs(
     calls: Sequence[ToolCall], pairs: list, tools: Sequence[ToolSpec], matching: str
 ) -> Verdict:
     if not pairs:
-        return (
-            Verdict(False, "irrelevance_error", f"{len(calls)} calls, none is right")
-            if calls
-            else RIGHT
-        )
+        why = f"{len(calls)} calls, none is right"
+        return Verdict(False, "irrelevance_error", why) if calls else RIGHT
     if len(calls) != len(pairs):
         return Verdict(False, "wrong_count", f"{len(calls)} calls, expected {len(pairs)}")
     try:
@@ -242,10 +239,7 @@ def _compare_pairs(
     def fits(row: int, column: int) -> bool:
         return not check(row, column)[0]
 
-    if matching == "greedy":
-        hits: Iterable[int | None] = greedy_hits(len(pairs), len(calls), fits)
-    else:
-        hits = _optimal_hits(len(pairs), fits)
+    hits = (greedy_hits if matching == "greedy" else _optimal_hits)(len(pairs), len(calls), fits)
     lost = next((row for row, hit in enumerate(hits) if hit is None), None)
     if lost is None:
         return RIGHT

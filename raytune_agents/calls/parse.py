@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,9 +76,7 @@ def _call(value: Any, source: str) -> ToolCall:
     """A decoded JSON value, written as `source`, as a call. Raises NotACall or ValueError."""
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
-    if not isinstance(value, dict):
-        raise NotACall("no name")
-    name = value.get("name", value.get("tool_name"))
+    name = value.get("name", value.get("tool_name")) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name:
         raise NotACall("no name")
     words = ("arguments", "parameters", "args", *(("input",) if "type" in value else ()))
@@ -85,13 +84,10 @@ def _call(value: Any, source: str) -> ToolCall:
     arguments = value.get(key)
     if arguments is None:
         return ToolCall(name)
-    if isinstance(arguments, str):
-        if not isinstance(strict_json(arguments), dict):
-            raise NotACall("arguments are not an object")
-        return ToolCall(name, arguments)
-    if not isinstance(arguments, dict):
+    is_text = isinstance(arguments, str)
+    if not isinstance(strict_json(arguments) if is_text else arguments, dict):
         raise NotACall("arguments are not an object")
-    return ToolCall(name, slice_of(source, key, arguments))
+    return ToolCall(name, arguments if is_text else slice_of(source, key, arguments))
 
 
 def _one_key_calls(items: Any) -> list[ToolCall]:
@@ -226,17 +222,14 @@ def _fenced(text: str) -> tuple[list[ToolCall], str] | None:
 
 def _react(text: str) -> tuple[list[ToolCall], str] | None:
     """Calls of a ReAct answer; text after a call up to the next Action is not the model's prose."""
-    matches = list(_REACT.finditer(text))
-    if not matches:
-        return None
-    calls = []
+    calls, matches = [], list(_REACT.finditer(text))
     for match in matches:
         name = match[1].strip()
         if not name or not text.startswith("{", match.end()):
             raise NotACall("Action Input is not a JSON object")
         _, end = decode(text, match.end())
         calls.append(ToolCall(name, text[match.end() : end]))
-    return calls, text[: matches[0].start()]
+    return (calls, text[: matches[0].start()]) if matches else None
 
 
 def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
@@ -313,19 +306,12 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
             return Parsed(tuple(found[0]), "", dialect, found[1].strip())
     if body.endswith(")") and START.match(body):
         return Parsed(tuple(python_calls(body)), "", "pythonic", "")
-    if _SPACED.match(body) and (calls := _spaced_calls(body)):
-        return Parsed(tuple(calls), "", "pythonic", "")
+    if _SPACED.match(body):
+        with suppress(ValueError):  # it is a remark in brackets
+            return Parsed(tuple(python_calls(body)), "", "pythonic", "")
     if '"name"' in body and ('"arguments"' in body or '"parameters"' in body):
         raise NotACall("a call inside prose")
     return Parsed((), "", "text", text.strip())
-
-
-def _spaced_calls(body: str) -> list[ToolCall]:
-    """Calls of tools whose names are several words; [] where the text is a remark in brackets."""
-    try:
-        return python_calls(body)
-    except ValueError:
-        return []
 
 
 def parse(text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:
@@ -347,14 +333,10 @@ def parse(text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:
 def turn_of(text: str, parsed: Parsed) -> Message:
     """An answer as a turn of its conversation. Words beside calls count as the thought, where the
     answer has none of its own."""
-    if parsed.error:
+    if parsed.error or not (parsed.calls or parsed.thought):
         return Message("assistant", text)
     if not parsed.thought:
-        return (
-            Message("assistant", thought=parsed.text, tool_calls=parsed.calls)
-            if parsed.calls
-            else Message("assistant", text)
-        )
+        return Message("assistant", thought=parsed.text, tool_calls=parsed.calls)
     return Message("assistant", parsed.text, parsed.thought, parsed.calls)
 
 

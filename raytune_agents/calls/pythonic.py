@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from typing import Any
 
 from raytune_agents.calls.json_text import NotACall, decode, dumps, strict_json, unique
@@ -68,12 +69,12 @@ def python_calls(body: str) -> list[ToolCall]:
     try:
         root = _expression(body)
     except ValueError:
-        calls = _pasted_calls(body)
-    else:
-        try:
+        root, calls = None, _pasted_calls(body)
+    try:
+        if root is not None:
             calls = [_call(n) for n in (root.elts if isinstance(root, ast.List) else [root])]
-        except (RecursionError, MemoryError, TypeError) as error:
-            raise ValueError(f"not Python: {type(error).__name__}") from None
+    except (RecursionError, MemoryError, TypeError) as error:
+        raise ValueError(f"not Python: {type(error).__name__}") from None
     for call in calls:
         strict_json(call.arguments)
     return calls
@@ -129,10 +130,8 @@ def _pasted_value(body: str, at: int) -> tuple[Any, int]:
             text = raw
         return text, closed.end()
     if quote in ("{", "["):
-        try:
+        with suppress(ValueError):
             return decode(body, at)
-        except ValueError:
-            pass
     end = expression_end(body, at)
     if end < 0:
         raise ValueError(NO_CALLS)

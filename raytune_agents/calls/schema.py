@@ -16,7 +16,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
-from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.json_text import strict_arguments, strict_json
 from raytune_agents.calls.validation import bounded_errors, tolerant_validator
 from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
 
@@ -157,9 +157,8 @@ def _nullable(schema: JsonSchema) -> JsonSchema:
     kind = schema.get("type")
     if kind is None or any(word in schema for word in ("anyOf", "oneOf", "allOf", "const")):
         return {"anyOf": [schema, {"type": "null"}]}
-    out = schema | {
-        "type": list(dict.fromkeys([*(kind if isinstance(kind, list) else [kind]), "null"]))
-    }
+    kinds = kind if isinstance(kind, list) else [kind]
+    out = schema | {"type": list(dict.fromkeys([*kinds, "null"]))}
     if "enum" in out and None not in out["enum"]:
         out["enum"] = [*out["enum"], None]
     return out
@@ -240,9 +239,8 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = MOST_REFERENCES)
     if not isinstance(schema, Mapping) or not depth:
         return set()
     declared = schema.get("type")
-    types = {
-        t for t in (declared if isinstance(declared, list) else [declared]) if isinstance(t, str)
-    }
+    listed = declared if isinstance(declared, list) else [declared]
+    types = {t for t in listed if isinstance(t, str)}
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
     types |= {JSON_TYPES[type(v)] for v in options if type(v) in JSON_TYPES}
     if says_nullable(schema):
@@ -325,10 +323,8 @@ def schema_errors(call: ToolCall, tools: Sequence[ToolSpec]) -> list[str]:
     if tool is None:
         return ["unknown_tool"]
     try:
-        arguments = strict_json(call.arguments or "{}")
+        arguments = strict_arguments(call)
     except ValueError:
-        return ["not_json"]
-    if not isinstance(arguments, dict):
         return ["not_json"]
     form, checks = shape(tool.parameters), validator(tool.parameters)
     if isinstance(checks, str):

@@ -70,12 +70,8 @@ def split_thought(text: str) -> Thought:
     what stands before a closing one is the thought, unless the mark is text within a call."""
     start = SPACE.match(text).end()
     if opened := _OPEN.match(text, start):
-        end = text.find(THOUGHT_MARKS[opened[0]], opened.end())
-        if end < 0:
-            return Thought(text[opened.end() :].strip(), "", True)
-        return Thought(
-            text[opened.end() : end].strip(), text[end + len(THOUGHT_MARKS[opened[0]]) :]
-        )
+        thought, closed, rest = text[opened.end() :].partition(THOUGHT_MARKS[opened[0]])
+        return Thought(thought.strip(), rest, not closed)
     closed = _CLOSE.search(text)
     if not closed or _in_a_call(text, start, closed.start()):
         return Thought("", text)

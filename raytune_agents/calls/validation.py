@@ -146,9 +146,8 @@ def _unique(validator: Validator, wanted: Any, instance: Any, schema: Any) -> Er
     if not wanted or not isinstance(instance, list):
         return
     if len(instance) <= FEW_ITEMS:
-        yield from Draft202012Validator.VALIDATORS["uniqueItems"](
-            validator, wanted, instance, schema
-        )
+        own = Draft202012Validator.VALIDATORS["uniqueItems"]
+        yield from own(validator, wanted, instance, schema)
     elif len({json.dumps(v, sort_keys=True) for v in instance}) < len(instance):
         yield ValidationError("items are not unique")
 

@@ -20,9 +20,7 @@ from raytune_agents.records import Trajectory
 
 
 def mark_leaks(
-    rows: Sequence[Trajectory],
-    eval_rows: Iterable[Trajectory],
-    config: LabelConfig | None = None,
+    rows: Sequence[Trajectory], eval_rows: Iterable[Trajectory], config: LabelConfig | None = None
 ) -> list[Trajectory]:
     """`LeakIndex.marked`, of rows that are compared once."""
     return LeakIndex(eval_rows, config or LabelConfig()).marked(rows)

@@ -31,7 +31,6 @@ from raytune_agents.dedup.windows import WindowIndex
 from raytune_agents.filters.grounding import scalars_in
 from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash
 
-SIGNS = ("query", "answer", "tool", "ngram", "minhash")  # the surest first
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
 MIN_DESCRIPTION = 40
 MIN_TURN_CHARS = 12  # letters and digits of one turn among several; less is "yes" and "thank you"
@@ -50,9 +49,8 @@ class Leak:
     def mark(self, row: Trajectory) -> Trajectory:
         """The row with its reason, and this in `meta["leak"]`."""
         leak = {"of": self.of, "how": self.how, "share": round(self.share, 3)}
-        return replace(
-            row, reject_reason=f"contaminated:{self.split}", meta=row.meta | {"leak": leak}
-        )
+        reason = f"contaminated:{self.split}"
+        return replace(row, reject_reason=reason, meta=row.meta | {"leak": leak})
 
 
 _MARKS = re.compile(r"[\W_]+")
@@ -90,9 +88,8 @@ def masked(tool: ToolSpec) -> tuple[str, ...]:
         found = [re.findall(r"\w+", str(t).casefold()) for t in texts]
         masked_texts = [" ".join("_" if w in hidden else w for w in text) for text in found]
         kinds = [str(p.get("type")) for _, p in parameters]
-        return content_hash(
-            [masked_texts[0], sorted(zip(kinds, masked_texts[1:])), parameter_shape(tool)]
-        )
+        described = sorted(zip(kinds, masked_texts[1:]))
+        return content_hash([masked_texts[0], described, parameter_shape(tool)])
 
     described = tool.description + "".join(str(p.get("description", "")) for _, p in parameters)
     return (key(set()), key(names)) if parameters and len(described) >= MIN_DESCRIPTION else ()
@@ -113,12 +110,6 @@ def answer_key(row: Trajectory) -> str:
     return content_hash(sorted(shown, key=str)) if enough else ""
 
 
-def surest(found: Iterable[Leak]) -> Leak | None:
-    """Of a row's leaks, each from an index of other rows, the one that an index of all of them
-    names: the surest sign, then the largest share, then the first."""
-    return min(found, key=lambda leak: (SIGNS.index(leak.how), -leak.share), default=None)
-
-
 class LeakIndex:
     """Evaluation rows, ready to be looked up; arrays for the most part, so workers share it."""
 
@@ -131,8 +122,7 @@ class LeakIndex:
             number = len(self.names)
             self.names.append((row.id, row.split or row.source))
             self._add_keys(row, number)
-            text = request_text(row)
-            if text:
+            if text := request_text(row):
                 questions.setdefault(text, number)
         self.numbers = np.array(list(questions.values()), np.int64)
         self.windows = WindowIndex(list(questions), config.leak_mismatches)
@@ -156,20 +146,15 @@ class LeakIndex:
         """
         requests = [request_text(r) for r in rows]
         found = [None if r.reject_reason else self._by_key(r, q) for r, q in zip(rows, requests)]
-        left = [
-            i for i, r in enumerate(rows) if requests[i] and not found[i] and not r.reject_reason
-        ]
+        open_rows = (i for i, row in enumerate(rows) if not (found[i] or row.reject_reason))
+        left = [i for i in open_rows if requests[i]]
         queries = [requests[i] for i in left]
-        fuzzy = self.windows.best(queries)
-        near = self.sketches.best(
-            sketches(queries) if sketch is None else sketch[left], self.threshold
-        )
-        for i, a, b in zip(left, fuzzy, near):
+        sketched = sketches(queries) if sketch is None else sketch[left]
+        near = self.sketches.best(sketched, self.threshold)
+        for i, a, b in zip(left, self.windows.best(queries), near):
             if hit := a or b:
-                number, share = hit
-                found[i] = self._leak(
-                    rows[i], int(self.numbers[number]), "ngram" if a else "minhash", share
-                )
+                number, how = int(self.numbers[hit[0]]), "ngram" if a else "minhash"
+                found[i] = self._leak(rows[i], number, how, hit[1])
         return found
 
     def marked(self, rows: Sequence[Trajectory]) -> list[Trajectory]:

@@ -50,11 +50,12 @@ def semantic_owner(
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for i in sorted(range(len(rank)), key=lambda i: rank[i]):
         groups[keys[i]].append(i)
+
+    def alike(one: int, rest: np.ndarray) -> np.ndarray:
+        return vectors[rest] @ vectors[one] >= threshold
+
     for group in groups.values():
-        members = np.array(group)
-        assign_survivors(
-            members, lambda one, rest: vectors[rest] @ vectors[one] >= threshold, owner
-        )
+        assign_survivors(np.array(group), alike, owner)
     return owner
 
 
@@ -161,8 +162,8 @@ def arranged(rows: Sequence[RowPlace], how: str, count: int, seed: int) -> list[
         chosen = stratified([row.stratum for row in rows], count, seed)
     else:
         vectors = embed([row.text for row in rows], seed=seed)
-        represent = how == "facility"
-        chosen = facility_location(vectors, count) if represent else k_center(vectors, count, seed)
+        facility = how == "facility"
+        chosen = facility_location(vectors, count) if facility else k_center(vectors, count, seed)
     taken = set(chosen)
     return [*chosen, *(i for i in range(len(rows)) if i not in taken)]
 

@@ -13,7 +13,7 @@ Rows without any call form one group, which one worker must hold: 330 bytes per 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +76,24 @@ def fingerprints(
     `handles` uint64 [rows] is what a row is recognised by. Negatives, held-out rows and rows
     without a call contradict nobody.
     """
-    exact = np.array([key_bits(exact_key(r)) for r in rows], np.uint64)
-    answer = np.array([key_bits(group_key(r)) for r in rows], np.uint64)
+
+    def bits(keys: Iterable[str]) -> np.ndarray:
+        return np.array([key_bits(key) for key in keys], np.uint64)
+
+    exact, answer = bits(map(exact_key, rows)), bits(map(group_key, rows))
     near = config.duplicates == "minhash"
     asks = [bool(r.calls) and row_family(r) != "negative" and not is_held_out(r) for r in rows]
     vectors = embed_texts([near_text(r) for r in rows], config)
     columns = {
         "handle": handles.astype(np.uint64),
-        "row_id": np.array([key_bits(r.id) for r in rows], np.uint64),
+        "row_id": bits(r.id for r in rows),
         "rank": np.array([survival_rank(r) for r in rows], np.float64),
         "group": answer if near else exact ^ answer,  # the answer's key holds the split
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
         "vector": pa.array([v.tobytes() for v in vectors], pa.binary()),
-        "request": np.array(
-            [key_bits(situation_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
-        ),
-        "answer": np.array(
-            [key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
-        ),
+        "request": bits(situation_key(r) if a else "0" for r, a in zip(rows, asks)),
+        "answer": bits(calls_key(r) if a else "0" for r, a in zip(rows, asks)),
         "proved": np.array([r.outcome is not None and r.outcome >= 0.5 for r in rows], np.bool_),
     }
     return pa.table(columns, schema=PRINTS)
@@ -171,9 +170,8 @@ def contradictions_of(prints: pa.Table, config: LabelConfig) -> pa.Table:
     order = np.lexsort((handle, ids, ranks, answer_keys, request_keys))
     order = order[request_keys[order] != 0]
     one, same = request_keys[order], np.diff(request_keys[order]) == 0
-    torn = np.unique(
-        one[1:][same & (np.diff(answer_keys[order]) != 0)]
-    )  # questions of several answers
+    # questions of several answers
+    torn = np.unique(one[1:][same & (np.diff(answer_keys[order]) != 0)])
     order = order[np.isin(one, torn)]
     starts = np.flatnonzero(np.diff(request_keys[order], prepend=0))
     found: list[tuple[int, int]] = []
@@ -188,9 +186,8 @@ def contradictions_of(prints: pa.Table, config: LabelConfig) -> pa.Table:
             if not (known and answer in winners):
                 other = next(a for a in rivals if a != answer)
                 found.append((int(handle[i]), int(ids[of[other]])))
-    words = ["contradicts"] * len(found)
-    columns = [[h for h, _ in found], [s for _, s in found], words]
-    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, PAIRS)], schema=PAIRS)
+    rows = [{"handle": h, "survivor": s, "word": "contradicts"} for h, s in found]
+    return pa.Table.from_pylist(rows, schema=PAIRS)
 
 
 def _winners(members: np.ndarray, answers: list[int], ranks: np.ndarray) -> set[int]:
@@ -268,13 +265,9 @@ def shared_keys(files: Sequence[Path], by: str) -> tuple[np.ndarray, float]:
 def _size(file: Path, columns: Sequence[str]) -> int:
     """Bytes of the columns of a Parquet file once they are in memory, about."""
     about = pq.read_metadata(file)
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
-    return sum(
-        g.column(k).total_uncompressed_size
-        for g in groups
-        for k in range(g.num_columns)
-        if g.column(k).path_in_schema in columns
-    )
+    groups = (about.row_group(i) for i in range(about.num_row_groups))
+    chunks = (g.column(k) for g in groups for k in range(g.num_columns))
+    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in columns)
 
 
 def pairs_of(folder: Path, config: LabelConfig, local_bytes: int = LOCAL_BYTES) -> pa.Table:
@@ -282,9 +275,8 @@ def pairs_of(folder: Path, config: LabelConfig, local_bytes: int = LOCAL_BYTES) 
     among the rows that are left, so that no row points to a survivor that is itself rejected."""
     out = PAIRS.empty_table()
     if config.contradictions:
-        out = grouped(
-            folder, "request", CONTRADICTIONS, contradictions_of, config, local_bytes=local_bytes
-        )
+        work = contradictions_of
+        out = grouped(folder, "request", CONTRADICTIONS, work, config, None, local_bytes)
     if config.duplicates != "off":
         more = grouped(folder, "group", DUPLICATES, duplicates_of, config, out, local_bytes)
         out = pa.concat_tables([out, more]).sort_by("handle")

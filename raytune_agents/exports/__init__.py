@@ -28,9 +28,7 @@ WRITERS: dict[str, Writer] = {
     "react": agent_flan.write_react,
     "xlam": xlam.write,
 }
-PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], JsonObject]] = {
-    "trl_pairs": trl.pair,
-}
+PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], JsonObject]] = {"trl_pairs": trl.pair}
 
 LOSES: dict[str, str] = yaml.safe_load(Path(__file__).with_name("loses.yaml").read_text("utf-8"))
 

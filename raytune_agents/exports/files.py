@@ -70,11 +70,10 @@ def write_files(
     if config.format not in PAIR_WRITERS:
         writer_named(config.format)  # an unknown one stops before anything is written
     slim = list(map(splits.slim, rows))
-    parts = (
-        splits.agent_flan(slim, config.scale, seed)
-        if config.preset == "agent_flan"
-        else splits.plain(slim, config.val_share, seed)
-    )
+    if config.preset == "agent_flan":
+        parts = splits.agent_flan(slim, config.scale, seed)
+    else:
+        parts = splits.plain(slim, config.val_share, seed)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     better = better_halves(rows, parts.files) if config.format in PAIR_WRITERS else {}
@@ -86,11 +85,11 @@ def write_files(
             except ROW_FAULTS as error:
                 parts.left_out[row_reason(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}
-    trained = [file for stem, file in files.items() if stem.endswith("train")]
     refused = {
         file.path.name: found
-        for file in trained
-        if (found := provider_problems(config.format, file.tokens, file.size))
+        for stem, file in files.items()
+        if stem.endswith("train")
+        and (found := provider_problems(config.format, file.tokens, file.size))
     }
     summary = {
         "format": config.format,

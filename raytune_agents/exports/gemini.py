@@ -12,19 +12,8 @@ import json
 import re
 from typing import Any
 
-from raytune_agents.exports.openai import (
-    distinct_tools,
-    linked,
-    object_arguments,
-    schema_of_tool,
-)
-from raytune_agents.records import (
-    JsonObject,
-    JsonSchema,
-    Message,
-    RecordError,
-    Trajectory,
-)
+from raytune_agents.exports.openai import distinct_tools, linked, object_arguments, schema_of_tool
+from raytune_agents.records import JsonObject, JsonSchema, Message, RecordError, Trajectory
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 _KNOWN = (
@@ -67,9 +56,9 @@ def _parts(m: Message) -> list[JsonObject]:
             value = None
         whole = isinstance(value, dict) and list(value) != ["result"]
         # Only where the object gives the same text again: what is read back must be the row.
-        if whole and json.dumps(value, ensure_ascii=False) == m.content:
-            return [{"functionResponse": {"name": m.name, "response": value}}]
-        return [{"functionResponse": {"name": m.name, "response": {"result": m.content}}}]
+        same = whole and json.dumps(value, ensure_ascii=False) == m.content
+        seen = value if same else {"result": m.content}
+        return [{"functionResponse": {"name": m.name, "response": seen}}]
     parts: list[JsonObject] = [{"text": m.thought, "thought": True}] if m.thought else []
     parts += [{"text": m.content}] if m.content or not m.tool_calls else []
     calls = ({"name": c.name, "args": object_arguments(c)} for c in m.tool_calls)
@@ -90,13 +79,11 @@ def write(row: Trajectory) -> JsonObject:
         out["systemInstruction"] = {"role": "system", "parts": [{"text": messages[0].content}]}
         messages = messages[1:]
     out["contents"] = _contents(messages)
-    if row.tools:
-        declared = [
-            {"name": t.name, "description": t.description, "parameters": schema(schema_of_tool(t))}
-            for t in distinct_tools(row.tools)
-        ]
-        out["tools"] = [{"functionDeclarations": declared}]
-    return out
+    declared = [
+        {"name": t.name, "description": t.description, "parameters": schema(schema_of_tool(t))}
+        for t in distinct_tools(row.tools)
+    ]
+    return out | ({"tools": [{"functionDeclarations": declared}]} if declared else {})
 
 
 def _contents(messages: list[Message]) -> list[JsonObject]:

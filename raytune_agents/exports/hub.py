@@ -70,11 +70,7 @@ def push_folders(folders: list[HubFolder], endpoint: str | None = None) -> list[
             api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder.path)
         except Exception as error:  # also of the HTTP library that huggingface_hub brings
             said = " ".join(str(error).split())[:300]
-            raise ConfigError(
-                redact(
-                    f"hub: {folder.repo_id} is not sent: {said}; sent are {len(done)} of "
-                    f"{len(folders)}, and the same command goes on"
-                )
-            ) from None
+            sent = f"sent are {len(done)} of {len(folders)}, and the same command goes on"
+            raise ConfigError(redact(f"hub: {name} is not sent: {said}; {sent}")) from None
         done.append(f"sent {folder.line} to {url}")
     return done

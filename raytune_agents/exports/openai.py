@@ -63,12 +63,9 @@ def linked(messages: tuple[Message, ...], complete: bool = False) -> list[Messag
         elif m.tool_calls or complete:
             lacking = waiting if complete else []
             out += [Message("tool", "", name=c.name, tool_call_id=c.id) for c in lacking]
-            calls = [
-                c if c.id else replace(c, id=f"call_{made + i}")
-                for i, c in enumerate(m.tool_calls, 1)
-            ]
-            made, waiting = made + len(calls), list(calls)
-            m = replace(m, tool_calls=tuple(calls))
+            numbered = enumerate(m.tool_calls, made + 1)
+            waiting = [c if c.id else replace(c, id=f"call_{i}") for i, c in numbered]
+            made, m = made + len(waiting), replace(m, tool_calls=tuple(waiting))
         out.append(m)
     return list(in_call_order(out)) if complete else out
 
@@ -85,12 +82,8 @@ def message(m: Message, names: Mapping[str, str] = NO_NAMES, thought: bool = Fal
         out["reasoning_content"] = m.thought
     if m.tool_calls:
         out["tool_calls"] = [
-            {
-                "id": c.id,
-                "type": "function",
-                "function": {"name": names.get(c.name, c.name), "arguments": c.arguments},
-            }
-            for c in m.tool_calls
+            {"id": c.id, "type": "function", "function": {"name": name, "arguments": c.arguments}}
+            for c, name in ((c, names.get(c.name, c.name)) for c in m.tool_calls)
         ]
     if m.role == "tool":
         out["tool_call_id"] = m.tool_call_id

@@ -62,23 +62,22 @@ class ExportPlan:
     """Tokens, money and time of one hosted tuning job; `problems` is why it would be refused."""
 
     provider: str
-    model: str
+    price: PriceConfig
     rows: int
     tokens: int
-    epochs: int
     usd: float
     hours: float
-    as_of: str
     payback: str = ""
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
         """What a terminal shows."""
+        price = self.price
         out = [
-            f"{self.provider}: {self.model}, {self.rows} rows, {self.tokens:,} tokens "
-            f"x {self.epochs} epochs",
-            f"price about {self.usd:,.2f} USD (table of {self.as_of}; set export.prices)",
+            f"{self.provider}: {price.model}, {self.rows} rows, {self.tokens:,} tokens "
+            f"x {price.epochs} epochs",
+            f"price about {self.usd:,.2f} USD (table of {price.as_of}; set export.prices)",
             f"time about {self.hours:.1f} h after the queue (a rough guess)",
         ]
         out += [self.payback] if self.payback else []
@@ -117,25 +116,14 @@ def export_plan(
         sizes.append(count(text))
         if last := row.target:
             answers += count(f"{last.content}{render_calls(last.tool_calls)}")
-    mtok = sum(sizes) * price.epochs / 1e6
-    usd = mtok * price.usd_per_mtok
-    payback = ""
+    tokens, payback = sum(sizes), ""
+    mtok = tokens * price.epochs / 1e6
+    usd, hours = mtok * price.usd_per_mtok, mtok / price.mtok_per_hour
     if sizes and price.tuned.model and price.today.model:
-        prompt, answer = max(0, sum(sizes) - answers) / len(sizes), answers / len(sizes)
+        prompt, answer = max(0, tokens - answers) / len(sizes), answers / len(sizes)
         payback = payback_line(usd, price, prompt, answer, config)
-    return ExportPlan(
-        provider=provider,
-        model=price.model,
-        rows=len(sizes),
-        tokens=sum(sizes),
-        epochs=price.epochs,
-        usd=usd,
-        hours=mtok / price.mtok_per_hour,
-        as_of=price.as_of,
-        payback=payback,
-        problems=provider_problems(provider, sizes, size),
-        left_out=left_out,
-    )
+    problems = provider_problems(provider, sizes, size)
+    return ExportPlan(provider, price, len(sizes), tokens, usd, hours, payback, problems, left_out)
 
 
 def payback_line(

@@ -100,9 +100,8 @@ class Evidence:
         """Every number said: digits, words, scaled ones (5k, 5 %), "twenty five" = 25 too."""
         found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
         for number, scale, percent in _SCALED.findall(self.text):
-            found.add(
-                float(number.replace(",", "").rstrip(".")) * WORDS["scales"][scale or percent]
-            )
+            size = float(number.replace(",", "").rstrip("."))
+            found.add(size * WORDS["scales"][scale or percent])
         spoken = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
         found.update(spoken)
         for x, y in pairwise(spoken):
@@ -238,9 +237,8 @@ def is_grounded(value: Any, evidence: Evidence) -> bool:
         return True
     if isinstance(value, (int, float)):
         whole = str(value)
-        return is_grounded_number(value, evidence) or bool(
-            _DATE.match(whole) and is_grounded_date(whole, evidence)
-        )
+        dated = bool(_DATE.match(whole)) and is_grounded_date(whole, evidence)
+        return dated or is_grounded_number(value, evidence)
     text = str(value).strip().casefold()
     if text in evidence.text:
         return True

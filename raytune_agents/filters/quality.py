@@ -52,11 +52,8 @@ def quality_parts(row: Trajectory, nll: float | None = None) -> tuple[float, flo
         "difficulty": None if nll is None else difficulty(nll),
     }
     measured = {k: x for k, x in known.items() if x is not None}
-    return (
-        validity,
-        sum(WEIGHTS[k] * x for k, x in measured.items()),
-        sum(WEIGHTS[k] for k in measured),
-    )
+    worth = sum(WEIGHTS[k] * x for k, x in measured.items())
+    return validity, worth, sum(WEIGHTS[k] for k in measured)
 
 
 def quality(validity: Any, worth: Any, weight: Any, rarity: Any = None) -> Any:

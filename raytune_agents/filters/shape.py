@@ -8,7 +8,7 @@ from itertools import groupby
 
 from raytune_agents.calls import parse, schema_errors
 from raytune_agents.calls.families import TAGS
-from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.json_text import strict_arguments
 from raytune_agents.readers.in_text import CODE
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
@@ -39,10 +39,8 @@ def parses(row: Trajectory) -> str | None:
     """Every call's arguments are a JSON object; no call is left in the text of a trained turn."""
     for call in row.calls:
         try:
-            whole = isinstance(strict_json(call.arguments or "{}"), dict)
+            strict_arguments(call)
         except ValueError:
-            whole = False
-        if not whole:
             return f"parses:arguments of {call.name}"
     for turn in row.messages:
         if not turn.trained or turn.tool_calls or not turn.content:
@@ -89,8 +87,7 @@ def arguments_valid(row: Trajectory) -> str | None:
     named."""
     names = {tool.name for tool in row.tools}
     for call in row.trained_calls:
-        errors = schema_errors(call, row.tools) if call.name in names else []
-        if errors:
+        if call.name in names and (errors := schema_errors(call, row.tools)):
             return f"arguments_valid:{errors[0]}"
     return None
 

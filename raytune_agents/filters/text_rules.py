@@ -51,8 +51,7 @@ def broken_text(text: str, terminal: bool = False) -> str:
         text = _ANSI.sub("", text)
     if terminal:
         text = _TERMINAL.sub("", text)
-    control = _CONTROL.search(text)
-    if control:
+    if control := _CONTROL.search(text):
         return f"U+{ord(control[0]):04X}"
     for match in _DOUBLE.finditer(text):
         try:
@@ -64,10 +63,9 @@ def broken_text(text: str, terminal: bool = False) -> str:
 
 def mojibake(row: Trajectory) -> str | None:
     """No turn, thought or argument text shows a wrong decoding."""
-    for message in row.messages:
-        for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
-            sign = broken_text(text, terminal=message.role in ("tool", "user"))
-            if sign:
+    for m in row.messages:
+        for text in (m.content, m.thought, *(c.arguments for c in m.tool_calls)):
+            if sign := broken_text(text, terminal=m.role in ("tool", "user")):
                 return f"mojibake:{sign}"
     return None
 

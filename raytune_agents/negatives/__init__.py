@@ -106,11 +106,10 @@ def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
 def _negative(
     row: Trajectory, messages: tuple[Message, ...], fault: str, step: str, seed: int = 0
 ) -> Trajectory:
-    bad = replace(row, messages=messages)
     if fault in TRAJECTORY_FAULTS:
-        grade = run_grade(bad, row)
+        grade = run_grade(replace(row, messages=messages), row)
     else:
-        grade = answer_grade(answer_text(bad.answer), row)
+        grade = answer_grade(answer_text(messages[-1]), row)
     return derive(
         row,
         messages=messages,
@@ -135,10 +134,8 @@ class Setting:
         """The fault's edit, told what it needs."""
         if fault == "wrong_value":
             return partial(answers.wrong_value, seen=self.seen)
-        if fault == "malformed_json":
-            return partial(answers.malformed_json, written=self.written)
-        if fault == "wrong_format":
-            return partial(answers.wrong_format, written=self.written)
+        if fault in ("malformed_json", "wrong_format"):
+            return partial(FAULTS[fault], written=self.written)
         return fault_named(fault)
 
 

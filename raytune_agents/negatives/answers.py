@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -147,8 +148,7 @@ def extra_argument(args, schema, rng):
     if unused and rng.random() < 0.5:
         key = rng.choice(unused)
         return args | {key: invented(key, properties[key], rng)}
-    unknown = [k for k in PHRASES["unknown_arguments"] if k not in properties and k not in args]
-    key = rng.choice(unknown)
+    key = rng.choice([k for k in PHRASES["unknown_arguments"] if k not in properties | args])
     made_up = {"timeout": 30, "limit": 10, "verbose": True}
     return args | {key: made_up.get(key) or invented(key, {"type": "string"}, rng)}
 
@@ -161,8 +161,7 @@ def wrong_argument_name(args, schema, rng):
     key = rng.choice(list(args))
     names = [form.format(name=key) for form in PHRASES["argument_names"]]
     names.append(key.split("_")[0] if "_" in key else f"target_{key}")
-    free = [n for n in names if n not in schema.get("properties", {}) and n not in args]
-    new = rng.choice(free)
+    new = rng.choice([n for n in names if n not in schema.get("properties", {}) | args])
     return {(new if k == key else k): v for k, v in args.items()}
 
 
@@ -179,12 +178,8 @@ def wrong_type(args, schema, rng):
 @_of_one_call
 def swapped_values(args, schema, rng):
     """Two values of one type change places."""
-    pairs = [
-        (a, b)
-        for i, a in enumerate(args)
-        for b in list(args)[i + 1 :]
-        if type(args[a]) is type(args[b]) and args[a] != args[b]
-    ]
+    two = combinations(args, 2)
+    pairs = [(a, b) for a, b in two if type(args[a]) is type(args[b]) and args[a] != args[b]]
     if not pairs:
         return None
     a, b = rng.choice(pairs)
@@ -284,8 +279,7 @@ def extra_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     calls = row.answer.tool_calls
     if not calls or not row.tools:
         return None
-    tool = rng.choice(row.tools)
-    extra = invented_call(row, tool.name, rng, {})
+    extra = invented_call(row, rng.choice(row.tools).name, rng, {})
     at = rng.randint(0, len(calls))
     return with_target(row, tool_calls=(*calls[:at], extra, *calls[at:]))
 
@@ -303,8 +297,9 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """A tool is needed, but the turn claims a result instead of calling it."""
     if not row.answer.tool_calls:
         return None
-    words = row.answer.tool_calls[0].name.replace("_", " ").replace(".", " ")
-    values = [str(v) for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
+    call = row.answer.tool_calls[0]
+    words = call.name.replace("_", " ").replace(".", " ")
+    values = [v for v in call.args.values() if isinstance(v, str)]
     about = f" for {values[0]}" if values else ""
     text = rng.choice(PHRASES["answered_directly"]).format(words=words, about=about)
     return with_target(row, content=text, tool_calls=())
@@ -313,8 +308,7 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
 def _made_up(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if row.answer.tool_calls or not row.tools:
         return None
-    name = row.meta.get("near") or rng.choice(row.tools).name
-    call = invented_call(row, name, rng, {})
+    call = invented_call(row, row.meta.get("near") or rng.choice(row.tools).name, rng, {})
     return with_target(row, content="", thought="", tool_calls=(call,))
 
 

@@ -69,8 +69,7 @@ def negative_candidates(
     """At most `most` negatives of rows of the queue, which is used up; what the checker does not
     confirm is thrown away and counted."""
     out: list[Candidate] = []
-    tries = iter(queue[: TRIES * most])
-    for k, row in enumerate(tries):
+    for k, row in enumerate(queue[: TRIES * most]):
         bad, reason = negatives.edit(row, fault, seed + k, setting)
         if bad is not None:
             out.append(Candidate(bad, tool_of(row)))
@@ -128,13 +127,12 @@ def within_share(counts: Mapping[str, int], most: float) -> dict[str, int]:
 
 def over_share(rows: Sequence[Trajectory], allowed: Mapping[str, int], seed: int) -> set[str]:
     """The ids of the rows beyond `allowed[fault]`, by a draw."""
-    order = random.Random(f"{seed}/share").sample(range(len(rows)), len(rows))
     seen: Counter[str] = Counter()
     out: set[str] = set()
-    for i in order:
-        seen[rows[i].fault] += 1
-        if seen[rows[i].fault] > allowed.get(rows[i].fault, 0):
-            out.add(rows[i].id)
+    for row in random.Random(f"{seed}/share").sample(rows, len(rows)):
+        seen[row.fault] += 1
+        if seen[row.fault] > allowed.get(row.fault, 0):
+            out.add(row.id)
     return out
 
 
@@ -162,19 +160,16 @@ def edited(
     wanted = Counter(counts if config.faults else within_share(counts, config.max_fault_share))
     made = {}
     for number, (fault, want) in enumerate(sorted(wanted.items())):
-        most = math.ceil(want * config.candidates)
-        made[fault] = negative_candidates(
-            waiting[fault], fault, most, refused, seed + 1000 * number, setting
-        )
+        most, start = math.ceil(want * config.candidates), seed + 1000 * number
+        made[fault] = negative_candidates(waiting[fault], fault, most, refused, start, setting)
         refused[f"{fault} no_row_left"] += max(0, want - len(made[fault]))
     blocks = max(1, -(-sum(map(len, made.values())) // BLOCK))
     out = []
     # Facility location is quadratic in its rows, so it runs over blocks.
     for k in range(blocks):  # every block has its share of each fault
         part = [c for found in made.values() for c in found[k::blocks]]
-        out += choose_negatives(
-            part, {f: max(0, -(-(w - k) // blocks)) for f, w in wanted.items()}, seed
-        )
+        caps = {f: max(0, -(-(w - k) // blocks)) for f, w in wanted.items()}
+        out += choose_negatives(part, caps, seed)
     kept = Counter(row.fault for row in out)
     refused.update({f"{f} not_chosen": len(found) - kept[f] for f, found in made.items()})
     return out, +refused

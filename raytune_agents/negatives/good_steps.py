@@ -82,8 +82,7 @@ def good_step_rows(rows: Iterable[Trajectory]) -> tuple[list[Trajectory], Counte
     for runs in tasks.values():
         successes = [run for run in runs if not run.failed]
         for failed in (run for run in runs if run.failed):
-            made = with_good_steps(failed, successes)
-            if made is not None:
+            if made := with_good_steps(failed, successes):
                 out.append(made)
             else:
                 refused["no_good_step" if successes else "no_success"] += 1

@@ -71,8 +71,7 @@ def run_grade(row: Trajectory, reference: Trajectory) -> float:
     needed = Counter(canonical([c.name, c.arguments]) for c in reference.calls)
     last = row.target.content if row.target and not row.target.tool_calls else ""
     task = task_of(reference)
-    facts = task.facts or () if task else ()
-    facts_stated = bool(last) and all(survives(f, last) for f in facts)
+    facts_stated = bool(last) and all(survives(f, last) for f in (task and task.facts) or ())
     # The last answer weighs as one more call, hence the 1.
     union = (made | needed).total() + 1
     return min(MOST, ((made & needed).total() + facts_stated) / union)

@@ -41,11 +41,8 @@ def answer_fault(text: str, row: Trajectory) -> str:
     """`calls.fault_of`, told apart where no call is right: the row's meta says whether the right
     answer was a question (`ask`) or a refusal (`refuse`)."""
     fault = fault_of(text, row)
-    if fault == "unneeded_call" and row.meta.get("ask"):
-        return "should_ask_violated"
-    if fault == "unneeded_call" and row.meta.get("refuse"):
-        return "should_refuse_violated"
-    return fault
+    right = next((word for word in ("ask", "refuse") if row.meta.get(word)), "")
+    return f"should_{right}_violated" if fault == "unneeded_call" and right else fault
 
 
 def _keys(row: Trajectory) -> list[str]:
@@ -74,9 +71,9 @@ def _too_early(row: Trajectory) -> bool:
     for i, message in enumerate(row.messages):
         before = " ".join(m.content for m in row.messages[:i])
         after = " ".join(m.content for m in row.messages[i + 2 :] if m.role == "tool")
-        for value in (str(v) for c in message.tool_calls for v in leaves(c.args)):
-            if not survives(value, before) and survives(value, after):
-                return True
+        values = [str(v) for c in message.tool_calls for v in leaves(c.args)]
+        if any(not survives(v, before) and survives(v, after) for v in values):
+            return True
     return False
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from raytune_agents.calls import judge
 from raytune_agents.calls.gold import tolerant_gold
@@ -37,12 +38,8 @@ def _identity(message: Message) -> tuple[str, str, str]:
 
 def shared_prompt(a: Trajectory, b: Trajectory) -> int:
     """How many messages two rows begin with in common."""
-    count = 0
-    for x, y in zip(a.messages, b.messages):
-        if _identity(x) != _identity(y):
-            break
-        count += 1
-    return count
+    same = (_identity(x) == _identity(y) for x, y in zip(a.messages, b.messages))
+    return sum(1 for _ in takewhile(bool, same))
 
 
 def ended(row: Trajectory, rounds: int | None = None) -> Trajectory | None:
@@ -73,7 +70,7 @@ def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
         return None
     if shared == min(len(chosen.messages), len(rejected.messages)):
         return None  # equal, or one is the start of the other: nothing to prefer
-    if chosen.messages[shared].role != "assistant" or rejected.messages[shared].role != "assistant":
+    if any(row.messages[shared].role != "assistant" for row in (chosen, rejected)):
         return None  # the environment differs, not the agent
     if chosen.id not in rejected.parents:
         rejected = replace(rejected, parents=(chosen.id, *rejected.parents))
@@ -86,13 +83,8 @@ def minimal_pairs(rows: Iterable[Trajectory]) -> list[Pair]:
     rows."""
     rows = list(rows)
     by_id = {r.id: r for r in rows}
-    pairs = [
-        _pair(by_id[p], bad, "minimal")
-        for bad in rows
-        if bad.failed
-        for p in bad.parents[:1]
-        if p in by_id and not by_id[p].failed
-    ]
+    made = ((by_id[p], r) for r in rows if r.failed for p in r.parents[:1] if p in by_id)
+    pairs = (_pair(good, bad, "minimal") for good, bad in made if not good.failed)
     return [p for p in pairs if p is not None]
 
 

@@ -114,9 +114,8 @@ def ignore_observation(row: Trajectory, rng: random.Random) -> Trajectory | None
 
 def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The last answer states a number or id that no tool gave."""
-    facts = [f for f in row.meta.get("goal", {}).get("facts", []) if re.search(r"\d", f)]
-    answer = row.answer.content
-    facts = [f for f in facts if f in answer]
+    told, answer = row.meta.get("goal", {}).get("facts", []), row.answer.content
+    facts = [f for f in told if re.search(r"\d", f) and f in answer]
     if not steps(row) or not facts:
         return None
     fact = rng.choice(facts)
@@ -129,12 +128,13 @@ def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
 def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """One thought speaks for another tool than the one that is called."""
     plan = steps(row)
-    if not plan or not any(thought for thought, _ in plan):
+    told = [i for i, (thought, _) in enumerate(plan) if thought]
+    if not told:
         return None
-    i = rng.choice([i for i, (thought, _) in enumerate(plan) if thought])
+    i = rng.choice(told)
     others = [t.name for t in row.tools if t.name != plan[i][1].name]
     if not others:
         return None
     other = rng.choice(others)
-    plan[i] = (rng.choice(PHRASES["bad_thought"]).format(other=other), plan[i][1])
+    plan[i] = rng.choice(PHRASES["bad_thought"]).format(other=other), plan[i][1]
     return replay_steps(row, plan, row.answer)

@@ -51,12 +51,10 @@ def other_text(value: str, rng: random.Random, near: Near = NOTHING) -> str | No
     another digit of an id, or the request's next word taken along; None where there is none."""
     if found := _DATE.search(value):
         try:
-            day = date.fromisoformat(found.group()) + timedelta(
-                days=rng.choice([-30, -7, -1, 1, 7])
-            )
+            day = date.fromisoformat(found[0]) + timedelta(rng.choice([-30, -7, -1, 1, 7]))
         except (ValueError, OverflowError):
             return None
-        return value.replace(found.group(), day.isoformat(), 1)
+        return value.replace(found[0], day.isoformat(), 1)
     if clock := _CLOCK.search(value):
         minutes = 60 * int(clock[1]) + int(clock[2]) + rng.choice([-60, -30, 30, 60])
         shifted = f"{minutes // 60 % 24:0{len(clock[1])}}:{minutes % 60:02}"
@@ -84,19 +82,18 @@ def with_next_word(value: str, request: str, rng: random.Random) -> str | None:
     )
     if not match:
         return None
-    longer = [f"{value} {match[2]}"] if match[2] else []
-    longer += [f"{match[1]} {value}"] if match[1] else []
+    pairs = ((value, match[2]), (match[1], value))
+    longer = [" ".join(pair) for pair in pairs if all(pair)]
     return rng.choice(longer) if longer else None
 
 
 def next_of(options: Sequence[Any], value: Any, rng: random.Random) -> Any:
     """A neighbour of the value in an enumeration; None where there is no other."""
     others = [v for v in options if v != value and type(v) is type(value)]
-    if value not in options or not others:
-        return rng.choice(others) if others else None
-    at = options.index(value)
-    nearest = sorted(others, key=lambda v: abs(options.index(v) - at))
-    return rng.choice(nearest[:2])
+    if value in options:
+        at = options.index(value)
+        others = sorted(others, key=lambda v: abs(options.index(v) - at))[:2]
+    return rng.choice(others) if others else None
 
 
 def other_number(value: int | float, rng: random.Random) -> int | float:
@@ -143,9 +140,7 @@ def mistyped(value: Any, rng: random.Random) -> Any:
     if isinstance(value, int | float):
         return rng.choice([str(value), [value]])
     if isinstance(value, str):
-        if re.fullmatch(r"-?\d{1,15}", value):
-            return int(value)
-        return [value]
+        return int(value) if re.fullmatch(r"-?\d{1,15}", value) else [value]
     if isinstance(value, list):
         alone = len(value) == 1 and not isinstance(value[0], list)
         return value[0] if alone else ", ".join(str(v) for v in value)

@@ -56,10 +56,8 @@ def read(row: JsonObject) -> list[Trajectory]:
     for branch in _branches(steps):
         own = [s for s in steps if not s.branch or f"{branch}.".startswith(f"{s.branch}.")]
         named = {"id": f"{key}/{branch}".strip("/")}
-        turns = [s.turn for s in own if s.turn]
-        found.append(
-            read_as_chat(about | named, turns, model_calls((s.model, s.usage) for s in own))
-        )
+        turns, made = [s.turn for s in own if s.turn], model_calls((s.model, s.usage) for s in own)
+        found.append(read_as_chat(about | named, turns, made))
     return found
 
 

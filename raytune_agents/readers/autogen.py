@@ -51,11 +51,8 @@ def _agents(messages: list[JsonObject]) -> list[str]:
     """The sources that a model speaks for, in their order: those with tokens or calls of their
     own; where none has any, all that are no person. Raises RecordError."""
     named = dict.fromkeys(as_text(m.get("source")) for m in messages)
-    by_model = {
-        as_text(m.get("source"))
-        for m in messages
-        if m.get("models_usage") or m.get("type") == TOOL_CALLS
-    }
+    own = (m for m in messages if m.get("models_usage") or m.get("type") == TOOL_CALLS)
+    by_model = {as_text(m.get("source")) for m in own}
     agents = [a for a in named if (a in by_model if by_model else a not in PEOPLE)]
     if len(agents) > MOST_AGENTS:
         raise RecordError(f"more than {MOST_AGENTS} agents in one conversation")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers.fields import object_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import seen_tools, with_source_ids
 from raytune_agents.readers.strict import as_text
@@ -56,10 +57,8 @@ def _kind(event: Event) -> str:
     if event.get("type") == "assistant":
         return as_text(message.get("id")) or "reply"
     content = message.get("content")
-    results = isinstance(content, list) and any(
-        isinstance(p, dict) and p.get("type") == "tool_result" for p in content
-    )
-    return "" if results else "prompt"
+    parts = content if isinstance(content, list) else ()
+    return "" if any(object_of(p).get("type") == "tool_result" for p in parts) else "prompt"
 
 
 def _abandoned(events: list[Event]) -> set[int]:
@@ -111,11 +110,9 @@ def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
         message = event.get("message")
         if event.get("type") not in TURN_TYPES or event.get("isVisibleInTranscriptOnly"):
             continue
-        if not isinstance(message, dict) or message.get("content") is None:
-            errors += 1
-            continue
+        unread = not isinstance(message, dict) or message.get("content") is None
         # the program's own words in the model's place
-        if event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
+        if unread or event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
             errors += 1
             continue
         key = as_text(message.get("id")) if event["type"] == "assistant" else ""
@@ -147,9 +144,8 @@ def _count(about: Event, event: Event, message: Event) -> None:
     for name, value in (("model", message.get("model")), ("version", event.get("version"))):
         if isinstance(value, str):
             about.setdefault(name, value)
-    usage = message.get("usage")
-    if isinstance(usage, dict) and isinstance(usage.get("output_tokens"), int):
-        kinds = [k for k, v in usage.items() if k.endswith("input_tokens") and isinstance(v, int)]
-        prompt_tokens = sum(usage[k] for k in kinds)
-        before = about.get("tokens", [0, 0])
-        about["tokens"] = [before[0] + prompt_tokens, before[1] + usage["output_tokens"]]
+    usage = object_of(message.get("usage"))
+    if isinstance(usage.get("output_tokens"), int):
+        counts = [n for k, n in usage.items() if k.endswith("input_tokens") and isinstance(n, int)]
+        prompt, answer = about.get("tokens", [0, 0])
+        about["tokens"] = [prompt + sum(counts), answer + usage["output_tokens"]]

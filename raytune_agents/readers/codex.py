@@ -69,8 +69,7 @@ def _summary(body: Event) -> list[Event]:
 
 def _tokens(body: Event) -> Event:
     """The tokens of the session so far: prompt and answer."""
-    info = body.get("info")
-    total = object_of(info).get("total_token_usage")
+    total = object_of(body.get("info")).get("total_token_usage")
     if not isinstance(total, dict):
         return {}
     return {"tokens": [total.get("input_tokens", 0), total.get("output_tokens", 0)]}

@@ -58,9 +58,8 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
         raise RecordError("a conversation without an answer")
     tools = read_row.tools or seen_tools(read_row.messages)
     ended = episode(read_row.messages, tools)
-    return replace(
-        read_row, messages=ended.messages, tools=tools, meta=about | read_row.meta | ended.meta
-    )
+    meta = about | read_row.meta | ended.meta
+    return replace(read_row, messages=ended.messages, tools=tools, meta=meta)
 
 
 def _asked(turns: Any, fields: Fields) -> Any:

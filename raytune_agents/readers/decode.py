@@ -12,6 +12,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -35,9 +36,7 @@ def byte_lines(handle: IO[bytes], name: str) -> Iterator[tuple[str, bytes | Reco
     """(where, line) for every line that is not blank; long lines and a damaged end are
     RecordErrors.
     """
-    number = 0
-    while True:
-        number += 1
+    for number in count(1):
         where = f"{name}:{number}"
         try:
             line = handle.readline(unpack.MAX_LINE_BYTES + 1)
@@ -206,10 +205,8 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
                 yield from _expand(where, value) if not inside else (_row(where, value),)
             index += 1
     except damage_errors() as error:
-        yield (
-            f"{name}:{text.line}",
-            RecordError(f"the file is cut or damaged from here on ({error})"),
-        )
+        reason = f"the file is cut or damaged from here on ({error})"
+        yield f"{name}:{text.line}", RecordError(reason)
     except (ValueError, RecursionError) as error:
         raise SourceError(
             f"{name} line {text.line}: not JSON ({error}); the rows after it cannot be found, so "
@@ -222,11 +219,8 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
 def _expand(where: str, value: Any) -> Iterator[Found]:
     """One object of a whole file: rows by id, rows under "data", or a row itself."""
     parts = list(value.values()) if isinstance(value, dict) else []
-    if (
-        len(parts) > 1
-        and all(isinstance(p, dict) for p in parts)
-        and set.intersection(*(set(p) for p in parts))
-    ):
+    rows = len(parts) > 1 and all(isinstance(p, dict) for p in parts)
+    if rows and set.intersection(*map(set, parts)):
         for key, part in value.items():
             yield f"{where}.{key}", {"id": key} | part
         return

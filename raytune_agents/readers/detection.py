@@ -102,8 +102,8 @@ def _steps(row: Row) -> bool:
     )
 
 
-def _prompted(row: Row) -> bool:
-    return isinstance(row["prompt"], str | list)
+def _is(key: str, *types: type) -> Look:
+    return lambda row: isinstance(row[key], types)
 
 
 def _requested(row: Row) -> bool:
@@ -123,10 +123,6 @@ def _system_tools(row: Row) -> bool:
 def _bfcl(row: Row) -> bool:
     asked = row["question"]
     return isinstance(asked, list) and all(isinstance(turn, list) for turn in asked)
-
-
-def _rated(row: Row) -> bool:
-    return not isinstance(row["rating"], list | dict)
 
 
 def _gathered(format: str) -> Sign:
@@ -176,7 +172,7 @@ FORMATS = (
     Sign("when2call", "question correct_answer answers tools", _by_kind, reader="when2call.test"),
     Sign("when2call_pref", f"messages {OF_PREFERENCE}", is_pair, 3, reader="when2call.pref"),
     Sign("pairs", "", is_pair, 6),
-    Sign("trl", "prompt completion", _prompted, reader="pairs"),
+    Sign("trl", "prompt completion", _is("prompt", str, list), reader="pairs"),
     Sign("trl", "input output", _requested, reader="pairs"),
     Sign("trl", "instruction output", reader="pairs"),
     Sign("model_failures", "user_query expected_response actual_response", reader="failures"),
@@ -230,7 +226,7 @@ FORMATS = (
     Sign("api_bank", "file turns", lists("turns"), reader="dialogues.api_bank"),
     Sign("api_bank", "instruction input expected_output", reader="dialogues.api_bank"),
     Sign("tooltalk", "conversation_id conversation apis_used", _talk, reader="dialogues.tooltalk"),
-    Sign("ratings", "input output rating", _rated, reader="pairs.rated"),
+    Sign("ratings", "input output rating", _is("rating", str, int, float), reader="pairs.rated"),
     Sign("nestful", "input output", _steps, reader="nested.nestful"),
     Sign("gemini", "contents", _parts),
     Sign("seal_tools", "conversations", says("api_list = ["), 3, reader="nested.seal_tools"),

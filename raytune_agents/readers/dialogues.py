@@ -46,13 +46,11 @@ def _request(row: JsonObject) -> Trajectory:
     if "API-Request:" in text and not calls:
         raise RecordError(f"the API request cannot be parsed: {text[:60]!r}")
     target = Message("assistant", "" if calls else text, tool_calls=calls)
-    prompt = [
-        Message("system", as_text(row["instruction"])),
-        Message("user", as_text(row["input"])),
-    ]
+    system = Message("system", as_text(row["instruction"]))
     key = f"{row.get('file', '')}.{row.get('id', '')}".strip(".")
     meta = rest_of(row, "instruction", "input", "output", "expected_output")
-    return Trajectory((*prompt, target), source_id=key, meta=meta)
+    turns = (system, Message("user", as_text(row["input"])), target)
+    return Trajectory(turns, source_id=key, meta=meta)
 
 
 def tooltalk(row: JsonObject) -> Trajectory:

@@ -63,9 +63,8 @@ def _batched(events: list[Event]) -> spans.Span:
         raise RecordError("a batch answer without its request; put both files' lines in one file")
     call_fields = model_call_of(request, answer if not error else None)
     if not call_fields.get("answer"):
-        raise RecordError(
-            f"a batch request without an answer: {error or call_fields.get('error', '')}"
-        )
+        reason = error or call_fields.get("error", "")
+        raise RecordError(f"a batch request without an answer: {reason}")
     return spans.Span("model", as_text(events[0]["custom_id"]), **call_fields)
 
 
@@ -111,11 +110,8 @@ def is_exchange(row: JsonObject) -> bool:
     if isinstance(request, dict):
         inside = Fields(request).peek("messages", "contents", "input")
         return has_turns(inside) and not blank(inside)
-    return (
-        has_turns(request)
-        and not blank(request)
-        and (_are_choices(answer) or not WANTED.every.isdisjoint(fields.left))
-    )
+    asked = has_turns(request) and not blank(request)
+    return asked and (_are_choices(answer) or not WANTED.every.isdisjoint(fields.left))
 
 
 def has_turns(value: Any) -> bool:
@@ -133,11 +129,8 @@ def body_of(value: Any) -> Any:
 
 
 def _are_choices(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in value)
-    )
+    items = value if isinstance(value, list) else ()
+    return bool(items) and all(isinstance(object_of(c).get("message"), dict) for c in items)
 
 
 # --- bodies -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import chat_turn, read_as_chat
-from raytune_agents.readers.fields import Fields, names_of, note_rest
+from raytune_agents.readers.fields import Fields, names_of, note_rest, object_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
@@ -76,11 +76,8 @@ def _turns(message: Event) -> Iterator[JsonObject]:
 
 def _are_results(content: Any) -> bool:
     """Whether a user's message only repeats what calls gave."""
-    return (
-        isinstance(content, list)
-        and bool(content)
-        and all(isinstance(p, dict) and "functionResponse" in p for p in content)
-    )
+    parts = content if isinstance(content, list) else []
+    return bool(parts) and all("functionResponse" in object_of(p) for p in parts)
 
 
 def _thought(thought: Event) -> str:
@@ -91,7 +88,6 @@ def _thought(thought: Event) -> str:
 def _result(call: Event) -> Any:
     """What a call gave: the response of its function, else that it was cancelled."""
     for part in call.get("result") or []:
-        answer = part.get("functionResponse") if isinstance(part, dict) else None
-        if isinstance(answer, dict):
+        if isinstance(answer := object_of(part).get("functionResponse"), dict):
             return answer.get("response")
     return as_text(call.get("status"))

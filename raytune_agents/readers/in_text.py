@@ -19,7 +19,7 @@ from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import parse, without_ends
 from raytune_agents.calls.pythonic import expression_end
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, unread_fields
+from raytune_agents.readers.fields import Fields, object_of, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls
@@ -81,9 +81,7 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
         return message
     if not calls and not CODE.search(text):
         calls, rest = _spelt_calls(text, tools) or ((), text)
-    if not calls:
-        return message
-    return replace(message, content=rest, tool_calls=tuple(calls))
+    return replace(message, content=rest, tool_calls=tuple(calls)) if calls else message
 
 
 def _marked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str]:
@@ -150,13 +148,12 @@ def _without(mark: re.Pattern[str], text: str) -> str:
 
 def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
     """The calls that a value is, all of them of known tools with their arguments; else ()."""
-    inner = Fields(value).peek(aliases.CALLS) if isinstance(value, dict) else None
-    items = inner or value
+    items = Fields(object_of(value)).peek(aliases.CALLS) or value
     for item in items if isinstance(items, list) else [items]:
-        fields = Fields(item) if isinstance(item, dict) else None
-        body = fields.peek("function") if fields else None
+        fields = Fields(object_of(item))
+        body = fields.peek("function")
         fields = Fields(body) if isinstance(body, dict) else fields
-        if fields is None or not fields.have(aliases.ARGUMENTS) or fields.have("description"):
+        if not fields.have(aliases.ARGUMENTS) or fields.have("description"):
             return ()
     try:
         with unread_fields():
@@ -209,9 +206,8 @@ def _arguments_at(
         except ValueError:
             return None
         return (ToolCall(tool.name, text[gap:end]), end) if value.keys() <= known else None
-    child = re.compile(rf"<({'|'.join(map(re.escape, known)) or '(?!)'})>").search(
-        text, at, at + 200
-    )
+    tag = re.compile(rf"<({'|'.join(map(re.escape, known)) or '(?!)'})>")
+    child = tag.search(text, at, at + 200)
     pairs: list[tuple[str, str]] = []
     if child and _GAP.fullmatch(text, at, child.start()):
         at = child.start()

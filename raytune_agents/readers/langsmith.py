@@ -55,10 +55,8 @@ def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
         if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
             turns = turns[0]
         inputs = inputs | ({"messages": turns} if isinstance(turns, list) else {})
-    call_fields = model_call_of(
-        {"tools": params.get("tools")} | inputs if isinstance(inputs, dict) else inputs,
-        _answer(outputs),
-    )
+        inputs = {"tools": params.get("tools")} | inputs
+    call_fields = model_call_of(inputs, _answer(outputs))
     counts = (run, about.get("usage_metadata"), object_of(outputs).get("usage_metadata"))
     counted = next((t for t in map(spans.token_counts, counts) if any(t)), (0, 0))
     call_fields |= {"tokens": counted} if any(counted) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from raytune_agents.calls.json_text import decode
@@ -86,11 +87,8 @@ def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
 
 def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
     """The first list of tools in the text (ToolACE)."""
-    at = -1
-    for _ in range(MOST_BRACKETS):
-        at = system.find("[{", at + 1)
-        if at < 0:
-            break
+    for opened in islice(re.finditer(r"\[\{", system), MOST_BRACKETS):
+        at = opened.start()
         try:
             value, end = decode(system, at)
         except ValueError:

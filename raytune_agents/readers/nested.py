@@ -81,16 +81,13 @@ def _run(request: str, steps: list[JsonObject]) -> list[Message]:
     turns = turns_of_steps(request, steps)
     messages: list[Message] = []
     for number, turn in enumerate(turns):
-        calls = [
-            read_call({"name": s["name"], "arguments": s["arguments"], "id": f"call_{number}_{i}"})
-            for i, s in enumerate(turn)
-        ]
+        bare = ({k: s[k] for k in ("name", "arguments")} for s in turn)
+        calls = [read_call(b | {"id": f"call_{number}_{i}"}) for i, b in enumerate(bare)]
         messages.append(Message("assistant", tool_calls=tuple(calls)))
-        if number < len(turns) - 1:
-            messages += [
-                Message("tool", as_text(s["response"]), name=c.name, tool_call_id=c.id)
-                for s, c in zip(turn, calls)
-            ]
+        messages += [
+            Message("tool", as_text(s["response"]), name=c.name, tool_call_id=c.id)
+            for s, c in zip(turn, calls if turn is not turns[-1] else ())
+        ]
     return messages
 
 
@@ -104,17 +101,12 @@ def turns_of_steps(request: str, steps: list[JsonObject]) -> list[list[JsonObjec
     fresh: set[str] = set()  # labels of this turn
     for step in steps:
         arguments = step["arguments"]
-        named = {
-            m[1] for v in arguments.values() if isinstance(v, str) for m in REFERENCE.finditer(v)
-        }
+        texts = (v for v in arguments.values() if isinstance(v, str))
+        named = {m[1] for text in texts for m in REFERENCE.finditer(text)}
         bare = {k: resolved_value(v, memory) for k, v in arguments.items()}
         seen = "".join(as_text(s["response"]) for s in turns[-1]) if turns else ""
-        learned = [
-            v
-            for v in bare.values()
-            if isinstance(v, str) and len(v) >= SHORT and v in seen and v not in request
-        ]
-        if not turns or named & fresh or learned:
+        long = (v for v in bare.values() if isinstance(v, str) and len(v) >= SHORT)
+        if not turns or named & fresh or any(v in seen and v not in request for v in long):
             turns.append([])
             fresh = set()
         turns[-1].append(step | {"arguments": bare})

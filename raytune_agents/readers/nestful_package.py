@@ -86,14 +86,10 @@ def _rows(where: str, row: JsonObject, tools: list[JsonObject]) -> Iterator[Foun
 def _tool(spec: JsonObject) -> JsonObject:
     """A tool as its specification has it; what it gives stands behind its description."""
     outputs = ", ".join(spec.get("output_parameters") or {})
-    about = (
-        f"{as_text(spec.get('description'))} Gives: {outputs}." if outputs else spec["description"]
-    )
-    return {
-        "name": spec["name"],
-        "description": about,
-        "parameters": {k: _parameter(v) for k, v in spec["query_parameters"].items()},
-    }
+    said = as_text(spec.get("description")) if outputs else spec["description"]
+    about = f"{said} Gives: {outputs}." if outputs else said
+    parameters = {k: _parameter(v) for k, v in spec["query_parameters"].items()}
+    return {"name": spec["name"], "description": about, "parameters": parameters}
 
 
 def _parameter(about: JsonObject) -> Any:

@@ -52,10 +52,7 @@ class SourceNotes:
     def unread(self) -> dict[str, Unread]:
         """Field -> what is known of it, the most frequent first."""
         listed = sorted(self.fields.items(), key=lambda pair: (-pair[1][0], pair[0]))
-        return {
-            name: Unread(rows, example, "nothing" if "." in name else KEPT)
-            for name, (rows, example) in listed
-        }
+        return {name: Unread(*seen, "nothing" if "." in name else KEPT) for name, seen in listed}
 
     def manifest(self) -> JsonObject:
         """`formats`, `unread` and `redacted` as JSON holds them."""

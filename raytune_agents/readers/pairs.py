@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, names_of
+from raytune_agents.readers.fields import Fields, Names, blank, names_of, object_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
 from raytune_agents.readers.spans import exported_value
@@ -78,12 +78,8 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
 
 def _several(worse: Any) -> list[Any]:
     """The rejected answers: most sets have one, some a list of texts or of conversations."""
-    many = (
-        isinstance(worse, list)
-        and worse
-        and (all(isinstance(w, str) for w in worse) or all(isinstance(w, list) for w in worse))
-    )
-    return worse if many else [worse]
+    kinds = set(map(type, worse)) if isinstance(worse, list) else None
+    return worse if kinds in ({str}, {list}) else [worse]
 
 
 def _request(fields: Fields) -> tuple[Any, Any, Any]:
@@ -108,12 +104,10 @@ def _part(value: Any, role: str) -> list[JsonObject]:
     listed, marks = value, {"role", "from", "type"}
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         listed, marks = exported_value(value), {"role", "from"}
-    turns = isinstance(listed, list) and all(
-        isinstance(t, dict) and marks & t.keys() for t in listed
-    )
+    turns = isinstance(listed, list) and all(marks & object_of(t).keys() for t in listed)
     if turns and (listed or listed is value):
         return listed
-    if isinstance(value, dict) and {"role", "from"} & value.keys():
+    if {"role", "from"} & object_of(value).keys():
         return [value]
     return [] if blank(value) else [{"role": role, "content": value}]
 
@@ -137,7 +131,7 @@ def with_answer(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript
     if not request and isinstance(answer, str):
         reply = _dialogue(answer)
     if request and any(_user(t) and t in reply for t in request[-1:]):  # the whole conversation
-        request, reply = [], reply
+        request = []
     if not any(m.role == "assistant" for m in messages_of(reply)):
         raise RecordError("an answer without an assistant turn")
     return transcript([*request, *reply], tools, system)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
-from raytune_agents.readers.fields import is_null, words_of
+from raytune_agents.readers.fields import is_null, object_of, words_of
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonSchema, RecordError
 
@@ -131,12 +131,10 @@ def _put_required_right(out: JsonSchema, node: JsonSchema) -> None:
         needed = out["required"] = [n for n in needed if isinstance(n, str)]
     if "required" in node and not isinstance(needed, list):
         out.pop("required", None)
-    if isinstance(properties, dict):
-        schemas = ((k, v) for k, v in properties.items() if isinstance(v, dict))
-        inner = [k for k, v in schemas if _says_yes(v.get("required"))]
-        if inner:
-            listed = needed if isinstance(needed, list) else []
-            out["required"] = [*listed, *(k for k in inner if k not in listed)]
+    schemas = object_of(properties).items()
+    if inner := [k for k, v in schemas if _says_yes(object_of(v).get("required"))]:
+        listed = needed if isinstance(needed, list) else []
+        out["required"] = [*listed, *(k for k in inner if k not in listed)]
 
 
 def is_schema(parameters: JsonSchema) -> bool:
@@ -204,6 +202,9 @@ def object_schema(parameters: Any) -> JsonSchema:
     return clean | changes if changes else clean
 
 
+OF_ITEM = ("name", "schema", "in", "parameter_name")
+
+
 def _named(items: list[Any]) -> JsonSchema:
     """[{name, type, ...}] as a flat map; OpenAPI's items have their type under `schema`."""
     out = {}
@@ -215,10 +216,7 @@ def _named(items: list[Any]) -> JsonSchema:
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise RecordError("a parameter without a name")
         own = item["schema"] if isinstance(item.get("schema"), dict) else {}
-        rest = {
-            k: v for k, v in item.items() if k not in ("name", "schema", "in", "parameter_name")
-        }
-        out[item["name"]] = own | rest
+        out[item["name"]] = own | {k: v for k, v in item.items() if k not in OF_ITEM}
     return out
 
 
@@ -248,9 +246,8 @@ def flat_schema(parameters: JsonSchema) -> JsonSchema:
             required.append(name)
     if isinstance(listed, list):
         required = listed
-    return {"type": "object", "properties": properties} | (
-        {"required": required} if required else {}
-    )
+    schema = {"type": "object", "properties": properties}
+    return schema | ({"required": required} if required else {})
 
 
 def _says_yes(flag: Any) -> bool:

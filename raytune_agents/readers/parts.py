@@ -11,7 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, fold, meanings_of, names_of
+from raytune_agents.readers.fields import (
+    Fields,
+    Names,
+    blank,
+    fold,
+    meanings_of,
+    names_of,
+    object_of,
+)
 from raytune_agents.readers.shapes import read_call, read_calls
 from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
@@ -22,6 +30,7 @@ PART_TYPE, BY_KEY, TEXT = names_of("part_type"), names_of("part_key"), names_of(
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
 ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error error_text")
+ABOUT_RESULT = PART_TYPE + Names("is_error role status cache_control state error_code outcome")
 _ANSWER = Names("result output response observation tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
@@ -54,11 +63,9 @@ def kind_of_part(part: Any) -> str:
 
 def is_parts(content: Any) -> bool:
     """Whether a list is one of parts, rather than data that a tool gave."""
-    return (
-        isinstance(content, list)
-        and any(isinstance(p, dict) for p in content)
-        and all(isinstance(p, str) or (kind_of_part(p) and _is_bare(p)) for p in content)
-    )
+    items = content if isinstance(content, list) else ()
+    objects = [p for p in items if not isinstance(p, str)]
+    return bool(objects) and all(kind_of_part(p) and _is_bare(p) for p in objects)
 
 
 def _is_bare(part: JsonObject) -> bool:
@@ -91,26 +98,20 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
 
 def _names_call(body: Any) -> bool:
     """Whether an object is a result that names its call."""
-    return (
-        isinstance(body, dict)
-        and bool(Fields(body).have(aliases.TURN_ID))
-        and not kind_of_part(body)
-    )
+    named = Fields(object_of(body)).have(aliases.TURN_ID)
+    return bool(named) and not kind_of_part(body)
 
 
 def unquoted(content: Any) -> Any:
     """Content that is the JSON text of its parts, as tables of text keep it, as these parts."""
     alone = isinstance(content, str) and content[:1] == "{"
-    if not alone and not (isinstance(content, str) and content[:2] == "[{"):
-        return content
-    if "type" not in content[:200]:
+    listed = isinstance(content, str) and content[:2] == "[{"
+    if not (alone or listed) or "type" not in content[:200]:
         return content
     parts, words = value_or(content), _QUOTED
     if alone:
         parts, words = [parts], _CALLS
-    known = is_parts(parts) and all(
-        isinstance(p, dict) and fold(str(p.get("type"))) in words for p in parts
-    )
+    known = is_parts(parts) and all(fold(str(object_of(p).get("type"))) in words for p in parts)
     return parts if known else content
 
 
@@ -179,10 +180,8 @@ def _document(fields: Fields) -> str:
     {document: {data}}."""
     source = fields.peek("source", "document", "file")
     known = isinstance(source, dict) and source.get("type", "text") in ("text", "content")
-    if not known or (
-        {"media_type", "mimeType", "bytes"} & source.keys() - {"type"}
-        and (source.get("media_type") != "text/plain")
-    ):
+    plain = known and source.get("media_type") == "text/plain"
+    if not known or ({"media_type", "mimeType", "bytes"} & source.keys() and not plain):
         return ""
     fields.skip("source", "document", "file")
     return flat_text(source.get("data") or source.get("content"))
@@ -207,8 +206,7 @@ def _call(
     call = read_call(bare, tools=tools)
     yield "call", call
     if output is not None:
-        seen = result_of({"content": output, "id": call.id})
-        yield "result", seen
+        yield "result", result_of({"content": output, "id": call.id})
 
 
 def result_of(body: JsonObject) -> Message:
@@ -218,12 +216,10 @@ def result_of(body: JsonObject) -> Message:
             k: v for k, v in body["origin"].items() if k != "arguments"
         }
     fields = Fields(body, "part")
-    fields.skip(PART_TYPE)
-    fields.skip("is_error", "role", "status", "cache_control", "state", "error_code", "outcome")
     key = as_text(fields(aliases.CALL_ID))
     name = as_text(fields("name", "tool_name", "function_name"))
     content = fields(aliases.RESULT)
-    fields.rest()
+    fields.rest(ABOUT_RESULT)
     return Message("tool", result_text(content), name=name, tool_call_id=key)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from raytune_agents.records import JsonObject, Message, ToolCall, Trajectory
@@ -80,11 +81,9 @@ def _call(body: str, style: dict[str, str]) -> ToolCall:
 
 
 def _object(text: str) -> str:
-    try:
+    with suppress(ValueError, RecursionError):
         if isinstance(json.loads(text), dict):
             return text
-    except (ValueError, RecursionError):
-        pass
     return json.dumps({"action_input": text}, ensure_ascii=False)
 
 

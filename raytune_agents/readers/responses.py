@@ -83,11 +83,9 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
     """The messages of one item. Raises RecordError for one that is no message."""
     if kind in CALLS:
         about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
-        call = read_call(
-            {"call_id": item.get("call_id") or item.get("id")}
-            | {k: v for k, v in item.items() if k not in about},
-            tools=tools,
-        )
+        body = {"call_id": item.get("call_id") or item.get("id")}
+        body |= {k: v for k, v in item.items() if k not in about}
+        call = read_call(body, tools=tools)
         output = item.get("output")
         return _with_result(call, item.get("error") if output is None else output)
     if kind in RESULTS:

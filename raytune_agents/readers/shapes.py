@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from raytune_agents.calls.json_text import slice_of
@@ -116,10 +117,8 @@ def _parameters_text(fields: Fields, name: str, source: str) -> str:
     needed, optional = fields("required_parameters"), fields("optional_parameters")
     try:
         if blank(value) and (needed or optional):  # ToolBench's two lists
-            value = [
-                *({"required": True, **p} for p in needed or []),
-                *({"required": False, **p} for p in optional or []),
-            ]
+            lists = ((True, needed), (False, optional))
+            value = [{"required": flag} | p for flag, listed in lists for p in listed or []]
         text = value.strip() if isinstance(value, str) else ""
         value = value_of(value) if not blank(value) else None
         if isinstance(value, str):  # JSON text of JSON text
@@ -166,11 +165,8 @@ def _listed(value: Any) -> list[tuple[Any, str]]:
         return []
     if not isinstance(items, list):
         raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
-    return [
-        pair
-        for item in items
-        for pair in (_listed(item) if isinstance(item, str) else _unpacked(item))
-    ]
+    found = (_listed(item) if isinstance(item, str) else _unpacked(item) for item in items)
+    return list(chain.from_iterable(found))
 
 
 def _unpacked(item: Any, raw: str = "") -> list[tuple[Any, str]]:
@@ -248,7 +244,7 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
         arguments = _flat_arguments(fields, name, tools)
     own = slice_of(raw, key, arguments) if raw and key and not isinstance(arguments, str) else ""
     text = _arguments_text(arguments, own, name, tools)
-    call_id = as_text(outer(aliases.CALL_ID) if wrapped else fields(aliases.CALL_ID))
+    call_id = as_text(outer(aliases.CALL_ID))
     if wrapped:
         call_id = call_id or as_text(fields(aliases.CALL_ID))
         outer.rest("type", "index")

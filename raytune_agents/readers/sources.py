@@ -23,6 +23,7 @@ from raytune_agents.readers.unpack import SourceError, file_kind, filesystem
 from raytune_agents.records import RecordError
 from raytune_agents.redact import redact
 
+CLOSED = re.compile(r"gated|401|403|authenticat|private|doesn't exist on the Hub", re.IGNORECASE)
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
 
 
@@ -79,9 +80,8 @@ def files(path: str) -> list[str]:
         out = [p for p in glob.glob(path, recursive=True) if Path(p).is_file()]
     data = sorted(p for p in out if file_kind(p)[0])
     if not data:
-        what = (
-            f"{len(out)} files, none of a kind we read" if out else "no such file, folder or glob"
-        )
+        found = f"{len(out)} files, none of a kind we read"
+        what = found if out else "no such file, folder or glob"
         raise SourceError(
             f"read.sources.path={path!r}: {what}; write a .jsonl, .json, .csv, .tsv or .parquet "
             "file (also .gz, .zst), a folder of them, a URL, a hub id such as owner/name, or bfcl, "
@@ -125,10 +125,8 @@ def hub_rows(path: str) -> Iterator[Found]:
     try:
         builder = datasets.load_dataset_builder(name, config or None, revision=revision or None)
         data_files: dict[str, Any] = builder.config.data_files or {}
-        splits = (
-            [split] if split else [str(s) for s in data_files or builder.info.splits or ["train"]]
-        )
-        for part in splits:
+        known = data_files or builder.info.splits or ["train"]
+        for part in [split] if split else map(str, known):
             urls = [str(u) for u in data_files.get(part, [])]
             if urls and all(file_kind(u)[0] for u in urls):
                 for url in urls:
@@ -145,9 +143,7 @@ def hub_rows(path: str) -> Iterator[Found]:
 
 def _hub_reason(path: str, error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
-    if re.search(
-        r"gated|401|403|authenticat|private|doesn't exist on the Hub", text, re.IGNORECASE
-    ):
+    if CLOSED.search(text):
         return (
             f"hub set {path!r} is gated, private or not there; accept its terms on its page, then "
             f"set HF_TOKEN to a token that may read it ({str(error).splitlines()[0][:200]})"

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -248,13 +250,11 @@ class _Results:
     """What the tools' own spans gave, by the call's id, then by name and arguments."""
 
     def __init__(self, steps: Iterable[Span]) -> None:
-        self.by_id: dict[str, Span] = {}
+        ran = [(step.call, step) for step in steps if step.call is not None]
+        self.by_id = {call.id: step for call, step in ran if call.id}
         self.by_call: dict[str, list[Span]] = defaultdict(list)
-        for span in steps:
-            if span.call is not None:
-                if span.call.id:
-                    self.by_id[span.call.id] = span
-                self.by_call[span.call.key].append(span)
+        for call, step in ran:
+            self.by_call[call.key].append(step)
 
     def after(self, turns: Sequence[Message]) -> Iterator[Message]:
         """Results of the calls of the last turn, which no prompt repeats."""
@@ -299,12 +299,10 @@ def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
     """The tools that a conversation calls, as far as its calls show them: names, the types of
     arguments, and as required those that every call has. For logs that keep no tool list."""
     calls: dict[str, list[JsonObject]] = {}
-    for turn in turns:
-        for call in turn.tool_calls:
-            try:
-                calls.setdefault(call.name, []).append(call.args)
-            except ValueError:
-                calls.setdefault(call.name, [])
+    for call in chain.from_iterable(turn.tool_calls for turn in turns):
+        known = calls.setdefault(call.name, [])
+        with suppress(ValueError):
+            known.append(call.args)
     return tuple(ToolSpec(name, "", _seen_schema(arguments)) for name, arguments in calls.items())
 
 

@@ -103,11 +103,10 @@ def mini_swe(row: JsonObject) -> Trajectory:
             turns += item_messages([{k: v for k, v in turn.items() if k != "extra"}], ())
         else:
             made = message_of({k: v for k, v in turn.items() if k not in ("extra", "type")})
-            is_observation = made.role == "user" and (
-                "returncode" in about or (not about and turns[2:])
-            )
+            seen = "returncode" in about or (not about and turns[2:])
             if made.role == "assistant" and not made.tool_calls:
                 made = _command(made.content)
+            is_observation = seen and made.role == "user"
             turns.append(_observed(turns, made.content) if is_observation else made)
     info = row.get("info") or {}
     about = rest_of(row, "messages", "info", "trajectory_format", "instance_id")

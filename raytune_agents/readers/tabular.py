@@ -36,17 +36,13 @@ def csv_file(handle: IO[bytes], name: str, delimiter: str) -> Iterator[Found]:
         except csv.Error as error:
             yield f"{name}:{reader.line_num}", RecordError(f"not CSV: {error}")
         except damage_errors() as error:
-            yield (
-                f"{name}:{reader.line_num + 1}",
-                RecordError(f"the file is cut or damaged ({error})"),
-            )
+            reason = f"the file is cut or damaged ({error})"
+            yield f"{name}:{reader.line_num + 1}", RecordError(reason)
             return
         else:
             if None in row or None in row.values():
-                yield (
-                    where,
-                    RecordError(f"not the {len(reader.fieldnames or [])} cells of the header"),
-                )
+                cells = len(reader.fieldnames or [])
+                yield where, RecordError(f"not the {cells} cells of the header")
             elif sum(map(len, row.values())) > unpack.MAX_LINE_BYTES:
                 yield where, RecordError(TOO_LONG)
             else:

@@ -39,18 +39,19 @@ def read(row: JsonObject) -> list[Trajectory]:
         word, run = f"win, {finish}", [*prompt, *_turns(paths[best])]
         rows = [episode(run, tools, source_id=name, outcome=1.0, outcome_word=word, meta=meta)]
     parents = ("@0",) if rows else ()
-    for i, path in enumerate(paths):
-        if i != best:
-            dead = episode(
-                [*prompt, *_turns(path)],
-                tools,
-                source_id=f"{name}#{i}",
-                outcome=0.0,
-                outcome_word="pruned" if path[-1].get("pruned") else "not the answer",
-                pool="negative.dead_branch",
-                parents=parents,
-            )
-            rows.append(dead)
+    rows += [
+        episode(
+            [*prompt, *_turns(path)],
+            tools,
+            source_id=f"{name}#{i}",
+            outcome=0.0,
+            outcome_word="pruned" if path[-1].get("pruned") else "not the answer",
+            pool="negative.dead_branch",
+            parents=parents,
+        )
+        for i, path in enumerate(paths)
+        if i != best
+    ]
     return rows
 
 
@@ -73,9 +74,8 @@ def _turns(path: list[JsonObject]) -> list[Message]:
         elif kind == "Action":
             action = text
         elif action:
-            out.append(
-                Message("assistant", "", "\n".join(thoughts), (ToolCall(action, text or "{}"),))
-            )
+            call = ToolCall(action, text or "{}")
+            out.append(Message("assistant", "", "\n".join(thoughts), (call,)))
             if node.get("observation") is not None:
                 out.append(Message("tool", as_text(node["observation"]), name=action))
             thoughts, action = [], ""

@@ -11,9 +11,8 @@ from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject
 
 FLAGS = aliases.LOSS + Names("type")
-ACTED = Names(
-    *(word for word in aliases.CALL_NAME.folded if word != "name")
-)  # may be the speaker's
+# `name` may be the speaker's
+ACTED = Names(*(word for word in aliases.CALL_NAME.folded if word != "name"))
 DETAILS = aliases.THOUGHT + Names("text summary")  # of OpenRouter's parts of a thought
 
 
@@ -57,10 +56,8 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
     for name in fields.have(aliases.MASKED):
         if outcome_mark(fields(name)) == 1.0 and role == "assistant":
             return False
-    words = {
-        name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
-        for name in fields.have(FLAGS)
-    }
+    flags = ((name, fields.peek(name)) for name in fields.have(FLAGS))
+    words = {name: outcome_mark(v) if isinstance(v, str) else v for name, v in flags}
     marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
     weight = words[marked[0]] if marked and role == "assistant" else None
     if marked:

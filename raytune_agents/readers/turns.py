@@ -51,11 +51,10 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if isinstance(content, str) and parts.is_parts(fields.peek("parts")):  # the AI SDK has both
         content = fields("parts")
     calls: tuple[ToolCall, ...] = ()
-    column, results = (
-        parts.answered_calls(fields(aliases.CALLS)) if role == "assistant" else (None, [])
-    )
-    if role == "assistant" and blank(column) and not called:
-        column = turn_fields.acted_call(fields)
+    column, results = None, []
+    if role == "assistant":
+        column, results = parts.answered_calls(fields(aliases.CALLS))
+        column = turn_fields.acted_call(fields) if blank(column) and not called else column
     if isinstance(content, str) and role == "assistant":
         content, more = _apart(content)
         thought = thought or more
@@ -252,11 +251,8 @@ def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterabl
         )
         return bool(known)
 
-    if (
-        not calls
-        or message.content[:1] not in ("[", "{")
-        or (len(calls) == 1 and not any(word in message.content[:200] for word in _NAMES_CALL))
-    ):
+    many = len(calls) > 1 or (calls and any(w in message.content[:200] for w in _NAMES_CALL))
+    if not many or message.content[:1] not in ("[", "{"):
         return (message,)
     value = value_or(message.content)
     if isinstance(value, dict):

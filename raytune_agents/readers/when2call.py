@@ -33,27 +33,13 @@ def pref(row: JsonObject) -> list[Trajectory]:
     meta = rest_of(row, "uuid", "messages", "tools", "chosen_response", "rejected_response")
     chosen = _answer(message_of(row["chosen_response"]).content, better)
     rejected = _answer(message_of(row["rejected_response"]).content, worse)
-    gold = "" if chosen.tool_calls else "[]"
-    good = Trajectory(
-        (*prompt, chosen),
-        tools,
-        source_id=f"{key}.{worse}",
-        gold=gold,
-        outcome=1.0,
-        outcome_word=f"chosen, {better}",
-        meta=meta,
-    )
-    gold = gold or dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
-    bad = replace(
-        good,
-        messages=(*prompt, rejected),
-        gold=gold,
-        outcome=0.0,
-        outcome_word=f"rejected, {worse}",
-        pool="negative.rejected",
-        parents=("@0",),
-    )
-    return [good, bad]
+    own = "" if chosen.tool_calls else "[]"
+    gold = dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
+    row = Trajectory(tools=tools, source_id=f"{key}.{worse}", meta=meta)
+    word, wrong = f"chosen, {better}", f"rejected, {worse}"
+    good = replace(row, messages=(*prompt, chosen), gold=own, outcome=1.0, outcome_word=word)
+    bad = replace(row, messages=(*prompt, rejected), gold=gold, outcome=0.0, outcome_word=wrong)
+    return [good, replace(bad, pool="negative.rejected", parents=("@0",))]
 
 
 def _answer(text: str, kind: str) -> Message:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -112,6 +112,7 @@ def task_in(spec: agents.AgentSpec, task: JsonObject) -> WorldTask:
     return WorldTask(spec.name, task, str(own))
 
 
+Tools = Sequence[ToolSpec] | None
 # Finalizers run wherever memory is freed, also inside a call of the world, so they only note the
 # id; the next episode that begins takes the notes along.
 _ended: list[str] = []  # episodes that nobody holds any more
@@ -123,7 +124,7 @@ class Episode:
 
     Raises ConfigError for an agent without a world."""
 
-    def __init__(self, task: WorldTask, tools: Sequence[ToolSpec] | None):
+    def __init__(self, task: WorldTask, tools: Tools):
         """`tools` = None: calls go to the world as they are, whatever their schema."""
         where = task.spec or task.agent
         # Part of the cache's key: a spec that its user edits between two runs is read anew.
@@ -131,18 +132,14 @@ class Episode:
         self._open(world_code(_spec_of(where, changed_ns)), task.task, tools, task.errors)
 
     @classmethod
-    def of(cls, code: WorldCode, task: JsonObject, tools: Sequence[ToolSpec] | None) -> Episode:
+    def of(cls, code: WorldCode, task: JsonObject, tools: Tools) -> Episode:
         """An episode in a world that no spec names."""
         made = cls.__new__(cls)
         made._open(code, task, tools, {})
         return made
 
     def _open(
-        self,
-        code: WorldCode,
-        task: JsonObject,
-        tools: Sequence[ToolSpec] | None,
-        errors: Mapping[str, str],
+        self, code: WorldCode, task: JsonObject, tools: Tools, errors: dict[str, str]
     ) -> None:
         self.code, self.task, self.tools, self._errors = code, task, tools, errors
         self._id = secrets.token_hex(8)

@@ -38,12 +38,9 @@ def make(rng: random.Random) -> State:
     def table() -> list[JsonObject]:
         dimension = rng.choice(sorted(WORDS))
         one, two = rng.sample(BANKS["measure"], 2)
+        words, numbers = WORDS[dimension], (5, 400)
         return [
-            {
-                dimension: rng.choice(WORDS[dimension]),
-                one: rng.randint(5, 400),
-                two: rng.randint(5, 400),
-            }
+            {dimension: rng.choice(words), one: rng.randint(*numbers), two: rng.randint(*numbers)}
             for _ in range(9)
         ]
 
@@ -105,10 +102,8 @@ def sql(state: State, database: str, query: str, limit: int = 10) -> Any:
             columns = list(rows[0])
             kinds = ["INTEGER" if isinstance(rows[0][c], int) else "TEXT" for c in columns]
             link.execute(f"CREATE TABLE {name} ({', '.join(map(' '.join, zip(columns, kinds)))})")
-            marks = ", ".join("?" for _ in columns)
-            link.executemany(
-                f"INSERT INTO {name} VALUES ({marks})", [tuple(r.values()) for r in rows]
-            )
+            marks, values = ", ".join("?" for _ in columns), [tuple(r.values()) for r in rows]
+            link.executemany(f"INSERT INTO {name} VALUES ({marks})", values)
         link.commit()
         link.set_authorizer(
             lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
@@ -118,15 +113,12 @@ def sql(state: State, database: str, query: str, limit: int = 10) -> Any:
             cursor = link.execute(query)
             found = cursor.fetchmany(limit)
         except (sqlite3.Error, sqlite3.Warning) as error:
-            tables = ", ".join(
-                f"{n}({', '.join(r[0])})" for n, r in state["databases"][database].items()
-            )
+            known = state["databases"][database].items()
+            tables = ", ".join(f"{name}({', '.join(rows[0])})" for name, rows in known)
             raise ToolError(f"{error}; tables are {tables}") from None
         columns = [c[0] for c in cursor.description or []]
-    return [
-        dict(zip(columns, (round(v, 2) if isinstance(v, float) else v for v in row)))
-        for row in found
-    ]
+    short = ([round(v, 2) if isinstance(v, float) else v for v in row] for row in found)
+    return [dict(zip(columns, row)) for row in short]
 
 
 def tableau(
@@ -156,20 +148,16 @@ def best_group_chart(state: State, rng: random.Random):
     """Group a measure, name the best group, then draw it."""
     file = rng.choice(sorted(state["files"]))
     by, measure, _ = state["files"][file][0]
-    chart = rng.choice(["bar", "line", "pie"])
-    yield sample_request(
-        rng, "best_group_chart", dimension=by, measure=measure, file=file, chart=chart
-    )
+    told = {"measure": measure, "file": file, "chart": rng.choice(["bar", "line", "pie"])}
+    yield sample_request(rng, "best_group_chart", dimension=by, **told)
     total = {"file": file, "operation": "sum", "column": measure, "group_by": by}
     result = yield act(f"I sum {measure} for each {by}.", "pandas", **total)
     best = max(result["sum"], key=lambda k: (result["sum"][k], k))
-    drawing = {"chart": chart, "file": file, "x": by, "y": measure}
+    drawing = {"chart": told["chart"], "file": file, "x": by, "y": measure}
     plot = yield act(f"{best} has the highest total. Now the chart.", "matplotlib", **drawing)
     largest = str(result["sum"][best])
-    yield Say(
-        f"{best} has the highest {measure}: {largest}. The chart is {plot['image']}.",
-        (best, largest),
-    )
+    answer = f"{best} has the highest {measure}: {largest}. The chart is {plot['image']}."
+    yield Say(answer, (best, largest))
 
 
 def _table(state: State, rng: random.Random) -> tuple[str, str, list[str]]:

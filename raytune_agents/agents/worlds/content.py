@@ -94,10 +94,8 @@ def write_and_post(state: State, rng: random.Random):
     title = draft["title"]
     thought = f'The title is "{title}"; I schedule it.'
     post = yield act(thought, "social_scheduler", platform=platform, text=title, **when)
-    yield Say(
-        f'"{title}" is planned as {post["post_id"]} on {platform} for {post["at"]}.',
-        (title, post["post_id"]),
-    )
+    answer = f'"{title}" is planned as {post["post_id"]} on {platform} for {post["at"]}.'
+    yield Say(answer, (title, post["post_id"]))
 
 
 def worst_keyword(state: State, rng: random.Random):
@@ -110,10 +108,8 @@ def worst_keyword(state: State, rng: random.Random):
     worse = max((one, two), key=lambda k: ranks[k])
     thought = f"{worse} ranks worse, at {ranks[worse]}; I write about it."
     draft = yield act(thought, "content_generator", kind="article", topic=worse, tone=tone)
-    yield Say(
-        f"{worse} ranks at {ranks[worse]}; the article is draft {draft['draft_id']}.",
-        (worse, str(ranks[worse]), draft["draft_id"]),
-    )
+    answer = f"{worse} ranks at {ranks[worse]}; the article is draft {draft['draft_id']}."
+    yield Say(answer, (worse, str(ranks[worse]), draft["draft_id"]))
 
 
 def taken_slot(state: State, rng: random.Random):
@@ -127,10 +123,8 @@ def taken_slot(state: State, rng: random.Random):
         free = result["error"].rsplit(" ", 1)[1]
         thought = f"{time} is taken, so I use {free}."
         result = yield act(thought, "social_scheduler", **post | {"time": free})
-    yield Say(
-        f"The post is planned for {result['at']} as {result['post_id']}.",
-        (result["at"].split()[1], result["post_id"]),
-    )
+    answer = f"The post is planned for {result['at']} as {result['post_id']}."
+    yield Say(answer, (result["at"].split()[1], result["post_id"]))
 
 
 def two_mailings(state: State, rng: random.Random):

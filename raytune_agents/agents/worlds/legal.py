@@ -75,14 +75,10 @@ def document_parser(state: State, file: str, output_format: str, pages: int | No
 
 def regulation_db(state: State, topic: str, jurisdiction: str, since_year: int = 0) -> Any:
     """Regulations of a place on a topic, newest first."""
-    hits = [
-        r
-        for r in state["regulations"]
-        if r["topic"] == topic.lower()
-        and r["jurisdiction"] == jurisdiction
-        and r["year"] >= since_year
-    ]
-    return [{"id": r["id"], "year": r["year"]} for r in sorted(hits, key=lambda r: -r["year"])]
+    wanted = (topic.lower(), jurisdiction)
+    hits = [r for r in state["regulations"] if (r["topic"], r["jurisdiction"]) == wanted]
+    newest = sorted(hits, key=lambda r: -r["year"])
+    return [{"id": r["id"], "year": r["year"]} for r in newest if r["year"] >= since_year]
 
 
 def risk_analyzer(
@@ -117,10 +113,8 @@ def wrong_extension(state: State, rng: random.Random):
         thought = f"The archive has {real} instead, so I use that."
         found = yield act(thought, "clause_extractor", document=real, clause_type=kind)
     texts = [c["text"] for c in found]
-    yield Say(
-        f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}",
-        (real, str(len(texts)), *texts),
-    )
+    answer = f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}"
+    yield Say(answer, (real, str(len(texts)), *texts))
 
 
 def worst_risk_rules(state: State, rng: random.Random):
@@ -135,18 +129,16 @@ def worst_risk_rules(state: State, rng: random.Random):
     scores = yield act(thought, "risk_analyzer", document=name, categories=[one, two])
     high = [c for c in (one, two) if scores[c] > threshold]
     if not high:
-        yield Say(
-            f"No risk of {name} is above {threshold}: {one} {scores[one]}, {two} {scores[two]}.",
-            (str(scores[one]), str(scores[two])),
+        answer = (
+            f"No risk of {name} is above {threshold}: {one} {scores[one]}, {two} {scores[two]}."
         )
+        yield Say(answer, (str(scores[one]), str(scores[two])))
         return
     thought = f"{listed(high)} above {threshold}, so I look up the rules."
     found = yield act(thought, "regulation_db", topic=topic, jurisdiction=place)
     ids = [r["id"] for r in found]
-    yield Say(
-        f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}.",
-        (*high, *ids),
-    )
+    answer = f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}."
+    yield Say(answer, (*high, *ids))
 
 
 def riskier_of_two(state: State, rng: random.Random):
@@ -160,10 +152,8 @@ def riskier_of_two(state: State, rng: random.Random):
     worse, score = (one, a[kind]) if a[kind] >= b[kind] else (two, b[kind])
     thought = f"{worse} is riskier with {score}; I parse it."
     made = yield act(thought, "document_parser", file=worse, output_format=form)
-    yield Say(
-        f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}.",
-        (worse, str(score), made["output"]),
-    )
+    answer = f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}."
+    yield Say(answer, (worse, str(score), made["output"]))
 
 
 def newest_rule(state: State, rng: random.Random):

@@ -259,12 +259,8 @@ def refusal(data: Any) -> Exception:
             return ActionRefused(said)
         case "VALIDATION_ERROR":
             errors = data.get("errors")
-            found = errors if isinstance(errors, list) else []
-            places = (
-                f"{'.'.join(map(str, e.get('loc', ())))}: {e.get('msg')}"
-                for e in found
-                if isinstance(e, dict)
-            )
+            found = [e for e in errors if isinstance(e, dict)] if isinstance(errors, list) else []
+            places = (f"{'.'.join(map(str, e.get('loc', ())))}: {e.get('msg')}" for e in found)
             return ActionRefused((f"{said}: " + "; ".join(places))[:SHOWN])
     return ServerFault(f"says {data.get('code')}: {said}")
 

@@ -137,10 +137,8 @@ def tests_then_coverage(state: State, rng: random.Random):
     thought = f"{failed} failed. Now the coverage."
     covered = yield act(thought, "coverage", source=source, report_format=form)
     percent = covered["percent"]
-    yield Say(
-        f"{failed} tests fail and {percent} percent of {source} is covered.",
-        (str(failed), str(percent)),
-    )
+    answer = f"{failed} tests fail and {percent} percent of {source} is covered."
+    yield Say(answer, (str(failed), str(percent)))
 
 
 def first_visible(state: State, rng: random.Random):

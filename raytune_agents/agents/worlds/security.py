@@ -106,9 +106,8 @@ def block_weak_ports(state: State, rng: random.Random):
         thought = f"Port {weak['port']} runs {weak['finding']}; I block {ip} there."
         made = yield act(thought, "firewall", action="block", ip=ip, port=weak["port"])
         rules.append(made["rule_id"])
-    yield Say(
-        f"Weak ports of {target}: {listed(ports)}. Rules added: {listed(rules)}.", (*ports, *rules)
-    )
+    answer = f"Weak ports of {target}: {listed(ports)}. Rules added: {listed(rules)}."
+    yield Say(answer, (*ports, *rules))
 
 
 def promote_user(state: State, rng: random.Random):

@@ -64,11 +64,8 @@ def ticketing_system(
     """Create, escalate, close or find tickets; a closed ticket can only be found."""
     _known(state, customer)
     if action == "find":
-        return [
-            {"id": i, **{k: v for k, v in t.items() if k != "customer"}}
-            for i, t in state["tickets"].items()
-            if t["customer"] == customer
-        ]
+        own = ((i, t) for i, t in state["tickets"].items() if t["customer"] == customer)
+        return [{"id": i} | {k: v for k, v in t.items() if k != "customer"} for i, t in own]
     if action == "create":
         if not subject:
             raise ToolError("subject is missing")
@@ -95,13 +92,10 @@ def knowledge_base(
 ) -> Any:
     """Articles of the language that share words with the query, best first."""
     wanted = set(query.lower().split())
-    scored = [
-        (len(wanted & set(a["title"].lower().split())), a["id"], a["title"])
-        for a in state["articles"]
-        if a["language"] == language
-    ]
-    hits = sorted((s for s in scored if s[0]), key=lambda s: (-s[0], s[1]))[:max_results]
-    return [{"id": i, "title": title} for _, i, title in hits]
+    shared = {a["id"]: len(wanted & set(a["title"].lower().split())) for a in state["articles"]}
+    hits = [a for a in state["articles"] if a["language"] == language and shared[a["id"]]]
+    best = sorted(hits, key=lambda a: (-shared[a["id"]], a["id"]))[:max_results]
+    return [{"id": a["id"], "title": a["title"]} for a in best]
 
 
 def chat(state: State, customer: str, message: str, channel: str = "web") -> Any:
@@ -172,19 +166,16 @@ def escalate_or_reopen(state: State, rng: random.Random):
     opened = sorted(i for i, t in state["tickets"].items() if t["status"] == "open")
     ticket_id = rng.choice(closed or opened)
     ticket = state["tickets"][ticket_id]
-    who, subject = ticket["customer"], ticket["subject"]
-    yield sample_request(
-        rng, "escalate_or_reopen", ticket_id=ticket_id, customer=who, subject=subject
-    )
-    raised = {"customer": who, "ticket_id": ticket_id, "priority": "urgent"}
+    case = {"customer": ticket["customer"], "subject": ticket["subject"]}
+    yield sample_request(rng, "escalate_or_reopen", ticket_id=ticket_id, **case)
+    raised = {"customer": case["customer"], "ticket_id": ticket_id, "priority": "urgent"}
     thought = f"I try to escalate {ticket_id}."
     result = yield act(thought, "ticketing_system", action="escalate", **raised)
     if "error" not in result:
         yield Say(f"Ticket {ticket_id} is now urgent.", (ticket_id,))
         return
     thought = f"{ticket_id} is closed, so I create a new ticket as asked."
-    case = {"customer": who, "subject": subject, "priority": "urgent"}
-    made = yield act(thought, "ticketing_system", action="create", **case)
+    made = yield act(thought, "ticketing_system", action="create", **case, priority="urgent")
     number = made["ticket_id"]
     yield Say(f"{ticket_id} is closed, so I created {number} with urgent priority.", (number,))
 
