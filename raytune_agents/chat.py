@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,16 +25,15 @@ from raytune_agents.template_defaults import stored_template
 from raytune_agents.templates import (
     Habits,
     ServingOptions,
-    answer_after,
     one_call_each,
     openai_turns,
+    prompt_and_answer,
     same_calls,
     study,
 )
 
 UNLIMITED = 1_000_000  # tokens of a row, where model.max_length is auto and not yet known
 IGNORE = -100  # label of tokens without loss
-KEPT_TEXTS = 8192  # the last texts, whose tokens are kept
 Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 OURS = TEMPLATE.read_text(encoding="utf-8").partition("\n")[0]  # how our template begins
@@ -51,7 +50,7 @@ class Example:
 
     @property
     def trained_tokens(self) -> int:
-        return sum(label != IGNORE for label in self.labels)
+        return len(self.labels) - self.labels.count(IGNORE)
 
 
 def mark(messages: Sequence[Message], marker: str) -> tuple[Message, ...]:
@@ -169,13 +168,6 @@ def our_template(tokenizer: Any, tools: str, path: str) -> str:
     return text
 
 
-@lru_cache(KEPT_TEXTS)
-def tokens(path: str, template: str, tools: str, options: str, text: str) -> list[int]:
-    """Token ids of a text: the methods that read a row one after the other tokenise it once."""
-    tokenizer = loaded(path, template, tools, options).tokenizer
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
 @dataclass(eq=False)
 class Chat:
     """A tokenizer with its template. Pickles by path, so it can travel to Ray workers."""
@@ -253,7 +245,12 @@ class Chat:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of rendered text (special tokens are in the text already)."""
-        return list(tokens(str(self.path), self.template, self.tools, self.options, text))
+        return self.ids_of([text])[0]
+
+    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same of several texts, which takes a tokenizer less time than one by one."""
+        coded = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        return coded["input_ids"]
 
     def prompt_text(self, row: Trajectory, marker: str = "") -> str:
         """What the engine is asked for this row: everything before the target, markers included.
@@ -331,8 +328,7 @@ class Chat:
             raise RecordError(
                 f"template: it writes one call per turn, not {len(message.tool_calls)}"
             )
-        prompt = self.render(before, tools, generation=True)
-        text = answer_after(self.write, before, message, tools, self.habits)
+        prompt, text = prompt_and_answer(self.write, before, message, tools, self.habits)
         end = self.habits.end_of(message) or self.tokenizer.eos_token or ""
         head, found, _ = text.rpartition(end) if end else (text, "", "")
         while end and head.rstrip().endswith(end):  # it writes its end twice
@@ -354,15 +350,15 @@ class Chat:
         """Parts -> ids and labels. Raises RecordError past max_length."""
         input_ids: list[int] = []
         labels: list[int] = []
-        for text, message in parts:
-            ids = self.ids(text)
+        for (_, message), ids in zip(parts, self.ids_of([text for text, _ in parts])):
             input_ids += ids
             labels += [IGNORE] * len(ids) if message is None else ids
         if len(input_ids) > self.max_length:
             raise RecordError(f"longer than model.max_length={self.max_length} tokens")
-        if all(label == IGNORE for label in labels):
+        example = Example(input_ids, labels)
+        if not example.trained_tokens:
             raise RecordError("no answer tokens to train on")
-        return Example(input_ids, labels)
+        return example
 
     def save(self, folder: Path, marker: str = "") -> None:
         """Tokenizer, template and the tokens that end an answer, so that whoever serves the model

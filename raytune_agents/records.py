@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, cast
 
 SCHEMA_VERSION = 1
@@ -267,6 +268,10 @@ def to_row(row: Trajectory) -> FlatRow:
     return out
 
 
+# Rows of one agent have the same tools: one object for each, however many rows are held.
+_shared_tool = lru_cache(maxsize=16_384)(ToolSpec)
+
+
 def from_row(row: FlatRow) -> Trajectory:
     """The inverse of `to_row`. Unknown columns are ignored."""
     known = {name: row[name] for name in COLUMNS if name in row}
@@ -275,7 +280,7 @@ def from_row(row: FlatRow) -> Trajectory:
         calls = tuple(ToolCall(**c) for c in m.pop("tool_calls", ()))
         messages.append(Message(tool_calls=calls, **m))
     known["messages"] = tuple(messages)
-    known["tools"] = tuple(ToolSpec(**t) for t in json.loads(known.get("tools") or "[]"))
+    known["tools"] = tuple(_shared_tool(**t) for t in json.loads(known.get("tools") or "[]"))
     known["parents"] = tuple(json.loads(known.get("parents") or "[]"))
     known["meta"] = json.loads(known.get("meta") or "{}")
     return Trajectory(**known)

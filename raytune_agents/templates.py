@@ -197,33 +197,37 @@ def one_call_each(messages: Turns) -> Turns:
 # --- a turn's own text ---
 
 
-def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits: Habits) -> str:
-    """What the model writes as `turn` behind the prompt of `before`, to where the template stops.
+def prompt_and_answer(
+    write: Write, before: Turns, turn: Message, tools: Any, habits: Habits
+) -> tuple[str, str]:
+    """The prompt of `before`, and what the model writes as `turn` behind it, to where the template
+    stops.
 
     The whole chat does not always begin with that prompt. The prompt may open or shut a thought
     that the turn has or lacks, and a later answer may drop thoughts of earlier ones: then it is
     what follows in a chat that differs in just that. Raises RecordError."""
-    tried = []
+    tried: list[tuple[str, str, Turns, Message]] = []
     for history, answered in variants(before, turn, habits):
         prompt = write(openai_turns(history, habits), tools, True)
         whole = write(openai_turns([*history, answered], habits), tools, False)
+        # The first variant is the chat as it is, and its prompt the one that is asked.
+        tried.append((prompt, whole, history, answered))
         for head in (prompt, prompt.rstrip()):
             if head and whole.startswith(head):
-                return whole[len(head) :]
-        tried.append((prompt, whole, history, answered))
+                return tried[0][0], whole[len(head) :]
     for prompt, whole, history, answered in tried:
         if answered.thought:
             if answer := answer_with_thought(prompt, whole, answered.thought):
-                return answer
+                return tried[0][0], answer
             continue
         # the template's own way to shut a thought: what stands behind one that is then left out
         thinking = [*history, replace(answered, thought=THOUGHT)]
         turns = openai_turns(thinking, replace(habits, thinks=ALL))
         head, thought, rest = write(turns, tools, False).partition(THOUGHT)
         if thought and head == prompt:
-            return rest
+            return tried[0][0], rest
         if (answer := answer_without_thought(prompt, whole)) is not None:
-            return answer
+            return tried[0][0], answer
     raise RecordError("template: the prompt is no prefix of the whole chat")
 
 
@@ -262,7 +266,9 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
         return unless_refused(make, raised)
 
     def answer(turn: Message, habits: Habits) -> str:
-        make = partial(answer_after, write, (REQUEST,), turn, (TOOL,), habits)
+        def make() -> str:
+            return prompt_and_answer(write, (REQUEST,), turn, (TOOL,), habits)[1]
+
         text = unless_refused(make, raised)
         head, found, _ = text.rpartition(eos) if eos else ("", "", "")
         return head + found or text

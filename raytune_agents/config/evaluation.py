@@ -111,7 +111,9 @@ class EvaluateConfig(BaseConfig):
     perplexity_rows: int = Field(0, ge=0, description="val rows for the perplexity; 0 = none")
     judge: JudgedConfig = JudgedConfig()
     general: GeneralConfig = GeneralConfig()
-    limit: int | None = Field(None, ge=1, description="at most this many rows per split")
+    limit: int | None = Field(
+        None, ge=1, description="at most this many rows per split; none = 20,000 of the run's own"
+    )
     max_tokens: Auto = Field(0, description="longest answer in tokens; auto = from gold's lengths")
     shard_rows: Positive = Field(64, description="rows asked and committed together")
     max_concurrency: int | None = Field(

@@ -31,6 +31,7 @@ from raytune_agents.dedup.windows import WindowIndex
 from raytune_agents.filters.grounding import scalars_in
 from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash
 
+SIGNS = ("query", "answer", "tool", "ngram", "minhash")  # the surest first
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
 MIN_DESCRIPTION = 40
 MIN_TURN_CHARS = 12  # letters and digits of one turn among several; less is "yes" and "thank you"
@@ -108,6 +109,12 @@ def answer_key(row: Trajectory) -> str:
         shown.append([parameter_shape(tools[call.name]) if call.name in tools else [], values])
     enough = count >= MIN_VALUES and size >= MIN_VALUE_CHARS
     return content_hash(sorted(shown, key=str)) if enough else ""
+
+
+def surest(found: Iterable[Leak]) -> Leak | None:
+    """Of a row's leaks, each from an index of other rows, the one that an index of all of them
+    names: the surest sign, then the largest share, then the first."""
+    return min(found, key=lambda leak: (SIGNS.index(leak.how), -leak.share), default=None)
 
 
 class LeakIndex:

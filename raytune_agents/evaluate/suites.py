@@ -15,7 +15,6 @@ from raytune_agents import agents, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.config.lookup import did_you_mean
-from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
@@ -37,6 +36,8 @@ TAKEN = (
 )
 # share of an unseen agent's rows
 KINDS = {tasks: 0.5, parallel_calls: 0.2, notool: 0.2, followup: 0.1}
+# rows -> the same, those that show a training row with their reason
+Marked = Callable[[Sequence[Trajectory]], list[Trajectory]]
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 
 
@@ -64,18 +65,16 @@ class Suite:
         self.rows += good
         return bool(good)
 
-    def add_irrelevance(
-        self, config: EvaluateConfig, leaks: Callable[[], LeakIndex], seed: int
-    ) -> None:
+    def add_irrelevance(self, config: EvaluateConfig, without_trained: Marked, seed: int) -> None:
         """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
-        package is installed; `leaks` gives the index of the training rows."""
+        package is installed."""
         count = config.irrelevance_rows
         # Of the rows so far, so it is added after all suites of calls.
         own = tool_taken_away(self.rows, count, seed + EVALUATION_SEED)
         self.rows += [replace(r, split=IRRELEVANCE, step="evaluate.irrelevance") for r in own]
         if count and bfcl.installed():
             source = SourceConfig(path="bfcl", categories=["irrelevance"])
-            found = source_rows(BFCL_IRRELEVANCE, source, leaks())
+            found = source_rows(BFCL_IRRELEVANCE, source, without_trained)
             self.rejected.update(found.rejected)
             self.add_if_any(found.rows, count)
 
@@ -155,7 +154,7 @@ def executable_agents(config: Config) -> list[str]:
     return [name for name in named if agents.load_spec(name).world]
 
 
-def source_rows(name: str, source: SourceConfig, trained: LeakIndex) -> Suite:
+def source_rows(name: str, source: SourceConfig, without_trained: Marked) -> Suite:
     """Rows of another source as split `name`; what shows a training row is left out."""
     out = Suite()
     found: dict[str, Trajectory] = {}
@@ -165,7 +164,7 @@ def source_rows(name: str, source: SourceConfig, trained: LeakIndex) -> Suite:
         for row in read.rows:
             row = finish(replace(row, split=name))
             found[row.id] = row
-    out.rows = trained.marked(list(found.values()))
+    out.rows = without_trained(list(found.values()))
     return out
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from raytune_agents import agents
 from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.config import GenerateConfig
-from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.text import calls_key
 from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.records import Trajectory, finish
@@ -60,12 +58,14 @@ def enum_values(row: Trajectory) -> frozenset[str]:
 class Novelty:
     """Why a row would tell nothing that training has not shown: `seen_values`, `seen_call`."""
 
-    def __init__(self, trained: Iterable[Trajectory]) -> None:
+    def __init__(self, rows: Sequence[Trajectory], trained: Iterable[Trajectory]) -> None:
         self.values: set[str] = set()
         self.calls: set[str] = set()
+        # Of training only what could be in one of the rows: it may have any number of others.
+        values, calls = set().union(*map(request_values, rows)), set(map(calls_key, rows))
         for row in trained:
-            self.values |= request_values(row)
-            self.calls.add(calls_key(row))
+            self.values |= request_values(row) & values
+            self.calls |= {calls_key(row)} & calls
 
     def fault(self, row: Trajectory) -> str:
         if not row.calls:
@@ -79,14 +79,16 @@ class Novelty:
 def held_back(
     config: GenerateConfig,
     real: Sequence[Trajectory],
-    trained: Sequence[Iterable[Trajectory]],
+    trained: Iterable[Trajectory],
+    marked: Callable[[Sequence[Trajectory]], list[Trajectory]],
     wanted: Mapping[str, int],
     seed: int,
     execution_fault: Callable[[Trajectory], str],
 ) -> tuple[list[Trajectory], Counter[str]]:
-    """Rows with the splits of `wanted`, verified and unlike every row of `trained`, which is read
-    twice and never held; and how many were left out by reason. Fewer rows, in the same ratio, where
-    the specs give no more. `real`: the user's training rows, whose habits the rows have."""
+    """Rows with the splits of `wanted`, verified and unlike every row of `trained`; and how many
+    were left out by reason. Fewer rows, in the same ratio, where the specs give no more. `real`:
+    the user's training rows, whose habits the rows have; `marked` gives rows back, those that show
+    one of `trained` with a reason."""
     total = sum(wanted.values())
     if not total:
         return [], Counter()
@@ -96,8 +98,8 @@ def held_back(
     held_config = config.model_copy(update=tried | {"sources": sources})
     # Far more than are wanted: many of the requests and values that specs give stand in training.
     sampled = sampling.sample_rows(held_config, seed + HELD_SEED, real)
-    rows = mark_leaks(sampled.rows, chain.from_iterable(trained))
-    novelty, refused = Novelty(chain.from_iterable(trained)), Counter()
+    rows = marked(sampled.rows)
+    novelty, refused = Novelty(rows, trained), Counter()
     out: list[Trajectory] = []
     for row in rows:
         if len(out) == total:

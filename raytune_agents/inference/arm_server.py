@@ -11,13 +11,12 @@ from typing import Any
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.request_router import PrefixCacheAffinityRouter
 
-from raytune_agents.inference.engine import Turns, reload_merged
-from raytune_agents.inference.serve import folder_of
-from raytune_agents.models import must_merge
+from raytune_agents.inference.client import folder_of
+from raytune_agents.inference.engine import Turns, goes_on_top, reload_merged
 
 
 class ArmServer(LLMServer):
-    """A completion request names its arm (`serve.arm_of`) in `vllm_xargs`. As in the run's own
+    """A completion request names its arm (`client.arm_of`) in `vllm_xargs`. As in the run's own
     engines, an adapter goes on top of the base on a GPU; else it is merged into the weights in
     place. (Serve's own adapters come from a bucket only.)"""
 
@@ -33,7 +32,7 @@ class ArmServer(LLMServer):
         self, request: Any, raw_request_info: Any = None
     ) -> AsyncIterator[Any]:
         arm = (request.vllm_xargs or {}).pop("arm", "")
-        on_top = bool(arm) and self.gpu and not must_merge(folder_of(arm))
+        on_top = self.gpu and goes_on_top(arm)
         if on_top:
             async with self.loading:  # vLLM refuses one that it is loading
                 place = SimpleNamespace(model_id=arm, local_path=folder_of(arm))

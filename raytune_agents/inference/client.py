@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from raytune_agents.records import ToolCall
@@ -85,7 +86,7 @@ class Lost:
 class Request:
     prompt: list[int]  # [prompt] token ids
     sampling: Sampling
-    adapter: str = ""  # a folder; "" = the base
+    arm: str = ""  # as `arm_of` names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,19 @@ class EngineState:
     up: bool = True
     pinged: float = 0.0
     returning: asyncio.Future | None = None
+
+
+def arm_of(adapter: str) -> str:
+    """What engines call the weights in an adapter's folder ("" = the base): new weights in an old
+    folder are another arm."""
+    if not adapter:
+        return ""
+    made = max((file.stat().st_mtime_ns for file in Path(adapter).glob("*")), default=0)
+    return f"{adapter}@{made}"
+
+
+def folder_of(arm: str) -> str:
+    return arm.rpartition("@")[0]
 
 
 def first_line(error: Exception) -> str:
@@ -165,7 +179,7 @@ class EngineClient:
     async def probe(self, request: Request, lost: Any) -> None:
         """Raises EngineDown where not even one token comes for the first token of a prompt."""
         # One token of one token: what fails at this would fail at anything.
-        least = Request(request.prompt[:1], Sampling(max_tokens=1), request.adapter)
+        least = Request(request.prompt[:1], Sampling(max_tokens=1), request.arm)
         for _ in range(1 + self.limits.retries):
             if isinstance(await self.once(least), Reply):
                 return
@@ -182,9 +196,7 @@ class EngineClient:
             engine = engine if engine and engine.up else await self.pick(session)
             engine.in_flight += 1
             try:
-                sent = engine.handle.answer.remote(
-                    request.prompt, request.sampling, request.adapter
-                )
+                sent = engine.handle.answer.remote(request.prompt, request.sampling, request.arm)
                 # No time limit here: a long queue is no fault. A silent process is, hence the
                 # pings.
                 reply = asyncio.wrap_future(sent.future())
@@ -311,7 +323,8 @@ def ask(
     import ray
 
     client = client_of(ray.get_runtime_context().get_node_id())
-    requests = [Request(p, s, adapter) for p, s in zip(prompts, samplings, strict=True)]
+    arm = arm_of(adapter)  # here, so that no single request waits for the disk
+    requests = [Request(p, s, arm) for p, s in zip(prompts, samplings, strict=True)]
     return client.ask(requests, session)
 
 
@@ -321,9 +334,11 @@ def usage() -> EngineUsage:
     import ray
 
     found: list[EngineUsage] = []
-    for handle in handles().values():
+    # All are asked before the first is waited for; one that hangs says nothing, and is no error.
+    asked = [handle.usage.remote() for handle in handles().values()]
+    for usage_of in ray.wait(asked, num_returns=len(asked), timeout=PING_S)[0] if asked else ():
         with contextlib.suppress(ray.exceptions.RayActorError):
-            found.append(ray.get(handle.usage.remote()))
+            found.append(ray.get(usage_of))
     if not found:
         return EngineUsage()
     machines: dict[str, float] = {}  # each actor counts for its whole machine

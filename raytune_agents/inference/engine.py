@@ -1,7 +1,7 @@
 """The run's vLLM engine, one async Ray actor per engine; `inference.client` asks it. It and its
 parser (`server_parser`) alone import vllm.
 
-A request names its adapter, so a restarted actor needs no memory of what was loaded: on GPU it is a
+A request names its arm, so a restarted actor needs no memory of what was loaded: on GPU it is a
 per-request adapter, on CPU it is merged into the weights in place once the requests of the one
 before are through (LoRA in vLLM's CPU engine is wrong in mixed batches and 20 times slower).
 
@@ -24,12 +24,19 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from raytune_agents.config import EngineConfig
-from raytune_agents.inference.client import ACTOR, EngineLimits, EngineUsage, Reply, Sampling
+from raytune_agents.inference.client import (
+    ACTOR,
+    EngineLimits,
+    EngineUsage,
+    Reply,
+    Sampling,
+    folder_of,
+)
 from raytune_agents.inference.options import vllm_options
 from raytune_agents.inference.replies import Written, reply_of
 from raytune_agents.inference.server_parser import ServerParser
@@ -62,23 +69,29 @@ def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
     }
 
 
+@cache  # an arm does not change: no request waits for the disk
+def goes_on_top(arm: str) -> bool:
+    """Whether vLLM can put the arm's adapter on top of the base."""
+    return bool(arm) and not must_merge(folder_of(arm))
+
+
 class Turns:
     """Whose weights are in an engine that takes one arm's at a time. `merge` puts them there."""
 
     def __init__(self, merge: Callable[[str], Awaitable[None]]):
-        self.merge, self.adapter, self.inside = merge, "", 0  # "" = the base's
+        self.merge, self.arm, self.inside = merge, "", 0  # "" = the base's
         self.turn = asyncio.Condition()
 
     @asynccontextmanager
-    async def of(self, adapter: str) -> AsyncIterator[None]:
+    async def of(self, arm: str) -> AsyncIterator[None]:
         """A request's time with these weights."""
         async with self.turn:
             # requests for the weights that are there go on first: each change costs a second
-            await self.turn.wait_for(lambda: adapter == self.adapter or not self.inside)
-            if adapter != self.adapter:
-                self.adapter = "?"  # neither, if this fails half-way
-                await self.merge(adapter)
-                self.adapter = adapter
+            await self.turn.wait_for(lambda: arm == self.arm or not self.inside)
+            if arm != self.arm:
+                self.arm = "?"  # neither, if this fails half-way
+                await self.merge(arm)
+                self.arm = arm
             self.inside += 1
         try:
             yield
@@ -240,16 +253,16 @@ class Engine:
         node = ray.get_runtime_context().get_node_id()
         return EngineUsage(memory, self.meter.joules(), self.meter.why, node)
 
-    async def answer(self, prompt: list[int], sampling: Sampling, adapter: str = "") -> Reply:
+    async def answer(self, prompt: list[int], sampling: Sampling, arm: str = "") -> Reply:
         """Answer one prompt ([prompt] token ids). `timeout_s` counts from when the engine takes
         it. Raises TimeoutError, and what vLLM raises of a request that it refuses."""
         # Not on top: on CPU, and what vLLM cannot put there (full weights, DoRA).
-        on_top = self.gpu and bool(adapter) and not must_merge(adapter)
-        async with self.slots, self.turns.of("" if on_top else adapter):
+        on_top = self.gpu and goes_on_top(arm)
+        async with self.slots, self.turns.of("" if on_top else arm):
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    output = await self.generate(prompt, sampling, adapter if on_top else "")
+                    output = await self.generate(prompt, sampling, arm if on_top else "")
             except TimeoutError:
                 # nobody was answered meanwhile: it is not this request that is slow
                 if self.last_end < began:
@@ -263,7 +276,7 @@ class Engine:
         return self.reply(output, sampling.tools)
 
     async def generate(self, prompt: list[int], sampling: Sampling, on_top: str) -> Any:
-        """vLLM's RequestOutput of one prompt, by the adapter `on_top`."""
+        """vLLM's RequestOutput of one prompt, by the arm `on_top`."""
         from vllm import TokensPrompt
         from vllm.lora.request import LoRARequest
 
@@ -273,9 +286,9 @@ class Engine:
         params, name = self.params(sampling), str(next(self.names))
         if isinstance(self.llm, StepLoop):
             return await self.llm.generate(tokens, params, name)
-        # An id per folder, above 0, that is the same after a restart.
+        # An id per arm, above 0, that is the same after a restart.
         number = zlib.crc32(on_top.encode()) % (2**31 - 1) + 1
-        lora = LoRARequest(on_top, number, on_top) if on_top else None
+        lora = LoRARequest(on_top, number, folder_of(on_top)) if on_top else None
         outputs = self.llm.generate(tokens, params, name, lora_request=lora)
         return [output async for output in outputs][-1]
 
@@ -297,10 +310,11 @@ class Engine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    async def merge(self, adapter: str) -> None:
-        """Put the base's weights with this adapter in place of those that are there."""
+    async def merge(self, arm: str) -> None:
+        """Put the base's weights with this arm's adapter in place of those that are there."""
         from raytune_agents import models
 
+        adapter = folder_of(arm)
         if not isinstance(self.llm, StepLoop):  # its weights are in another process
             await reload_merged(self.llm, self.path, adapter, self.dtype)
             return

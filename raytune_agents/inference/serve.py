@@ -47,18 +47,6 @@ UNEVEN = 4  # requests that a replica may have above another before a prefix cou
 _own: set[str] = set()  # apps that end with this process's run
 
 
-def arm_of(adapter: str) -> str:
-    """What an arm is called at the app: new weights in an old folder are another arm there."""
-    if not adapter:
-        return ""
-    made = max(file.stat().st_mtime_ns for file in Path(adapter).iterdir())
-    return f"{adapter}@{made}"
-
-
-def folder_of(arm: str) -> str:
-    return arm.rpartition("@")[0]
-
-
 def serve_args(
     path: Path, dtype: str, config: EngineConfig, cpus: int, gpus: int, own: Mapping[str, Any]
 ) -> JsonObject:
@@ -227,10 +215,10 @@ class ServedEngine:
     def usage(self) -> EngineUsage:
         return EngineUsage(why="the replicas of a Ray Serve app are not measured")
 
-    async def answer(self, prompt: list[int], sampling: Sampling, adapter: str = "") -> Reply:
+    async def answer(self, prompt: list[int], sampling: Sampling, arm: str = "") -> Reply:
         """As `Engine.answer`. Raises TimeoutError, and RuntimeError where the app refuses or has
         no replica that answers."""
-        body = completion_request(prompt, sampling, arm_of(adapter), self.serving)
+        body = completion_request(prompt, sampling, arm, self.serving)
         async with self.slots:
             began = asyncio.get_running_loop().time()
             try:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
-from raytune_agents.config import Config, ConfigError, EvaluateConfig, LabelConfig
-from raytune_agents.dedup.leaks import LeakIndex
+from raytune_agents.config import Config, ConfigError, EvaluateConfig
 from raytune_agents.evaluate import instructions, multi_turn, own_metrics, suites
 from raytune_agents.evaluate.baselines import CONSTRAINED, FEW_SHOT, Arm, examples_to_show
 from raytune_agents.evaluate.costs import Costs, training_costs
@@ -29,7 +28,13 @@ from raytune_agents.inference.client import EngineUsage
 from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import MOST_VAL_ROWS, held_out_rows, stored_training_rows
+from raytune_agents.pipeline.rows import (
+    MOST_SPLIT_ROWS,
+    MOST_VAL_ROWS,
+    held_out_rows,
+    stored_training_rows,
+    without_trained,
+)
 from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
@@ -216,24 +221,28 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
     folder = context.run.folder
     val = first_by_id(held_out_rows(folder, VAL), MOST_VAL_ROWS)
     left_out = read_json(folder / "read" / "manifest.json").get("left_out", {})
+    most = options.limit or MOST_SPLIT_ROWS
     for name in (s for s in options.splits if s not in left_out):
-        suite.add(name, held_out_rows(folder, name), options.limit)
+        before = len(suite.rows)
+        suite.add(name, held_out_rows(folder, name), most)
+        if len(suite.rows) - before == MOST_SPLIT_ROWS:
+            text = (
+                f"evaluate  asks {MOST_SPLIT_ROWS:,} rows of {name}; evaluate.limit says how many"
+            )
+            context.display.say(text, "yellow")
     if synthetic := list(held_out_rows(folder, SYNTHETIC)):
-        suite.add(SYNTHETIC, synthetic, options.limit)
+        suite.add(SYNTHETIC, synthetic, most)
     trained = stored_training_rows(folder)
 
-    @cache  # all rows are read for it: once, for all sources
-    def leaks() -> LeakIndex:
-        return LeakIndex(trained, LabelConfig())
-
+    marked = partial(without_trained, context, [folder / "label"])
     for name, source in options.sources.items():
-        found = suites.source_rows(name, source, leaks())
+        found = suites.source_rows(name, source, marked)
         suite.rejected.update(found.rejected)
         suite.add(name, found.rows, options.limit)
     if options.unseen_agents:
         made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, seed)
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
-    suite.add_irrelevance(options, leaks, seed)
+    suite.add_irrelevance(options, marked, seed)
     if options.instruction_rows:
         suite.add(instructions.SPLIT, instructions.instruction_rows(options.instruction_rows, seed))
     perturbed, untouched = suites.perturbed_rows(suite.rows, options, seed)

@@ -10,8 +10,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-
-import pyarrow.compute as pc
+from functools import partial
+from itertools import chain
 
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.chat import Chat
@@ -24,7 +24,7 @@ from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice, good_steps
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import MOST_SOURCE_ROWS, drawn_rows
+from raytune_agents.pipeline.rows import MOST_SPLIT_ROWS, accepted, drawn_rows, without_trained
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
@@ -42,8 +42,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     config, seed, chat = context.config, context.config.seed, context.chat
     read, in_all = drawn_rows(context.run.folder, seed)
     for split, n in in_all.items():
-        if n > MOST_SOURCE_ROWS:
-            text = f"works from {MOST_SOURCE_ROWS:,} of {n:,} {split} rows, drawn evenly"
+        if n > MOST_SPLIT_ROWS:
+            text = f"works from {MOST_SPLIT_ROWS:,} of {n:,} {split} rows, drawn evenly"
             context.display.say(f"generate  {text}")
     good = [r for r in read if not parses(r)]
     train = [r for r in good if r.split == "train"]
@@ -166,11 +166,11 @@ def write_held(
     wanted = held.held_counts(config.generate, in_all)
     if not wanted:
         return
-    # Rejected ones too: what was read for training must not come back as a test.
-    trained = [StoredRows(context.run.folder / "read", lambda t: pc.equal(t["split"], "train"))]
-    trained += [StoredRows(step.folder / name) for name in PARTS[:2]]
+    folders = [context.run.folder / "read", *(step.folder / name for name in PARTS[:2])]
+    stored = (StoredRows(folder, lambda table: accepted(table, "train")) for folder in folders)
+    trained, marked = chain.from_iterable(stored), partial(without_trained, context, folders)
     options, seed = config.generate, config.seed
-    rows, refused = held.held_back(options, real, trained, wanted, seed, executor.fault)
+    rows, refused = held.held_back(options, real, trained, marked, wanted, seed, executor.fault)
     store(step, HELD, rows, file=1)
     counts.add(len(rows), refused, "held")
     kept = Counter(row.split for row in rows)

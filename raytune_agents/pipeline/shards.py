@@ -66,11 +66,6 @@ def map_shards(
     if not parts:
         return
     context.resources  # noqa: B018  Ray must run before Ray Data is used
-    blocks = [
-        # Pickled: Arrow would want one schema for trajectories, tasks and pairs of answers.
-        pa.table({"shard": [k] * len(rows), "row": [pickle.dumps(row) for row in rows]})
-        for k, rows in parts.items()
-    ]
 
     def answer_shard(block: pa.Table) -> pa.Table:
         number = block["shard"][0].as_py()
@@ -78,7 +73,14 @@ def map_shards(
         return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
 
     most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
-    found = ray.data.from_arrow(blocks).map_batches(
+    blocks = ray.data.from_arrow(
+        [
+            # Pickled: Arrow would want one schema for trajectories, tasks and pairs of answers.
+            pa.table({"shard": [k] * len(rows), "row": [pickle.dumps(row) for row in rows]})
+            for k, rows in parts.items()
+        ]
+    )
+    found = blocks.map_batches(
         answer_shard,
         # A block whole: it is the shard.
         batch_size=None,

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
@@ -22,7 +21,7 @@ from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.negatives.preference_pairs import first_request
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import accepted, training_rows
+from raytune_agents.pipeline.rows import group_tables, training_rows
 from raytune_agents.records import FlatRow, JsonObject, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step
 from raytune_agents.storage import GROUP_ROWS, row_groups
@@ -127,14 +126,6 @@ def paired_parts(
     yield from made.iter_rows()
     for empty in missing_parts(folder, parts):  # no request fell to them
         yield tokenize_part(folder, empty, [], method, chat, config, {})
-
-
-def group_tables(file: str, group: int) -> Iterator[pa.Table]:
-    """The training rows of one row group, a few held at a time."""
-    with pq.ParquetFile(str(file)) as opened:
-        for batch in opened.iter_batches(GROUP_ROWS // 16, row_groups=[group]):
-            table = pa.Table.from_batches([batch])
-            yield table.filter(accepted(table, "train"))
 
 
 def keep_columns(context: Context, kept: Collection[Path]) -> None:

@@ -20,14 +20,14 @@ from raytune_agents import mix
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import answered_val_rows, held_out_rows
+from raytune_agents.pipeline.rows import MOST_SPLIT_ROWS, answered_val_rows, held_out_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.progress import Bar
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
 from raytune_agents.runs import METRICS, Counts, Step
-from raytune_agents.storage import write_json
+from raytune_agents.storage import first_by_id, write_json
 from raytune_agents.train.job import LONGER
 from raytune_agents.train.methods import build_columns, method_named
 from raytune_agents.tune import (
@@ -295,8 +295,11 @@ def scored_rows(context: Context) -> tuple[list[Trajectory], list[Trajectory]]:
     val = interleaved(answered_val_rows(folder))
     if not config.tune.confirm:
         return val, []
-    unseen = list(held_out_rows(folder, "test_unseen")) or held_out_rows(folder, "test_seen")
-    return val, interleaved([r for r in unseen if r.target])[: config.evaluate.limit]
+    for split in ("test_unseen", "test_seen"):
+        found = (row for row in held_out_rows(folder, split) if row.target)
+        if test := first_by_id(found, MOST_SPLIT_ROWS):
+            break
+    return val, interleaved(test)[: config.evaluate.limit]
 
 
 def interleaved(rows: Sequence[Trajectory]) -> list[Trajectory]:

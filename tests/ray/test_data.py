@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from raytune_agents import agents, models, storage
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, LabelConfig, load_config
 from raytune_agents.dedup import step as dedup
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
+from raytune_agents.pipeline import rows as pipeline_rows
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.keys import sections
 from raytune_agents.pipeline.run import run_step
@@ -189,3 +192,15 @@ def test_pairs_are_those_of_one_process_wherever_their_rows_lie(tmp_path) -> Non
     after = read_json(gone)
     assert {n: m["sha256"] for n, m in after.items()} == {n: m["sha256"] for n, m in before.items()}
     assert kept.stat().st_mtime_ns == stamp
+
+
+def test_workers_find_the_rows_that_training_shows(tmp_path, monkeypatch) -> None:
+    made = [replace(row, split="train") for row in tasks(agents.load_spec("support"), 40, 1)]
+    pq.write_table(to_table(made), tmp_path / "rows-0.parquet", row_group_size=9)
+    asked = [replace(row, split="mine") for row in tasks(agents.load_spec("support"), 60, 1)]
+    context = Context(Config(name="run", runs_dir=str(tmp_path)), Display())
+    monkeypatch.setattr(pipeline_rows, "GROUP_ROWS", 32)
+    found = pipeline_rows.without_trained(context, [tmp_path], asked)
+    context.run.close()
+    assert found == LeakIndex(made, LabelConfig()).marked(asked)
+    assert 0 < sum(bool(row.reject_reason) for row in found) <= 60

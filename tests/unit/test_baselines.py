@@ -8,8 +8,7 @@ import pytest
 
 from raytune_agents.calls import judge, parse
 from raytune_agents.calls.gold import gold_of
-from raytune_agents.config import LabelConfig, load_config
-from raytune_agents.dedup.leaks import LeakIndex
+from raytune_agents.config import load_config
 from raytune_agents.evaluate.baselines import Arm, call_schema, examples_to_show, with_shots
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow, latency_scores, sample_of
@@ -170,7 +169,7 @@ def test_rows_to_decline_are_made_of_the_runs_own_tools_and_of_bfcl():
     tools = (WEATHER, TICKET, MENU)
     suite.add("test_seen", [row("get_weather", f"Rain in town {i}?", tools, "test_seen",
                                 city=str(i), days=1) for i in range(5)])  # fmt: skip
-    suite.add_irrelevance(config, lambda: LeakIndex([], LabelConfig()), seed=1)
+    suite.add_irrelevance(config, list, seed=1)
     own = [r for r in suite.rows if r.split == IRRELEVANCE]
     assert len(own) == 3
     for made in own:

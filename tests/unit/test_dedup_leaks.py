@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,8 @@ from raytune_agents.config import LabelConfig
 from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.windows import fuzzy_share
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.pipeline.rows import without_trained
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
 
 
 def find_leaks(rows, held):
@@ -188,3 +190,29 @@ def test_real_splits_have_few_leaks_and_planted_ones_are_found():
         for r in held[:100]
     ]
     assert all(r.reject_reason for r in mark_leaks(planted, held))
+
+
+def test_row_groups_one_by_one_find_what_one_index_finds(tmp_path):
+    rng = random.Random(3)
+    words = [f"word{i}" for i in range(300)]
+    calls = [ToolCall.of("f", a=f"{i:020}", b=i) for i in range(60)]
+    trained = [
+        make(" ".join(rng.choices(words, k=20)), split="train", call=call) for call in calls
+    ]
+    asked = [make(row.query, split="mine") for row in trained[::9]]
+    asked += [make(row.query[:-9] + "and more", split="mine") for row in trained[1::9]]
+    asked += [
+        make(" ".join(rng.choices(words, k=20)), split="mine", call=row.calls[0])
+        for row in trained[2::9]
+    ]
+    # The same sign twice: of equal ones the first counts, of unlike ones the surest.
+    trained += [make(trained[0].query, split="train"), make(trained[1].query + " x", split="train")]
+    trained += [replace(asked[0], split="val"), replace(asked[5], reject_reason="short")]
+    table = to_table(trained)
+    pq.write_table(table.slice(0, 30), tmp_path / "rows-0.parquet", row_group_size=7)
+    pq.write_table(table.slice(30), tmp_path / "rows-1.parquet", row_group_size=11)
+    kept = [row for row in trained if row.split == "train" and not row.reject_reason]
+    one = LeakIndex(kept, LabelConfig()).marked(asked)
+    assert without_trained(None, [tmp_path], asked) == one
+    hows = {row.meta["leak"]["how"] for row in one if row.reject_reason}
+    assert hows >= {"query", "ngram", "answer"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from method_rows import BAD, GOOD, ROWS, RUNS, answers, costs, section_of, small_chat
 
 from raytune_agents import mix
-from raytune_agents.chat import IGNORE, Chat, tokens
+from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import Config, ConfigError, NatConfig, load_config, method_options
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline.evaluate import arms_of
@@ -146,18 +147,22 @@ def nat_words(tree: Config, arm: str) -> str:
     return "|".join(nat.words(tree.train.of(tree.train.arms[arm]).nat))
 
 
-def test_arms_tokenise_the_same_rows_once(chat: Chat) -> None:
-    own = Chat(chat.path, max_length=900)
-    whole, _ = methods.build_columns("vanilla", GOOD, own, section_of(), None)
-    first = tokens.cache_info()
-    again, _ = methods.build_columns("nut", GOOD, own, section_of(), None)
-    assert tokens.cache_info().misses == first.misses
-    assert tokens.cache_info().hits == first.hits + 2 * len(GOOD)  # a prompt and an answer each
-    assert again == whole
-    again[0]["input_ids"].clear()  # what a method does with its ids changes no other arm's
-    assert methods.build_columns("nut", GOOD, own, section_of(), None)[0] == whole
-    travelled = pickle.loads(pickle.dumps(own))
-    assert travelled.prompt_ids(GOOD[0]) == own.prompt_ids(GOOD[0])
+def test_a_row_is_the_tokens_of_its_parts_one_by_one(chat: Chat) -> None:
+    turns = (
+        Message("user", "Weather in Rome?"),
+        Message("assistant", tool_calls=(ToolCall.of("weather", city="Rome"),)),
+        Message("tool", "18 C", name="weather"),
+        Message("assistant", "It is 18 C, the sun sets at 7."),
+    )
+    for row in (*GOOD, replace(GOOD[0], messages=turns)):
+        for parts, example in zip(chat.parts(row), chat.encode(row), strict=True):
+            alone = [chat.ids(text) for text, _ in parts]
+            assert example.input_ids == list(chain(*alone))
+            labels = [[IGNORE] * len(i) if m is None else i for i, (_, m) in zip(alone, parts)]
+            assert example.labels == list(chain(*labels))
+            assert example.trained_tokens == sum(x != IGNORE for x in example.labels)
+    travelled = pickle.loads(pickle.dumps(chat))
+    assert travelled.prompt_ids(GOOD[0]) == chat.prompt_ids(GOOD[0])
 
 
 # --- loss weights ---

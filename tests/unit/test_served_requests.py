@@ -14,13 +14,11 @@ import yaml
 from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, build_config
-from raytune_agents.inference.client import Sampling
+from raytune_agents.inference.client import Sampling, arm_of, folder_of
 from raytune_agents.inference.options import SERVE_PACKAGES, validate_engine_options
 from raytune_agents.inference.serve import (
-    arm_of,
     completion_reply,
     completion_request,
-    folder_of,
     serve_args,
     serve_config,
 )

@@ -108,7 +108,7 @@ def test_requests_of_two_adapters_wait_for_their_own_weights() -> None:
         async def ask(adapter: str) -> None:
             async with turns.of(adapter):
                 await asyncio.sleep(0.01)
-                assert turns.adapter == adapter
+                assert turns.arm == adapter
 
         await asyncio.gather(*(ask(adapter) for adapter in ["", "a", "b"] * 5))
         return turns
@@ -136,4 +136,4 @@ def test_weights_that_could_not_be_merged_in_are_tried_again() -> None:
         return turns
 
     turns = asyncio.run(main())
-    assert (tries, turns.adapter, turns.inside) == (["a", "a"], "a", 0)
+    assert (tries, turns.arm, turns.inside) == (["a", "a"], "a", 0)
