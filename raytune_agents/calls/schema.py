@@ -5,6 +5,7 @@ Types may be JSON Schema words (object, number) or BFCL's and Python's (dict, fl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -43,7 +44,6 @@ _SINGLE = (
 SINGLE = tuple(_SINGLE.split())
 SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
 NULLABLE = ("nullable", "x-nullable")
-MOST_REFERENCES = 8  # and compositions, one within the other, that are followed
 PythonType = type[Any]  # inside the class `type` is a field
 
 
@@ -226,29 +226,37 @@ def local_ref(ref: Any, root: Any) -> Any:
     node = root
     for part in filter(None, ref[1:].split("/")):
         key = unquote(part).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
-            node = node[int(key)]
+        if isinstance(node, list):
+            place = int(key) if re.fullmatch(r"[0-9]{1,6}", key) else len(node)
+            node = node[place] if place < len(node) else None
         else:
             node = node.get(key) if isinstance(node, dict) else None
     return node
 
 
-def types_of(schema: Any, root: Mapping[str, Any], depth: int = MOST_REFERENCES) -> set[str]:
+def types_of(schema: Any, root: Mapping[str, Any]) -> set[str]:
     """The JSON types that a schema allows; empty where it does not say. `root` holds what its
     references name."""
-    if not isinstance(schema, Mapping) or not depth:
-        return set()
-    declared = schema.get("type")
-    listed = declared if isinstance(declared, list) else [declared]
-    types = {t for t in listed if isinstance(t, str)}
-    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    types |= {JSON_TYPES[type(v)] for v in options if type(v) in JSON_TYPES}
-    if says_nullable(schema):
-        types.add("null")
-    for word in ("anyOf", "oneOf", "allOf"):
-        for part in schema[word] if isinstance(schema.get(word), list) else ():
-            types |= types_of(part, root, depth - 1)
-    return types | types_of(local_ref(schema.get("$ref"), root), root, depth - 1)
+    types: set[str] = set()
+    todo, seen = [schema], set[int]()
+    while todo:
+        node = todo.pop()
+        # Each part once: references may name each other in more ways than can be gone.
+        if not isinstance(node, Mapping) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        declared = node.get("type")
+        words = declared if isinstance(declared, list) else [declared]
+        types.update(t for t in words if isinstance(t, str))
+        options = node.get("enum", [node["const"]] if "const" in node else [])
+        listed = options if isinstance(options, list) else []
+        types |= {JSON_TYPES[type(v)] for v in listed if type(v) in JSON_TYPES}
+        if says_nullable(node):
+            types.add("null")
+        for word in ("anyOf", "oneOf", "allOf"):
+            todo += node[word] if isinstance(node.get(word), list) else []
+        todo.append(local_ref(node.get("$ref"), root))
+    return types
 
 
 def members_of(schema: JsonSchema) -> Members:

@@ -30,6 +30,7 @@ from raytune_agents.records import Arguments
 NONE: Mapping = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
+MOST_ITEMS = 100  # of a made-up list: a schema may ask for a billion
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,8 @@ def _array(
     most = min(int(detail.get("maxItems", 3)), max(least, 3))
     if most < least:
         raise NoValue(f"{p.name}: at least {least} and at most {most} items")
+    if least > MOST_ITEMS:
+        raise NoValue(f"{p.name}: nobody lists {least} items in a request")
     wanted, out = scene.rng.randint(least, most), []
     for _ in range(6 * wanted):
         if item.kind in ("email", "person", "username", "first_name"):
@@ -306,7 +309,7 @@ def _bare(p: Parameter) -> Any:
     """The least that the type of an unknown parameter allows."""
     kind = descriptions.json_type(p.detail)
     if p.items is not None:
-        return [_bare(p.items)] * int(p.detail.get("minItems", 0))
+        return [_bare(p.items)] * min(int(p.detail.get("minItems", 0)), MOST_ITEMS)
     if kind == "object":
         return {f.name: _bare(f) for f in p.fields if f.required}
     if kind in ("integer", "number"):

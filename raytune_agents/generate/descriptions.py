@@ -6,9 +6,10 @@ Plain text in, plain values out; what the parameter is in the end is decided in 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raytune_agents.calls.schema import local_ref
 from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
 from raytune_agents.records import JsonSchema
 
@@ -199,25 +200,43 @@ def bounds_in(text: str) -> tuple[float, float] | None:
 # --- the schema beside it -------------------------------------------------------------------------
 
 
-def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> JsonSchema:
+_Known = dict[tuple[int, int], JsonSchema]  # (part, depth) -> what it is flattened
+
+
+def flattened(
+    schema: Any, root: Mapping[str, Any], depth: int = 0, known: _Known | None = None
+) -> JsonSchema:
     """The schema with its local `$ref`, its first usable alternative and its `allOf` put in."""
     if not isinstance(schema, dict) or depth > 8:
         return {}
+    # Each part once a depth: some lines of references stand for billions.
+    known, place = {} if known is None else known, (id(schema), depth)
+    if place not in known:
+        known[place] = _flattened(schema, root, depth, known)
+    return known[place]
+
+
+def _flattened(
+    schema: JsonSchema, root: Mapping[str, Any], depth: int, known: _Known
+) -> JsonSchema:
     if isinstance(schema.get("$ref"), str):
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target.get(part) if isinstance(target, Mapping) else None
+        target = local_ref(schema["$ref"], root)
         rest = {k: v for k, v in schema.items() if k != "$ref"}
-        return flattened(target, root, depth + 1) | rest
+        return flattened(target, root, depth + 1, known) | rest
     for key in ("anyOf", "oneOf"):
-        options = [o for o in schema.get(key) or () if isinstance(o, dict)]
+        options = [o for o in list_of(schema.get(key)) if isinstance(o, dict)]
         options = [o for o in options if o.get("type") != "null"]
         if options:
             rest = {k: v for k, v in schema.items() if k != key}
-            return flattened(options[0], root, depth + 1) | rest
-    for part in schema.get("allOf") or ():
-        schema = flattened(part, root, depth + 1) | dict(schema)
+            return flattened(options[0], root, depth + 1, known) | rest
+    for part in list_of(schema.get("allOf")):
+        schema = flattened(part, root, depth + 1, known) | dict(schema)
     return schema
+
+
+def list_of(value: Any) -> Sequence[Any]:
+    """A list; none for what a stranger's schema has in its place."""
+    return value if isinstance(value, list) else ()
 
 
 def json_type(schema: Mapping[str, Any]) -> str:
@@ -235,7 +254,7 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
         return values, True
     if "const" in schema:
         return [schema["const"]], True
-    own = [*(schema.get("examples") or ()), *([schema["example"]] if "example" in schema else ())]
+    own = [*list_of(schema.get("examples")), *([schema["example"]] if "example" in schema else ())]
     examples, closed = examples_in(about)
     if json_type(schema) in ("integer", "number"):
         examples = [

@@ -40,6 +40,8 @@ LENGTHS = {  # kind -> its units
     "minutes": ("minutes", "min", "minute"),
 }
 DEEPEST = 4  # schemas inside schemas that are looked into
+# Characters that are looked at: the expressions are not linear in what a stranger may write.
+LONGEST_NAME, LONGEST_TEXT = 200, 4_000
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=\d)")
 
 
@@ -94,7 +96,7 @@ class Parameter:
 
 def name_words(name: str) -> str:
     """A name as lower-case words: "checkInDate", "check_in_date" -> "check in date"."""
-    text = _CAMEL.sub(" ", name)
+    text = _CAMEL.sub(" ", name[:LONGEST_NAME])
     return " ".join(re.split(r"[\W_]+", text)).strip().lower()
 
 
@@ -114,7 +116,7 @@ def parameter(
     `outer` what the array that it is an item of, or a docstring, says of it."""
     root = root if root is not None else {}
     detail = with_type(descriptions.flattened(schema, root))
-    about = str(detail.get("description") or outer or detail.get("title") or "")
+    about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
     words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
@@ -323,7 +325,7 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
 
 def parameters(name: str, description: str, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """Every parameter of a tool, in the schema's order."""
-    return _parameters(name, description, json.dumps(schema))
+    return _parameters(name, description[:LONGEST_TEXT], json.dumps(schema))
 
 
 def advice(parameter: Parameter) -> str:

@@ -32,6 +32,7 @@ PHRASES: dict[str, list[str]] = yaml.safe_load(
     Path(__file__).with_name("phrases.yaml").read_text("utf-8")
 )
 ArgumentEdit = Callable[[Arguments, Arguments, random.Random], Arguments | None]
+MOST_NEEDED = 50  # arguments of a made-up call; a schema may require thousands
 
 
 def with_target(row: Trajectory, **changes: Any) -> Trajectory:
@@ -68,7 +69,8 @@ def invented_call(row: Trajectory, name: str, rng: random.Random, source: Argume
     properties = schema.get("properties", {})
     left = dict(source)
     arguments = {}
-    for key in schema.get("required", []) or list(properties)[:1]:
+    needed = schema.get("required", []) or list(properties)[:1]
+    for key in list(dict.fromkeys(needed))[:MOST_NEEDED]:
         detail = properties.get(key, {})
         same = [k for k in left if k == key or type(left[k]) is PYTHON.get(_kind(detail))]
         if same and "enum" not in detail:

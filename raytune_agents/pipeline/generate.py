@@ -18,7 +18,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import Config
 from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
-from raytune_agents.filters.shape import parses
+from raytune_agents.filters.shape import parses, too_long
 from raytune_agents.generate import held, no_call, realism, rewrite, sampling, validate_rows
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
@@ -35,6 +35,7 @@ from raytune_agents.storage import StoredRows, read_rows, write_rows
 PARTS = ("synthetic", "no_call", "mined", "edited", "good_steps")
 SAMPLED = "sampled"  # folder of the model's own failures as they come, before their shares
 HELD = "held"  # folder of rows that are kept back
+LONGEST = 100_000  # characters of a row that is worked from: edits take more than linear time
 
 
 def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
@@ -45,7 +46,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
         if n > MOST_SPLIT_ROWS:
             text = f"works from {MOST_SPLIT_ROWS:,} of {n:,} {split} rows, drawn evenly"
             context.display.say(f"generate  {text}")
-    good = [r for r in read if not parses(r)]
+    good = [r for r in read if not (parses(r) or too_long(r, LONGEST))]
     train = [r for r in good if r.split == "train"]
     sampled = sampling.sample_rows(config.generate, seed, train)
     for gap in sampled.gaps:

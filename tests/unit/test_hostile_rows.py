@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_agents import filters, readers
+from raytune_agents import filters, negatives, readers
 from raytune_agents.calls import parse
+from raytune_agents.calls.coerce import call_of
+from raytune_agents.calls.gold import defaults_of
+from raytune_agents.calls.schema import types_of
 from raytune_agents.config import LabelConfig, SourceConfig
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.filters.grounding import Evidence, is_grounded_number, is_grounded_word
+from raytune_agents.generate import kinds
 from raytune_agents.pipeline import label
 from raytune_agents.readers import decode, strict, toolalpaca, unpack
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory, finish, to_table
+from raytune_agents.records import (
+    Message,
+    RecordError,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    finish,
+    to_table,
+)
 
 SECTION = LabelConfig(evaluation_sets=[])
 INDEX = LeakIndex((), SECTION)
@@ -88,6 +101,45 @@ def test_long_text_of_one_thing(head: str, unit: str) -> None:
     parse(text)
     for row in ({"messages": turns}, {"messages": turns, "tools": [tool]}):
         outcome(row)
+    assert time.process_time() - started < LIMIT_S
+
+
+def referring(word: str, count: int) -> dict[str, Any]:
+    """A schema whose one part names itself so many times: what it stands for has no end."""
+    parts = {"A": {word: [{"$ref": "#/$defs/A"}] * count, "default": "x"}}
+    return {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": parts}
+
+
+MANY = {f"k{i}": {"type": "array", "minItems": 10**9, "items": {"type": "object"}}
+        for i in range(3_000)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "about"), [
+    (referring("anyOf", 300), "d"),
+    (referring("oneOf", 300), "d"),
+    (referring("allOf", 300), "d"),
+    (own({"$ref": f"#/$defs/{'9' * 5000}"}) | {"$defs": [1]}, "d"),
+    (own({"$ref": "#/$defs/\u00b2"}) | {"$defs": [1]}, "d"),
+    (own({"anyOf": 5, "allOf": 5, "oneOf": 5, "enum": 5, "examples": 5}), "d"),
+    ({"type": "object", "properties": MANY, "required": list(MANY)}, "d"),
+    (own({"type": "number", "description": f"between 5{' ' * 15_000}x"}), f"1{' ' * 15_000}x"),
+    ({"type": "object", "properties": {"a" * 15_000: {"type": "string"}}}, "d"),
+], ids=str)  # fmt: skip
+def test_a_schema_is_read_wherever_it_is_read(schema: dict[str, Any], about: str) -> None:
+    """What the types are, what a parameter means, what a call that is meant to be wrong looks
+    like: each ends, whatever the schema."""
+    tool = ToolSpec("f", about, json.dumps(schema))
+    row = Trajectory((Message("user", "a"), Message("assistant", tool_calls=(ToolCall("f"),))),
+                     tools=(tool,))  # fmt: skip
+    started = time.process_time()
+    for detail in schema["properties"].values():
+        types_of(detail, schema)
+    call_of("f", [("a", "5")], [tool])
+    defaults_of(tool)
+    for fault in ("extra_call", "wrong_value", "extra_argument"):
+        bad, reason = negatives.edit(row, fault, random.Random(0))
+        assert bad or reason
+    kinds.parameters("f", about, schema)
     assert time.process_time() - started < LIMIT_S
 
 
