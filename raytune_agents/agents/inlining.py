@@ -8,7 +8,6 @@ enough; what lies below is `{"type": "object"}`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, count
 from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SINGLE, local_ref
@@ -19,8 +18,10 @@ MAX_NODES = 400  # schemas and listed values of one parameter or body
 MAX_ENUM = 200  # values of an enum; one of more is any value of its type
 MAX_LEVELS = 10  # of nested schemas, references among them
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
-_NOISE = "xml discriminator externalDocs $defs definitions $schema $id $comment"
-NOISE = _NOISE.split()
+NOISE = (
+    *("xml", "discriminator", "externalDocs", "definitions"),
+    *("$defs", "$schema", "$id", "$comment"),
+)
 ANY_TYPE = ["string", "number", "boolean", "object", "array"]
 
 
@@ -39,7 +40,10 @@ def check_size(tree: Any, path: str) -> None:
                 f"{path} holds more than {MAX_VALUES:,} values once its aliases are written out; "
                 "give the tools alone"
             )
-        stack += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        if isinstance(item, dict):
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item
 
 
 def inlined(schema: Any, document: Any) -> Any:
@@ -190,7 +194,8 @@ def unique_names(names: Iterator[str]) -> Iterator[str]:
     """The names, a number after each that came before."""
     taken: set[str] = set()
     for name in names:
-        numbered = (f"{name}_{i}" for i in count(2))
-        fresh = next(n for n in chain([name], numbered) if n not in taken)
+        fresh, i = name, 2
+        while fresh in taken:
+            fresh, i = f"{name}_{i}", i + 1
         taken.add(fresh)
         yield fresh
