@@ -129,9 +129,8 @@ class Bench:
     def chosen(self, arm: Any, config: Any, rows: list[Trajectory], seed: int) -> list[Trajectory]:
         """Rows of the arm until the budget of trained tokens is spent."""
         known = {r.id: r for r in rows}
-        how = methods.METHODS[arm.method]
-        pairs = how.pairs(known, config) if how.pairs else None
-        _, facts = tokenize_rows(rows, arm.method, self.chat, config, pairs)
+        recipe = methods.Recipe(arm.method, config, self.chat)
+        _, facts = tokenize_rows(rows, recipe, recipe.pairs(known))
         pool = list(zip(*(facts[name].to_pylist() for name in ("id", "pool", "tokens"))))
         taken = mix.choose_rows(
             pool, mix.usable_weights(HALF, pool), self.options.tokens, self.options.max_epochs, seed
@@ -155,12 +154,12 @@ class Bench:
         arm = self.config.train.arms[name]
         config = self.config.train.of(arm)
         chosen = self.chosen(arm, config, rows, seed)
-        known, method = {r.id: r for r in rows}, methods.METHODS[arm.method]
-        pairs = method.pairs(known, config) if method.pairs else None
+        known, recipe = {r.id: r for r in rows}, methods.Recipe(arm.method, config, self.chat)
+        pairs = recipe.pairs(known)
         columns, _ = methods.build_columns(arm.method, chosen, self.chat, config, pairs)
         validate_data.validate_columns(columns, self.chat.max_length)
         shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-        validate_data.parity(arm.method, known, columns, self.chat, config, shared)
+        validate_data.parity(recipe, known, columns, shared)
         chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
@@ -177,7 +176,7 @@ class Bench:
         return {
             "seed": seed, "rows": len(chosen), "seconds": round(seconds, 1),
             "trained_tokens": sum(c["trained_tokens"] for c in columns),
-            "hits": self.score(trainer.model, method.inference_marker(config)),
+            "hits": self.score(trainer.model, recipe.how.inference_marker(config)),
         }  # fmt: skip
 
     def base(self) -> dict[str, Any]:

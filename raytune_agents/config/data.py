@@ -78,9 +78,7 @@ class ReadConfig(BaseConfig):
         [SourceConfig(path="bfcl")], description="where rows come from; [] = every row is generated"
     )
     tools: int | None = Field(
-        None,
-        ge=1,
-        description="tools shown in a row: those it calls and others of its list; none = its list",
+        None, ge=1, description="tools of a row: those it calls and others of its list; none = all"
     )
     split: SplitConfig = SplitConfig()
     max_error_share: Share = Field(0.05, description="more bad or lost rows than this stop a step")
@@ -122,9 +120,7 @@ class MixConfig(BaseConfig):
         description="share of trained tokens by pool; a dotted name is a family",
     )
     no_call: Share = Field(
-        0.3,
-        lt=1,
-        description="share of good rows on which no call is right; 0 = as the pools have them",
+        0.3, lt=1, description="share of good rows on which no call is right; 0 = as in the pools"
     )
     tokens: Auto = Field(12_000, description="trained tokens in all; auto = all of its pools")
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")

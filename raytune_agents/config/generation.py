@@ -143,6 +143,5 @@ class NegativesConfig(BaseConfig):
         0.15, description="share of a run's negatives that a fault may take, unless named in faults"
     )
     uniform_floor: Share = Field(
-        0.5,
-        description="share of edited negatives spread evenly over the faults; the rest is as mined",
+        0.5, description="share of edited negatives spread evenly over faults; the rest is as mined"
     )

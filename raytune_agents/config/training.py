@@ -41,8 +41,7 @@ class TrainConfig(BaseConfig):
         description="name -> arm; all are trained and compared with the base",
     )
     curve: list[Share] = Field(
-        [],
-        description="shares of its tokens that every arm is trained on too, as NAME-10 for 0.1",
+        [], description="shares of its tokens that every arm is trained on too, as NAME-10 for 0.1"
     )
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = Field(
         "auto",
@@ -71,8 +70,7 @@ class TrainConfig(BaseConfig):
         "shrinks (sharding: ddp)",
     )
     label_selector: dict[str, str] = Field(
-        {},
-        description="labels of nodes for training and trials, such as ray.io/market-type: spot",
+        {}, description="labels of nodes for training and trials, such as ray.io/market-type: spot"
     )
     padding_free: bool = Field(True, description="compute no padding where model and hardware can")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")

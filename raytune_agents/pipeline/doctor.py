@@ -185,12 +185,12 @@ class Doctor:
         chat, train = self.context.chat, self.config.train
         rows = {r.id: r for r in self.plan.sample.split("train")}
         for arm in train.arms.values():
-            config, how = train.of(arm), methods.method_named(arm.method)
-            pairs = how.pairs(rows, config) if how.pairs else None
+            recipe = methods.Recipe(arm.method, train.of(arm), chat)
+            pairs = recipe.pairs(rows)
             mine = [r for r in (rows[i] for i in pairs or rows) if self.fits(r)][:TRAINED]
-            made, _ = methods.build_columns(arm.method, mine, chat, config, pairs)
+            made, _ = methods.build_columns(arm.method, mine, chat, recipe.config, pairs)
             shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-            validate_data.parity(arm.method, rows, made, chat, config, shared)
+            validate_data.parity(recipe, rows, made, shared)
         share = self.config.read.max_error_share
         back = validate_data.gold_comes_back(rows.values(), chat, share)
         return f"{len(train.arms)} arms train on the prompts that the engine is asked; {back}"

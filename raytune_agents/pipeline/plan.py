@@ -29,10 +29,10 @@ from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
 from raytune_agents.pipeline.row_lengths import prompt_lengths, row_lengths, with_max_length
 from raytune_agents.records import Trajectory, content_hash, to_row
-from raytune_agents.train import methods
 from raytune_agents.train.batches import micro_batch
 from raytune_agents.train.column_files import columns_table, padded_lengths
 from raytune_agents.train.job import LONGER
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import tokenize_rows
 
 SAMPLE = 2000  # rows parsed of each source
@@ -168,15 +168,15 @@ def arm_work(config: Config, arm: ArmConfig, own: TrainConfig, sample: Sample, c
     """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
     `own`: its options."""
     rows, mixed = {r.id: r for r in sample.split("train")}, config.mix.of(arm)
-    how = methods.method_named(arm.method)
-    pairs = how.pairs(rows, own) if how.pairs else None
-    made, facts = tokenize_rows(rows.values(), arm.method, chat, own, pairs)
+    recipe = Recipe(arm.method, own, chat)
+    how = recipe.how
+    made, facts = tokenize_rows(rows.values(), recipe, recipe.pairs(rows))
     counted = zip(rows, map(mix.RowKind.of, rows.values()), facts["tokens"].to_pylist())
     pool, share = mix.with_no_call(counted, mixed.weights, mixed.no_call)
     budget = mixed.tokens / sample.scale if mixed.tokens else mix.auto_tokens(pool, share)
     chosen = mix.choose_rows(pool, share, max(1, round(budget)), mixed.max_epochs, config.seed)
     times, out, table = Counter(chosen.ids), Work(start_s=START_S["arm"]), columns_table(made)
-    out.recipe = content_hash(methods.columns_recipe(arm.method, own))
+    out.recipe = content_hash(recipe.decided_by())
     out.columns = sample.scale * table.nbytes
     for column, length in zip(made, padded_lengths(table).tolist() if made else []):
         count = times[column["row_id"]] * own.num_train_epochs * sample.scale

@@ -35,7 +35,7 @@ from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
 from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step
 from raytune_agents.storage import read_json, read_rows, write_json
-from raytune_agents.train.methods import method_named
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
 
 Values = dict[str, dict[str, float]]  # metric -> row id -> value
@@ -170,9 +170,8 @@ def train_round(
     context, step, now, record = this.context, this.step, this.arm, this.record
     config, method = now.config, this.options.method
     pool = {r.id: r for r in (*good, *([] if method == "sft" else bad))}
-    pairs_of, columns = method_named(method).pairs, step.folder / "columns"
-    pairs = pairs_of(pool, config) if pairs_of else None
-    tokenize_part(columns, 0, pool.values(), method, context.chat, config, pairs)
+    recipe, columns = Recipe(method, config, context.chat), step.folder / "columns"
+    tokenize_part(columns, 0, pool.values(), recipe, recipe.pairs(pool))
     rows = Tokenized.load(columns)
     by_row, weights = rows_by_pool(rows, context.config.mix.no_call)
     total = sum(n for _, _, n in by_row)
@@ -191,8 +190,9 @@ def train_round(
     if now.adapter:
         config = config.starting_at(Path(now.adapter))
     positions = rows.positions(chosen.ids)
-    method_named(method).validate_data([rows.kinds[k] for k in positions], config)
-    validate_mixed(method, rows, positions, lambda ids: pool, context.chat, config)
+    recipe = Recipe(method, config, context.chat)
+    recipe.how.validate_data([rows.kinds[k] for k in positions], config)
+    validate_mixed(recipe, rows, positions, lambda ids: pool)
     name = f"{now.name} round {record.round}"
     try:
         train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(positions))

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import code_revision, marks, module_files
@@ -25,78 +24,68 @@ from raytune_agents.pipeline.rows import group_tables, training_rows
 from raytune_agents.records import FlatRow, JsonObject, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step
 from raytune_agents.storage import GROUP_ROWS, row_groups
-from raytune_agents.train.methods import columns_recipe, method_named
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
 
 TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
 
 
-def columns_key(context: Context, step: Step, method: str, config: TrainConfig) -> str:
-    """Hash of what decides the columns: the labelled rows, the method's recipe, the tokenizer with
-    its template, and the code."""
-    files = [p for kind in TOKENIZER for p in sorted(context.model.glob(kind))]
-    files += module_files(method) if ":" in method else []
+def columns_key(recipe: Recipe, label: str) -> str:
+    """Hash of what decides the columns: the labelled rows (their hash is `label`), the recipe, the
+    tokenizer with its template, and the code."""
+    files = [p for kind in TOKENIZER for p in sorted(Path(recipe.chat.path).glob(kind))]
+    files += module_files(recipe.method) if ":" in recipe.method else []
     outside = [mark.content for mark in marks(files).values()]
     # The path may differ between machines; the files behind it are in the hash.
-    chat = {k: v for k, v in context.chat.arguments.items() if k != "path"}
-    recipe = columns_recipe(method, config)
-    return content_hash([recipe, outside, chat, step.inputs["label"], code_revision()])
+    chat = {k: v for k, v in recipe.chat.arguments.items() if k != "path"}
+    return content_hash([recipe.decided_by(), outside, chat, label, code_revision()])
 
 
 def tokenize(context: Context, step: Step, method: str, config: TrainConfig) -> Tokenized:
     """The training rows under a method, made where they are not there whole; read once for all
     arms that hold them."""
-    folder = context.run.folder / COLUMNS / columns_key(context, step, method, config)
+    recipe = Recipe(method, config, context.chat)
+    folder = context.run.folder / COLUMNS / columns_key(recipe, step.inputs["label"])
     if (held := context.tokenized.get(folder)) is not None:
         return held
     items = row_groups(sorted((context.run.folder / "label").glob("*.parquet")))
     left = missing_parts(folder, len(items))
     with context.display.step(f"tokenize {method}", len(left)) as bar:
-        for _ in parts_made(context, folder, method, config, items, left) if left else ():
+        for _ in parts_made(context, folder, recipe, items, left) if left else ():
             bar.update(1)
     found = context.tokenized[folder] = Tokenized.load(folder)
     return found
 
 
 def parts_made(
-    context: Context,
-    folder: Path,
-    method: str,
-    config: TrainConfig,
-    items: list[JsonObject],
-    left: list[int],
+    context: Context, folder: Path, recipe: Recipe, items: list[JsonObject], left: list[int]
 ) -> Iterator[Any]:
     """Make the parts `left`; one value for each, as it is done. `items`: all row groups. Few rows
     of pairs are made here: a shuffle would take longer."""
-    chat, pairs_of = context.chat, method_named(method).pairs
+    paired = recipe.how.pairs is not None
     few = sum(item["rows"] for item in items) <= GROUP_ROWS
-    pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of and few else None
+    pairs = recipe.pairs(training_rows(context.run.folder)) if paired and few else None
 
     def make(item: JsonObject) -> JsonObject:
         tables = group_tables(item["file"], item["group"])
         rows = (from_row(flat) for table in tables for flat in table.to_pylist())
-        tokenize_part(folder, item["number"], rows, method, chat, config, pairs)
+        tokenize_part(folder, item["number"], rows, recipe, pairs)
         return {}
 
     todo = [items[k] | {"number": k} for k in left]
     if pairs is not None:
         yield from map(make, todo)
         return
-    if pairs_of or len(todo) > 1:
+    if paired or len(todo) > 1:
         context.resources  # noqa: B018  Ray must run
-    if pairs_of:
-        yield from paired_parts(folder, method, chat, config, items, left)
+    if paired:
+        yield from paired_parts(folder, recipe, items, left)
     else:
         yield from cluster.map_items("tokenize", todo, make)
 
 
 def paired_parts(
-    folder: Path,
-    method: str,
-    chat: Chat,
-    config: TrainConfig,
-    items: list[JsonObject],
-    left: list[int],
+    folder: Path, recipe: Recipe, items: list[JsonObject], left: list[int]
 ) -> Iterator[Any]:
     """The same for a method with pairs: Ray's workers meet the rows of each first request."""
     import ray
@@ -115,8 +104,7 @@ def paired_parts(
     def make(table: pa.Table) -> pa.Table:
         number = table["part"][0].as_py()
         rows = {row.id: row for row in map(from_row, table.to_pylist())}
-        pairs = method_named(method).pairs(rows, config)  # type: ignore[misc]
-        tokenize_part(folder, number, rows.values(), method, chat, config, pairs)
+        tokenize_part(folder, number, rows.values(), recipe, recipe.pairs(rows))
         return pa.table({"part": [number]})
 
     ds = ray.data.from_items(items, override_num_blocks=parts)
@@ -125,7 +113,7 @@ def paired_parts(
     made = requests.groupby("part", num_partitions=parts).map_groups(make, batch_format="pyarrow")
     yield from made.iter_rows()
     for empty in missing_parts(folder, parts):  # no request fell to them
-        yield tokenize_part(folder, empty, [], method, chat, config, {})
+        yield tokenize_part(folder, empty, [], recipe, {})
 
 
 def keep_columns(context: Context, kept: Collection[Path]) -> None:

@@ -55,7 +55,8 @@ def train_mixed(
     method = context.config.train.arms[name].method
     read = partial(training_rows, context.run.folder)
     try:
-        validate_mixed(method, mixed.rows, mixed.positions, read, context.chat, config)
+        recipe = methods.Recipe(method, config, context.chat)
+        validate_mixed(recipe, mixed.rows, mixed.positions, read)
     except ConfigError as error:
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
     numbers = mixed.rows.numbers(mixed.positions)

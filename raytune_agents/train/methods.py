@@ -120,15 +120,32 @@ def method_named(name: str) -> Method:
     return found
 
 
-def columns_recipe(name: str, config: TrainConfig) -> list[Any]:
-    """How a method makes its columns, and the options that it reads for that, as JSON values: arms
-    of one recipe share the columns."""
-    how = method_named(name)
-    made = [f"{f.__module__}.{f.__qualname__}" for f in (how.columns, how.takes, how.pairs) if f]
-    if how.options is None:
-        return [made, json_values(config, deciding=True)]
-    read = [reduce(getattr, option.split("."), config) for option in how.options]
-    return [made, json_values(read, deciding=True)]
+@dataclass(frozen=True)
+class Recipe:
+    """How rows become columns: a method by its name, its options of train, and the chat."""
+
+    method: str
+    config: TrainConfig
+    chat: Chat
+
+    @property
+    def how(self) -> Method:
+        return method_named(self.method)
+
+    def pairs(self, rows: Mapping[str, Trajectory]) -> Mapping[str, Any] | None:
+        """What columns needs of other rows; None where it needs nothing."""
+        return self.how.pairs(rows, self.config) if self.how.pairs else None
+
+    def decided_by(self) -> list[Any]:
+        """The method's functions, and the options that they read, as JSON values: arms for which
+        these are equal share the columns."""
+        how = self.how
+        made = (f for f in (how.columns, how.takes, how.pairs) if f)
+        names = [f"{f.__module__}.{f.__qualname__}" for f in made]
+        if how.options is None:
+            return [names, json_values(self.config, deciding=True)]
+        read = [reduce(getattr, option.split("."), self.config) for option in how.options]
+        return [names, json_values(read, deciding=True)]
 
 
 def build_columns(

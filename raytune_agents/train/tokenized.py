@@ -19,18 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config import ConfigError
 from raytune_agents.infra.provenance import FileMark
 from raytune_agents.mix import RowKind
 from raytune_agents.records import ROW_FAULTS, FlatRow, Trajectory, row_reason
 from raytune_agents.runs import damage
 from raytune_agents.storage import read_json, write_json, write_table
 from raytune_agents.train.column_files import TrainingRows, write_columns
-from raytune_agents.train.methods import method_named
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.validate_data import PARITY_ROWS, parity, validate_columns
 
 log = logging.getLogger(__name__)
+Pairs = Mapping[str, Any] | None  # `Recipe.pairs`
 KIND = ("pool", "failed", "no_call", "task")  # the fields of a RowKind
 FACTS = pa.schema(
     [
@@ -49,14 +49,10 @@ FACTS = pa.schema(
 
 
 def tokenize_rows(
-    rows: Iterable[Trajectory],
-    method: str,
-    chat: Chat,
-    config: TrainConfig,
-    pairs: Mapping[str, Any] | None,
+    rows: Iterable[Trajectory], recipe: Recipe, pairs: Pairs
 ) -> tuple[list[FlatRow], pa.Table]:
-    """The columns of the rows in order, and their FACTS. `pairs`: see `Method`."""
-    how = method_named(method)
+    """The columns of the rows in order, and their FACTS."""
+    how, chat = recipe.how, recipe.chat
     made: list[FlatRow] = []
     facts: list[FlatRow] = []
     for row in rows:
@@ -65,7 +61,7 @@ def tokenize_rows(
         pair = pairs.get(row.id) if pairs is not None else None
         if how.takes(row) and (pairs is None or pair):
             try:
-                own = how.columns(row, chat, config, pairs)
+                own = how.columns(row, chat, recipe.config, pairs)
                 validate_columns(own, chat.max_length)
             except ConfigError as error:
                 fault = str(error)
@@ -88,16 +84,10 @@ def tokenize_rows(
 
 
 def tokenize_part(
-    folder: Path,
-    number: int,
-    rows: Iterable[Trajectory],
-    method: str,
-    chat: Chat,
-    config: TrainConfig,
-    pairs: Mapping[str, Any] | None = None,
+    folder: Path, number: int, rows: Iterable[Trajectory], recipe: Recipe, pairs: Pairs = None
 ) -> int:
     """Write one part of a folder of tokenised rows; the number of its rows."""
-    made, facts = tokenize_rows(rows, method, chat, config, pairs)
+    made, facts = tokenize_rows(rows, recipe, pairs)
     names = [f"facts-{number:05d}.parquet"]
     write_table(folder / names[0], facts)
     if made:
@@ -193,12 +183,10 @@ class Tokenized:
 
 
 def validate_mixed(
-    method: str,
+    recipe: Recipe,
     rows: Tokenized,
     positions: np.ndarray,
     trajectories: Callable[[Sequence[str]], Mapping[str, Trajectory]],
-    chat: Chat,
-    config: TrainConfig,
 ) -> None:
     """What is checked of an arm's rows before it is trained, in the order of the mix;
     `trajectories` gives those of a few ids. Raises ConfigError."""
@@ -214,4 +202,4 @@ def validate_mixed(
     shared = {fact["id"]: fact["shared"] for fact in facts if fact["shared"] is not None}
     made = TrainingRows.mapped(rows.folder).data.select(rows.numbers(some)).to_list()
     known = trajectories([fact["id"] for fact in facts])
-    parity(method, known, made, chat, config, shared)
+    parity(recipe, known, made, shared)

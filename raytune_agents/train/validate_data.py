@@ -14,7 +14,7 @@ from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory
-from raytune_agents.train.methods import method_named
+from raytune_agents.train.methods import Recipe, method_named
 
 PARITY_ROWS = 16  # rows whose prompt is compared token by token
 
@@ -102,15 +102,14 @@ def prompt_ids(column: Mapping[str, Any], chat: Chat) -> list[int]:
 
 
 def parity(
-    method: str,
+    recipe: Recipe,
     rows: Mapping[str, Trajectory],
     made: Sequence[dict[str, Any]],
-    chat: Chat,
-    config: TrainConfig,
     shared: Mapping[str, int],
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
     `shared`: of a rejected row, the messages that its pair begins with. Raises ConfigError."""
+    chat = recipe.chat
     # Reversed, so that a row of several examples keeps its first; its keys end with the first rows.
     first = {c["row_id"]: c for c in reversed(made)}
     for row_id in list(first)[-PARITY_ROWS:]:
@@ -123,7 +122,7 @@ def parity(
             # The first message is no answer to anything, whatever its role says.
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = row.messages[:end]
-        marker = method_named(method).marker(row, config)
+        marker = recipe.how.marker(row, recipe.config)
         expected = chat.prompt_ids(replace(row, messages=shown), marker)
         if expected != prompt_ids(first[row_id], chat):
             raise ConfigError(

@@ -32,7 +32,7 @@ from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish, to_table
 from raytune_agents.runs import Counts
 from raytune_agents.storage import read_json, read_rows, row_groups, write_rows
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import Tokenized, missing_parts, part_file, tokenize_rows
 
 WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
@@ -177,10 +177,10 @@ def test_pairs_are_those_of_one_process_wherever_their_rows_lie(tmp_path) -> Non
     config = load_config(None, ["model.max_length=1024"])
     chat = Chat.of(models.resolve(config.model), config.model)
     items, out = row_groups(sorted(tmp_path.glob("*.parquet"))), tmp_path / "columns"
-    list(paired_parts(out, "dpo", chat, config.train, items, list(range(len(items)))))
+    recipe = Recipe("dpo", config.train, chat)
+    list(paired_parts(out, recipe, items, list(range(len(items)))))
     assert missing_parts(out, len(items)) == []
-    pairs = METHODS["dpo"].pairs({r.id: r for r in rows}, config.train)
-    _, facts = tokenize_rows(rows, "dpo", chat, config.train, pairs)
+    _, facts = tokenize_rows(rows, recipe, recipe.pairs({r.id: r for r in rows}))
     found = Tokenized.load(out).facts
     assert found.sort_by("id") == facts.sort_by("id")
     assert pa.compute.sum(pa.compute.greater(found["tokens"], 0)).as_py() == len(bad) > 20
@@ -188,7 +188,7 @@ def test_pairs_are_those_of_one_process_wherever_their_rows_lie(tmp_path) -> Non
     gone, kept = (part_file(out, k) for k in (1, 2))
     before, stamp = read_json(gone), kept.stat().st_mtime_ns
     gone.unlink()
-    list(paired_parts(out, "dpo", chat, config.train, items, [1]))
+    list(paired_parts(out, recipe, items, [1]))
     after = read_json(gone)
     assert {n: m["sha256"] for n, m in after.items()} == {n: m["sha256"] for n, m in before.items()}
     assert kept.stat().st_mtime_ns == stamp

@@ -33,6 +33,7 @@ from raytune_agents.train import (
 )
 from raytune_agents.train.base_model import save
 from raytune_agents.train.job import Job
+from raytune_agents.train.methods import Recipe
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
     replace(r, tools=tuple(t for t in r.tools if t.name in (r.calls[0].name, *more)))
@@ -59,7 +60,7 @@ def job_of(
     columns, _ = methods.build_columns(method, taken, chat, options, pairs)
     validate_data.validate_columns(columns, chat.max_length)
     shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-    validate_data.parity(method, rows, columns, chat, options, shared)
+    validate_data.parity(Recipe(method, options, chat), rows, columns, shared)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
     folder = out / "columns"

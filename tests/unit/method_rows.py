@@ -10,7 +10,7 @@ from raytune_agents.config import load_config
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.world_runs import react
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
-from raytune_agents.train.methods import method_named
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import tokenize_rows
 
 GOOD = tasks(agents.load_spec("qa"), 8, 1)
@@ -23,9 +23,8 @@ FAILED_RUNS = [bad for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(ro
 
 def costs(method, rows, chat, config):
     """Loss tokens of each row under a method, by id; 0 where it does not train on it."""
-    how = method_named(method)
-    pairs = how.pairs(rows, config) if how.pairs else None
-    _, facts = tokenize_rows(rows.values(), method, chat, config, pairs)
+    recipe = Recipe(method, config, chat)
+    _, facts = tokenize_rows(rows.values(), recipe, recipe.pairs(rows))
     return dict(zip(facts["id"].to_pylist(), facts["tokens"].to_pylist()))
 
 

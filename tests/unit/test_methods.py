@@ -17,7 +17,7 @@ from raytune_agents.mix import RowKind
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.train import methods, nat, sft, validate_data
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import METHODS, Recipe
 
 CHAT = finish(Trajectory((Message("user", "q"), Message("assistant", "Hi")), (), gold="[]"))
 
@@ -243,10 +243,10 @@ def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
 
 def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:
     made, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
-    validate_data.parity("vanilla", ROWS, made, chat, section_of(), {})
+    validate_data.parity(Recipe("vanilla", section_of(), chat), ROWS, made, {})
     made[0]["input_ids"][3] += 1
     with pytest.raises(ConfigError, match="trained on another prompt"):
-        validate_data.parity("vanilla", ROWS, made, chat, section_of(), {})
+        validate_data.parity(Recipe("vanilla", section_of(), chat), ROWS, made, {})
 
 
 @pytest.mark.parametrize(

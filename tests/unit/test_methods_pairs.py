@@ -11,7 +11,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, KtoConfig
 from raytune_agents.records import RecordError, finish
 from raytune_agents.train import dpo, kto, methods, sft, validate_data
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import METHODS, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
         for side in ("chosen_ids", "rejected_ids"):
             assert column[side].count(chat.tokenizer.eos_token_id) == 1
     shared = {i: pair.shared for i, pair in pairs.items()}
-    validate_data.parity("dpo", runs, made, chat, config, shared)
+    validate_data.parity(Recipe("dpo", config, chat), runs, made, shared)
 
 
 def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:

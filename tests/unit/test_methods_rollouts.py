@@ -15,7 +15,7 @@ from raytune_agents.config import ConfigError
 from raytune_agents.mix import RowKind
 from raytune_agents.records import ToolCall, Trajectory, to_row
 from raytune_agents.train import grpo, methods, rewards, validate_data
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import METHODS, Recipe
 
 ROLLOUTS = ["grpo={turns: 8, max_tokens: 40, rewards: [goal, executed], reward_weights: [1, 1]}"]
 
@@ -118,7 +118,8 @@ def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> 
     assert refused == []
     METHODS["grpo"].validate_data(kinds_of([*RUNS, *GOOD]), config)
     validate_data.validate_columns(made, chat.max_length)
-    validate_data.parity("grpo", {r.id: r for r in (*RUNS, *GOOD)}, made, chat, config, {})
+    recipe = Recipe("grpo", config, chat)
+    validate_data.parity(recipe, {r.id: r for r in (*RUNS, *GOOD)}, made, {})
     for method, rows, options, words in (
         ("grpo", GOOD, ROLLOUTS, "none of 8 rows is a task of an agent with a world.*react"),
         ("rloo", RUNS, ROLLOUTS, "rloo answers once; write method: grpo"),

@@ -26,6 +26,7 @@ from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.world_runs import react
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 from raytune_agents.train import nat, validate_data
+from raytune_agents.train.methods import Recipe
 from raytune_agents.train.rollout_func import observed
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
@@ -380,7 +381,7 @@ def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
     text, before = (chat.tokenizer.decode(x) for x in (column["input_ids"], plain.input_ids))
     assert text.replace("\n[A]", "", 1) == before
     assert f"{ROW.query}\n[A]" in text
-    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, config, {})
+    validate_data.parity(Recipe("nat", config, chat), {ROW.id: ROW}, [column], {})
 
 
 def test_the_template_goes_with_the_adapter(native, tmp_path) -> None:

@@ -24,7 +24,7 @@ from raytune_agents.records import Message, Trajectory, finish
 from raytune_agents.storage import write_rows
 from raytune_agents.train import methods
 from raytune_agents.train.column_files import TrainingRows, columns_table, write_columns
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import METHODS, Recipe
 from raytune_agents.train.tokenized import (
     Tokenized,
     missing_parts,
@@ -49,7 +49,7 @@ def made(folder: Path, method: str, chat: Chat, rows: Sequence[Trajectory] = ALL
     """The rows in two parts."""
     half = len(rows) // 2
     for number, part in enumerate((rows[:half], rows[half:])):
-        tokenize_part(folder, number, part, method, chat, section_of(), pairs_of(method))
+        tokenize_part(folder, number, part, Recipe(method, section_of(), chat), pairs_of(method))
     return Tokenized.load(folder)
 
 
@@ -72,7 +72,7 @@ def test_what_is_trained_is_what_the_method_makes_of_the_chosen_rows(
     rows = TrainingRows(TrainingRows.mapped(tmp_path).data, found.numbers(positions))
     assert rows.data.select(rows.numbers).to_list() == columns_table(expected).to_pylist()
     assert rows.loss_tokens == sum(costs[i] for i in taken)
-    validate_mixed(method, found, positions, lambda ids: ROWS, chat, config)
+    validate_mixed(Recipe(method, config, chat), found, positions, lambda ids: ROWS)
 
 
 def test_rows_that_become_several_examples_or_none_keep_their_numbers(tmp_path: Path) -> None:
@@ -147,24 +147,25 @@ def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
     found = made(tmp_path / "short", "vanilla", short, GOOD)
     assert set(found.facts["refused"].to_pylist()) == {"longer than model.max_length=40 tokens"}
     assert found.costs() == []
+    recipe = Recipe("vanilla", section_of(), short)
     with pytest.raises(ConfigError, match="the mix is empty"):
-        validate_mixed("vanilla", found, found.positions([]), lambda ids: ROWS, short, section_of())
+        validate_mixed(recipe, found, found.positions([]), lambda ids: ROWS)
     masked = section_of(
         "sft={reasoning: 1, answer: 0, retrieval: 0, understanding: 0, instruction: 0}"
     )
-    tokenize_part(tmp_path / "masked", 0, GOOD, "vanilla", chat, masked)
+    recipe = Recipe("vanilla", masked, chat)
+    tokenize_part(tmp_path / "masked", 0, GOOD, recipe)
     found = Tokenized.load(tmp_path / "masked")
     with pytest.raises(ConfigError, match="has no trained token"):
-        validate_mixed("vanilla", found, found.positions(found.ids), lambda ids: ROWS, chat, masked)
+        validate_mixed(recipe, found, found.positions(found.ids), lambda ids: ROWS)
     found = made(tmp_path / "shifted", "vanilla", chat, GOOD)
     columns, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
     columns[0]["input_ids"][3] += 1
     write_columns(tmp_path / "shifted" / "rows-00000.arrow", columns)
     (tmp_path / "shifted" / "rows-00001.arrow").unlink()
+    recipe = Recipe("vanilla", section_of(), chat)
     with pytest.raises(ConfigError, match="trained on another prompt"):
-        validate_mixed(
-            "vanilla", found, found.positions(found.ids), lambda ids: ROWS, chat, section_of()
-        )
+        validate_mixed(recipe, found, found.positions(found.ids), lambda ids: ROWS)
 
 
 def test_a_row_is_refused_where_no_arm_trains_on_it_and_one_says_why() -> None:

@@ -93,7 +93,7 @@ def test_method_makes_its_columns(run: Config, tmp_path: Path) -> None:
     made, refused = methods.build_columns(name, [*found.rows, two], small_chat(), run.train, None)
     assert [column["row_id"] for column in made] == [found.rows[0].id]
     assert refused == ["not one call"]
-    _, facts = tokenize_rows([two], name, small_chat(), run.train, None)
+    _, facts = tokenize_rows([two], methods.Recipe(name, run.train, small_chat()), None)
     assert facts["tokens"].to_pylist() == [0]
     with pytest.raises(ConfigError, match=r"method='orders_package:WORDS' is no train\.methods"):
         methods.method_named("orders_package:WORDS")
