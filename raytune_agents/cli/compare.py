@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from raytune_agents.cli.shared_options import console, printed_errors, refuse, say, table_of
+from raytune_agents.cli.shared_options import (
+    console,
+    printed_errors,
+    refuse,
+    run_folder,
+    say,
+    table_of,
+)
 
 if TYPE_CHECKING:
     from raytune_agents.evaluate.ab import Comparison, Side
@@ -26,7 +33,8 @@ NAMED = 10  # rows of a reason that a terminal shows
 
 def compare_command(
     run_a: Annotated[
-        str, typer.Argument(help="run folder, or seeds or folds of one with commas between")
+        str,
+        typer.Argument(help="run folder or its name; seeds or folds of one with commas between"),
     ],
     run_b: Annotated[
         str, typer.Argument(help="the same, or a file that `capture` wrote; none = A's own base")
@@ -45,11 +53,11 @@ def compare_command(
 
     how = Resampling(resamples, confidence)
     with printed_errors():
-        a = ab.load_side(run_a)
+        a = ab.load_side(run_folders(run_a))
         if Path(run_b).is_file():
             show_drift(a, run_b, arm_b)
             return
-        b = ab.load_side(run_b) if run_b else a
+        b = ab.load_side(run_folders(run_b)) if run_b else a
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
             refuse(f"--metric {metric!r} is not compared; write {', '.join(known)}")
@@ -74,10 +82,18 @@ def compare_command(
         for cell in cells
         if change_of(known[metric], cell.difference) == "better"
     }
+    said: dict[tuple[str, str], list[str]] = {}
     for pair in chosen:
         gate = ab.gate_of_sides(a, b, *pair, how)
-        style = {"kept": "green", "lost": "red"}.get(gate.outcome, "yellow")
-        say(f"{gate.arm}: {gate.sentence(pair in better)}", style=style)
+        said.setdefault((gate.outcome, gate.sentence(pair in better)), []).append(gate.arm)
+    for (outcome, sentence), arms in said.items():
+        style = {"kept": "green", "lost": "red"}.get(outcome, "yellow")
+        say(f"{', '.join(arms)}: {sentence}", style=style)
+
+
+def run_folders(text: str) -> str:
+    """Runs by path or name, with commas between, as paths."""
+    return ",".join(str(run_folder(name)) for name in text.split(","))
 
 
 def show_drift(side: Side, file: str, arm: str | None) -> None:
@@ -118,20 +134,23 @@ def show_split(split: str, cells: list[Comparison], metric: Metric, confidence: 
         say(f"{split}: the runs share no row", style="yellow")
         return
     console.print(comparison_table(split, cells, confidence))
+    said: dict[str, list[str]] = {}
     for cell in cells:
         for note in comparison_notes(cell):
-            say(note, style="yellow")
+            said.setdefault(note, []).append(cell.name)
+    for note, names in said.items():
+        say(f"{', '.join(names)}: {note}", style="yellow")
     for cell in cells:
         for line in category_lines(cell, metric):
             say(line)
 
 
 def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
-    """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
+    """A line per pair of arms; `can show`: the smallest difference that so many rows show."""
     from raytune_agents.evaluate.gate import as_points, ends_in_points
 
     interval = f"{confidence:.0%} interval"
-    heads = ("arms", "rows", "A", "B", "B - A", interval, "won/lost", "p (Holm)", "least")
+    heads = ("arms", "rows", "A", "B", "B - A", interval, "won/lost", "p (Holm)", "can show")
     rows = []
     for cell in cells:
         a, b = cell.arms
@@ -145,7 +164,7 @@ def comparison_table(split: str, cells: list[Comparison], confidence: float) -> 
                 ends_in_points(d),
                 f"{d.wins}/{d.losses}" if least is not None else "-",
                 f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
-                f"{least * 100:.1f}" if least is not None else "-",
+                f"{least * 100:.1f}" if least is not None and least < 1 else "-",
             )
         )
     return table_of(f"{split}, percent and points", heads, rows)
@@ -153,27 +172,25 @@ def comparison_table(split: str, cells: list[Comparison], confidence: float) -> 
 
 def comparison_notes(cell: Comparison) -> list[str]:
     """What a reader of the line must know."""
-    name, d, out = cell.name, cell.difference, []
+    from raytune_agents.evaluate.gate import least_shown
+
+    d, out = cell.difference, []
     if cell.one_side_only:
-        out.append(f"{name}: {cell.one_side_only} rows that one side only answered are left out")
-    if d.detectable is not None and (d.low or 0.0) <= 0 <= (d.high or 0.0):
-        out.append(
-            f"{name}: the interval includes zero, and {d.n} rows show only differences of "
-            f"{d.detectable * 100:.1f} points or more (80 % power): this set is too small for the "
-            "claim that they are equal, or that one is better"
-        )
+        out.append(f"{cell.one_side_only} rows that one side only answered are left out")
+    if d.detectable is not None and not d.sign:
+        out.append(f"not told apart, nor shown to be equal: {least_shown(d)} (80 % power)")
     if d.few_seeds:
-        out.append(f"{name}: fewer than three seeds a side; the interval is too narrow")
+        out.append("fewer than three seeds a side; the interval is too narrow")
     return out
 
 
 def category_lines(cell: Comparison, metric: Metric) -> list[str]:
-    """Difference by source, regressions first."""
+    """Difference by source, regressions first; of one source the table has it."""
     from raytune_agents.evaluate.gate import as_points, ends_in_points
     from raytune_agents.evaluate.verdict import change_of
 
     name, out = cell.name, []
-    for source, part in cell.categories.items():
+    for source, part in cell.categories.items() if len(cell.categories) > 1 else ():
         change = {"worse": "REGRESSION", "better": "better"}.get(change_of(metric, part), "")
         word = "few rows" if part.n < FEW_ROWS else change
         out.append(

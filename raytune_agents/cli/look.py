@@ -34,8 +34,8 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
-SHOWN = ("rank", "trial_id", "stage", "status", "score", "objective", "seed", "reports", "seconds")
-LONG = ("error", "tokens", "method", "val_loss")
+SHOWN = ("rank", "trial_id", "score", "objective")
+IF_DIFFERENT = ("stage", "status", "method", "seed", "reports", "seconds")
 
 
 # --- status ---
@@ -156,11 +156,7 @@ def report_command(
 
             say(f"report: {write_report(report_folder(config, overrides))}")
             return
-        words = overrides or []
-        if folder.is_dir():  # its name and place win over those in its config
-            words = [f"name={folder.name}", f"runs_dir={folder.resolve().parent}", *words]
-            folder /= "config.json"
-        tree = load_tree(str(folder), words)
+        tree = load_tree(str(folder), overrides)
         from raytune_agents.pipeline import rescore as stored
         from raytune_agents.pipeline.run import run_steps
         from raytune_agents.progress import Display
@@ -219,7 +215,7 @@ def trials(
                 write(rows, path)
                 say(f"{len(rows)} trials: {path}")
     if not (csv or parquet):
-        console.print(trials_table(rows, failures) if rows else "no trial fits")
+        console.print(trials_table(rows, failures) if rows else "no such trial")
 
 
 def chosen_trials(
@@ -262,10 +258,10 @@ def condition(text: str, columns: Sequence[str]) -> Callable[[Trial], bool]:
 
 
 def trials_table(rows: Sequence[Trial], failures: bool) -> Table:
-    """Rank, state and scores, then every option and share that differs; errors where asked."""
-    columns = [c for c in rows[0] if c in SHOWN]
-    other = [c for c in rows[0] if c not in SHOWN and c not in LONG]
-    columns += [c for c in other if len({str(r[c]) for r in rows}) > 1 or len(rows) == 1]
+    """Rank and scores, then state, options and shares that differ; errors where asked. The
+    other metrics of a trial would not fit a terminal: they are in the CSV file."""
+    own = [c for c in rows[0] if c in IF_DIFFERENT or "." in c]
+    columns = [*SHOWN, *(c for c in own if len({str(r[c]) for r in rows}) > 1 or len(rows) == 1)]
     columns += ["error"] if failures else []
     cells = [[value_text(row[c]) for c in columns] for row in rows]
     heads = [c.removeprefix("train.") for c in columns]

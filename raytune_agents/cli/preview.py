@@ -6,6 +6,8 @@ of their template, and faults are put into them; mined failures need the engine 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -30,9 +32,11 @@ def preview(config: Config, count: int, console: Console) -> None:
     sampled = sampling.sample_rows(options.model_copy(update=update), config.seed)
     for gap in sampled.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
-    for pool in (p for p in POOLS if p in pools):
-        rows = [r for r in sampled.rows if sampling.pool_of(r) == pool]
-        console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
+    made = {p: [r for r in sampled.rows if sampling.pool_of(r) == p] for p in POOLS if p in pools}
+    none = [pool for pool, rows in made.items() if not rows]
+    for pool, rows in made.items():
+        if rows:
+            console.rule(f"[bold]{pool}[/]")
         for row in rows[:count]:
             fault = validate_rows.format_fault(row) or executor.fault(row)
             try:
@@ -44,12 +48,18 @@ def preview(config: Config, count: int, console: Console) -> None:
                 asked_text = paraphrase.messages(row, turn)[-1]["content"]
                 console.print(f"[dim]asked for words:[/] {escape(asked_text)}\n")
     for fault in config.negatives.faults or negatives.FAULTS:
-        console.rule(f"[bold]negative.{fault}[/]")
         fitting = (r for r in sampled.rows if negatives.suits(r, fault))
         found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
-        for bad, _ in zip(found, range(count)):
+        shown = list(islice(found, count))
+        if shown:
+            console.rule(f"[bold]negative.{fault}[/]")
+        else:
+            none.append(f"negative.{fault}")
+        for bad in shown:
             text = negatives.answer_text(bad.answer)
             console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
+    if none:
+        console.print(f"[yellow]these tools give no row of[/] {', '.join(none)}", highlight=False)
     show_realism(config, console)
 
 
@@ -67,7 +77,10 @@ def show_realism(config: Config, console: Console) -> None:
     samples = figures.pop("samples")
     console.rule(f"[bold]realism[/] of {figures['rows']} rows")
     for name, value in figures.items():
-        console.print(f"{name:18} {value}", highlight=False)
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        if value is not None and value != []:
+            console.print(f"{name:18} {value}", highlight=False)
     for source, texts in samples.items():
         console.rule(f"[bold]{source}[/]: {len(texts)} requests")
         for text in texts:

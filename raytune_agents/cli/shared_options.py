@@ -29,21 +29,26 @@ FILE_ERRORS = (
 )
 
 CONFIG = Annotated[
-    str | None, typer.Argument(help="YAML file; without it every option has its default")
+    str | None,
+    typer.Argument(help="YAML file, or a run's folder; without it every option has its default"),
 ]
 OVERRIDES = Annotated[list[str] | None, typer.Argument(help="section.option=value ...")]
 RUN = Annotated[str, typer.Argument(help="run folder, or the name of one under runs/")]
 
 
 def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Config:
-    """The config of a command line. CONFIG may be left out: then the first word is an override.
-    Raises ConfigError."""
+    """The config of a command line: of a YAML file, or of a run by its folder or name. CONFIG may
+    be left out: then the first word is an override. Raises ConfigError."""
     from raytune_agents.config import load_config
 
     words = [*(overrides or []), *more]
     if config is not None and "=" in config and not Path(config).exists():
         words = [config, *words]
         config = None
+    for folder in (Path(config), Path("runs") / config) if config else ():
+        if (folder / "config.json").is_file():  # its name and place win over those in its config
+            place = [f"name={folder.resolve().name}", f"runs_dir={folder.resolve().parent}"]
+            return load_config(folder / "config.json", [*place, *words])
     return load_config(config, words)
 
 

@@ -17,6 +17,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.cli.shared_options import console, refuse, say, table_of
 from raytune_agents.cli.summary import trained_arms
 from raytune_agents.config import Config
+from raytune_agents.evaluate.verdict import Conclusion
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.hub import hub_folders, push_folders
 from raytune_agents.exports.pricing import tuning_commands
@@ -41,7 +42,8 @@ def labelled_rows(config: Config) -> StoredRows:
     folder = folder_of_run(config) / "label"
     if Manifest.load(folder) is None:
         raise FileNotFoundError(
-            f"{folder} has no finished rows: run `raytune-agents run --steps read,generate,label`"
+            f"{folder} has no finished rows: write raytune-agents run CONFIG --steps "
+            "read,generate,label"
         )
     return StoredRows(folder)
 
@@ -113,7 +115,8 @@ def write_hub(config: Config, out: Path) -> None:
         refuse(f"{run} has no {missing}: run `raytune-agents run` to its end first")
     empty_folder(out, "--hub")
     for arm, adapter in arms.items():
-        shutil.copytree(adapter, out / "models" / arm)
+        # What `start` named is frozen in "ref" while it trains: nobody else needs it.
+        shutil.copytree(adapter, out / "models" / arm, ignore=shutil.ignore_patterns("ref"))
     write_files(rows, out / "dataset", config.export, config.seed)
     space = out / "space"
     space.mkdir()
@@ -154,16 +157,23 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
         for name, folder in served.items()
     }
     write_text(out / "serve.yaml", serve_yaml(config, have, served, options, lora))
-    first = next(iter(adapters))
+    best = arm_to_serve(run, list(adapters))
     routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
     trained_for = (agents.load_spec(name).name for name in config.generate.agents)
-    shares = {"agents": {name: {first: 1.0} for name in trained_for}}
+    shares = {"agents": {name: {best: 1.0} for name in trained_for}}
     write_json(out / "routes.json", routes | shares)
     return [
         f"serve run {out / 'serve.yaml'}",
         f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
         *(server_line(name, served[name], options[name], have) for name in served),
     ]
+
+
+def arm_to_serve(run: Path, arms: list[str]) -> str:
+    """The headline arm of the run's verdict; the first one where it has none."""
+    verdict = run / "evaluate" / "verdict.json"
+    chosen = Conclusion.read(read_json(verdict)).arm if verdict.is_file() else ""
+    return chosen if chosen in arms else arms[0]
 
 
 def as_it_ran(config: Config, run: Path) -> Config:

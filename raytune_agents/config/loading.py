@@ -140,19 +140,29 @@ def deep_merge(base: Options, over: Options) -> Options:
 
 
 def explain_errors(error: ValidationError) -> str:
-    lines = []
+    """One line for each wrong key."""
+    lines: dict[str, list[str]] = {}
     for e in error.errors():
         parts = (str(p) for p in e["loc"])  # without the names of a union's types
         key = ".".join(p for p in parts if "[" not in p and "constrained-" not in p) or "config"
         if e["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown option{nearest_option(key)}")
+            lines[f"{key}: unknown option{nearest_option(key)}"] = []
         elif e["type"] == "value_error":
-            lines.append(f"{key}: {e['ctx']['error']}")
-        else:
-            about = getattr(known_keys().get(key), "description", None)
-            value, hint = repr(e["input"])[:SHOWN], f" ({about})" if about else ""
-            lines.append(f"{key}={value}: {e['msg']}{hint}")
-    return "\n".join(lines)
+            lines[f"{key}: {e['ctx']['error']}"] = []
+        else:  # a union gives an error for each of its types
+            lines.setdefault(f"{key}={repr(e['input'])[:SHOWN]}", []).append(e["msg"])
+    about = {key: getattr(info, "description", None) for key, info in known_keys().items()}
+    return "\n".join(_explained(wrong, why, about) for wrong, why in lines.items())
+
+
+def _explained(wrong: str, why: list[str], about: Options) -> str:
+    """`key=value: Input should be A or B (what the option is)`."""
+    if not why:
+        return wrong
+    first, *others = why
+    hint = about.get(wrong.partition("=")[0])
+    said = " or ".join([first, *(o.removeprefix("Input should be ") for o in others)])
+    return f"{wrong}: {said}" + (f" ({hint})" if hint else "")
 
 
 def build_config(tree: Options) -> Config:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from raytune_agents.evaluate.estimates import JsonRecord
-from raytune_agents.evaluate.paired import Difference
+from raytune_agents.evaluate.paired import LEAST_PAIRS, Difference
 from raytune_agents.records import JsonObject
 
 GUARDED = ("irrelevance", "instruction_following")
@@ -32,6 +32,14 @@ def as_points(share: float | None) -> str:
 def ends_in_points(cell: Difference) -> str:
     """The interval of a difference."""
     return f"{as_points(cell.low)} to {as_points(cell.high)}"
+
+
+def least_shown(cell: Difference) -> str:
+    """The differences that so many rows would miss, at 80 % power."""
+    if cell.detectable is None or cell.detectable >= 1:
+        rows = "1 paired row is" if cell.n == 1 else f"{cell.n} paired rows are"
+        return f"{rows} too few to show a difference"
+    return f"{cell.n} paired rows would often miss less than {cell.detectable * 100:.0f} points"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,10 @@ class GateResult(JsonRecord):
         if self.arm == self.reference:
             return f"{gain}; that nothing was lost is not proven, because base hardly ever calls"
         if not self.reference:
-            return f"{gain}; that nothing was lost is not proven, because there is no reference"
+            return (
+                f"{gain}; that nothing was lost is not proven, because the reference hardly ever "
+                "calls"
+            )
         if lost := self.words(*self.named("lost")):
             return f"{gain}, but lost against {self.reference}: {lost}"
         if left := self.words(*self.named("not proven")):
@@ -100,8 +111,9 @@ def reference_arm(base_relevance: float | None, positives_only: str) -> str:
 
 
 def guarded(difference: Difference, margin: float = MARGIN) -> Outcome:
-    """kept: the whole interval is above -margin; lost: it is below; else not proven."""
-    if difference.low is None or difference.high is None:
+    """kept: the whole interval is above -margin; lost: it is below; else, and on fewer rows than
+    LEAST_PAIRS, not proven."""
+    if difference.low is None or difference.high is None or difference.n < LEAST_PAIRS:
         return "not proven"
     # The lower end decides: a wide interval must not pass for want of rows.
     if difference.low >= -margin:

@@ -20,6 +20,8 @@ from raytune_agents.records import JsonObject
 
 Values = Mapping[str, float | None]
 FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
+LEAST_PAIRS = 6  # five pairs tell nothing apart: where all fall the same way, McNemar's p is 0.06
+ALIKE = 1e-12  # differences that are no further apart are one number
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class Difference(JsonRecord):
     losses: int = 0
     detectable: float | None = None
     few_seeds: bool = False
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves zero out on at least LEAST_PAIRS rows, else 0."""
+        if self.low is None or self.high is None or self.n < LEAST_PAIRS:
+            return 0
+        return (self.low > 0) - (self.high < 0)
 
     def record(self) -> JsonObject:
         """As a JSON object; what was not measured is left out."""
@@ -89,7 +98,7 @@ def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
     return (1 + hits) / (1 + resamples)
 
 
-def bonett_price(wins: int, losses: int, n: int, confidence: float) -> tuple[float, float]:
+def bonett_price(wins: float, losses: float, n: int, confidence: float) -> tuple[float, float]:
     """Adjusted Wald interval of a paired difference of rates: one win and one loss are added.
 
     a = (wins + 1)/(n + 2), b = (losses + 1)/(n + 2): a - b +- z sqrt((a + b - (a - b)^2)/(n + 2)).
@@ -99,6 +108,18 @@ def bonett_price(wins: int, losses: int, n: int, confidence: float) -> tuple[flo
     a, b = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     half = z * ((a + b - (a - b) ** 2) / (n + 2)) ** 0.5
     return max(-1.0, a - b - half), min(1.0, a - b + half)
+
+
+def _all_alike(one: np.ndarray, other: np.ndarray) -> float | None:
+    """The difference that all pairs of shares have, or None: then a bootstrap has a width."""
+    d = other - one
+    return float(d.mean()) if np.ptp(d) <= ALIKE and _in_unit(one, other) else None
+
+
+def _of_alike(difference: float, n: int, confidence: float) -> tuple[float, float]:
+    """The interval of n pairs that all differ so: `difference * n` of them count as won."""
+    won = difference * n
+    return bonett_price(max(won, 0.0), max(-won, 0.0), n, confidence)
 
 
 def detectable(n: int, sd: float, power: float = 0.8, confidence: float = 0.95) -> float:
@@ -143,7 +164,7 @@ def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     """Arm minus base over the same rows, one seed per side.
 
     value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1]
-    of which no pair differs get Bonett and Price's interval, because the bootstrap then has no
+    whose pairs all differ alike get Bonett and Price's interval, because the bootstrap then has no
     width, and shares vary less than rates); p by exact McNemar for rates, else by a sign-flip
     permutation test. Where no pair differs, `detectable` is for a share of 3/n of differing rows
     (the rule of three). Raises ValueError on different rows.
@@ -153,8 +174,8 @@ def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     if not n:
         return Difference()
     wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), np.isin((a, b), (0, 1)).all()
-    if not wins and not losses and _in_unit(a, b):
-        low, high = bonett_price(0, 0, n, how.confidence)
+    if (alike := _all_alike(b, a)) is not None:
+        low, high = _of_alike(alike, n, how.confidence)
     else:
         # How often each row was drawn, as weights: a matrix product instead of a gather.
         weights = _row_weights(n, how.resamples, np.random.default_rng(how.seed))
@@ -173,7 +194,7 @@ def paired_seeds(
 
     Seeds are a random factor: each resample draws seeds of each side with replacement, then rows
     (the same for all). p is the bootstrap's, 2 min(P(d <= 0), P(d >= 0)) with one resample added to
-    each. Values in [0, 1] that are the same everywhere get Bonett and Price's interval.
+    each. Values in [0, 1] that differ alike in all pairs get Bonett and Price's interval.
     Raises ValueError without seeds or on different rows.
     """
     if not base or not arm:
@@ -195,8 +216,9 @@ def paired_seeds(
     rows = _row_weights(len(ids), how.resamples, rng)
     # the arm's seeds are drawn first: the order decides the random numbers
     drawn = _resampled(other, how.resamples, rng, rows) - _resampled(one, how.resamples, rng, rows)
-    if (one == one[0]).all() and (other == one[0]).all() and _in_unit(one):
-        low, high = bonett_price(0, 0, len(ids), how.confidence)
+    # Every seed of the arm beside every one of the base.
+    if (alike := _all_alike(one[None], other[:, None])) is not None:
+        low, high = _of_alike(alike, len(ids), how.confidence)
     else:
         low, high = how.interval(drawn)
     # Ties count on both sides, so p is never smaller than it should be.

@@ -1,4 +1,4 @@
-"""A test row under a perturbation: the same task in other clothes, so a right answer stays right.
+"""A test row under a perturbation: the same task in other words, so a right answer stays right.
 
 Names and gold change together where a tool is renamed; requests change only outside the values that
 the gold calls need. A row that a perturbation cannot touch gives None and is not asked. Sources:

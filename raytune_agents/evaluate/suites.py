@@ -15,7 +15,7 @@ from raytune_agents import agents, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.config.lookup import did_you_mean
-from raytune_agents.evaluate import general, instructions
+from raytune_agents.evaluate import general, instructions, own_metrics
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogue_patterns import followup, parallel_calls
@@ -108,6 +108,7 @@ def validate_evaluation(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
     options = config.evaluate
     general.check_lm_eval(options.general)
+    own_metrics.load_metrics(options.metrics)
     if set(options.quantized.kinds) - {"none"} and not find_spec("bitsandbytes"):
         raise ConfigError(
             f"evaluate.quantized.kinds={options.quantized.kinds} needs package bitsandbytes: pip "

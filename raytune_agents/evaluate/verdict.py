@@ -13,7 +13,7 @@ from typing import Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
 from raytune_agents.evaluate.estimates import JsonRecord
-from raytune_agents.evaluate.gate import GateResult, as_points, ends_in_points
+from raytune_agents.evaluate.gate import GateResult, as_points, ends_in_points, least_shown
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
@@ -48,12 +48,11 @@ def ordered_splits(splits: Iterable[str]) -> list[str]:
 
 
 def change_of(metric: Metric, difference: Difference) -> str:
-    """ "better" or "worse" where the interval of the difference excludes zero, else ""."""
-    low, high = difference.low, difference.high
-    # An interval that touches zero tells nothing apart.
-    if not metric.better or low is None or high is None or low <= 0 <= high:
+    """ "better" or "worse" where the difference is told apart from zero (`Difference.sign`), else
+    ""."""
+    if not metric.better or not difference.sign:
         return ""
-    return "better" if (low > 0) == (metric.better == "higher") else "worse"
+    return "better" if (difference.sign > 0) == (metric.better == "higher") else "worse"
 
 
 def choose_headline(rows: Sequence[Measured], arms: Sequence[str]) -> tuple[str, str]:
@@ -100,8 +99,8 @@ def conclusion_of(
     text = {
         "better": f"{arm} beats the base model on {split} by {size}",
         "worse": f"{arm} is worse than the base model on {split}, by {size}",
-        "none": f"{arm} is not shown to beat the base model on {split}: it differs by "
-        f"{as_points(cell.value)} points of {metric.label}, and the interval includes zero",
+        "none": f"{arm} is not shown to beat the base model on {split}: "
+        f"{as_points(cell.value)} points of {metric.label} are not told apart from zero",
     }[tone]
     gained, lost = gains_and_losses(by, own)
     notes = [f"{arm} is the headline arm: {chosen}."] if chosen else []
@@ -131,7 +130,11 @@ def gains_and_losses(
             if not metric.headline or split == VAL or _same_as_irrelevance(name, by[split]):
                 continue
             if word := change_of(metric, cell):
-                size = as_points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
+                size = (
+                    as_points(cell.value)
+                    if metric.unit == "share"
+                    else f"{cell.value:+.3g}".replace("-", "−")
+                )
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
     gained, lost = (
         [f"{label} ({', '.join(sizes)})" for label, sizes in found[word].items()]
@@ -163,10 +166,7 @@ def _notes(
             notes.append(f"On {other}, {arm} is {word} base in exact match ({size} points).")
     cell = by[split][HEADLINE]
     if cell.detectable is not None:
-        notes.append(
-            f"With {cell.n} paired rows, true differences below {cell.detectable * 100:.0f} points "
-            "would often be missed (power under 80 %)."
-        )
+        notes.append(f"{least_shown(cell)} (power under 80 %).")
     # Baselines are no claims, so Holm did not count them.
     trained = [a for a in differences if a not in BASELINES and split in differences[a]]
     if len(trained) > 1 and cell.p_holm is not None:

@@ -25,6 +25,7 @@ from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, der
 
 TRIES = 8
 JOINED = 0.15  # share of rows that join two of the user's requests
+SUBJECT = "(i|we|he|she|they)"
 JOINS = ["{0} Also, {1}", "{0} And {1}", "{0} Then {1}", "{0} {1}"]
 
 
@@ -111,8 +112,12 @@ def _new_values(
 
 
 def is_free(p: Parameter, value: Any, text: str) -> bool:
-    """Whether another value leaves the sentence true: not for a plain word of a list, which
-    others speak of ("my brakes squeal"), unless its noun stands beside it ("high priority")."""
+    """Whether another value leaves the sentence true: not for what somebody does, nor for a plain
+    word of a list, which others speak of ("my brakes squeal"), unless its noun stands beside it
+    ("high priority")."""
+    # "I found food at home": no other reason follows the "I".
+    if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):
+        return False
     if (
         p.kind != "choice"
         or not isinstance(value, str)

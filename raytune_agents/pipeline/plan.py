@@ -104,11 +104,13 @@ class Plan:
         kind = "GPU" if self.placement.have.gpus else "CPU"
         out = [*self.placement.lines(), f"speed: {self.speed.source}"]
         about, scale = "at least " if self.sample.more else "", self.sample.scale
-        out.append(f"rows {about}{self.sample.total}, each sampled one stands for {scale:.1f}")
+        part = f", estimated from one in {scale:.1f}" if scale > 1 else ""
+        out.append(f"rows {about}{self.sample.total}{part}")
         out.append(self.lengths)
         for name, w in self.work.items():
-            tokens = f"trained {w.train:,.0f}, read {w.read:,.0f}, written {w.write:,.0f} tokens"
-            out.append(f"{name:<15} {self.seconds[name]:>7,.0f} s   {tokens}")
+            counts = {"trained": w.train, "read": w.read, "written": w.write}
+            tokens = ", ".join(f"{n:,.0f} tokens {word}" for word, n in counts.items() if n)
+            out.append(f"{name:<15} {self.seconds[name]:>7,.0f} s   {tokens}".rstrip())
         times = f"time {self.hours:.2f} h, {kind}-hours {self.unit_hours:.2f}"
         out.append(f"{times}, {self.usd:.2f} USD ({self.priced})")
         tokens = f"{self.kv_gib * GIB / self.shape.kv_bytes():,.0f} tokens"

@@ -47,8 +47,8 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
     if now != [deciding(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
             f"the answers in {step.folder} were made with other options, or before the arms were "
-            "trained again; run `raytune-agents run` instead (only evaluate."
-            f"{' and evaluate.'.join(FREE)} may change)"
+            "trained again; run `raytune-agents run` instead (only "
+            f"evaluate.{', evaluate.'.join(FREE)} may change)"
         )
     return context, step
 

@@ -43,7 +43,7 @@ def _group(values: Mapping[str, Sequence[float]], categories: Sequence[str]) -> 
         return DASH
     rows = sum(map(len, measured))
     mean = fmean(map(fmean, measured))
-    return f"{mean * 100:.1f} % of {rows} rows in {len(measured)} of {len(categories)}"
+    return f"{mean * 100:.1f} % of {rows} rows in {len(measured)} of {len(categories)} categories"
 
 
 def trained_on_bfcl(config: Mapping) -> bool:

@@ -61,7 +61,7 @@ def span(values: Sequence[float], pad: float = 0.06) -> Point:
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
     margin = (high - low) * pad if high - low > max(1e-9 * size, 1e-200) else size * 0.1
-    return (low - margin, high + margin) if margin > 1e-200 else (low - 1.0, high + 1.0)
+    return (low - margin, high + margin) if margin > 1e-200 else (0.0, 1.0)
 
 
 class Canvas:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from raytune_agents.evaluate.gate import least_shown
 from raytune_agents.evaluate.scoreboard import VAL, main_metric
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.report.boards import BASE, Figure
@@ -59,18 +60,18 @@ def _lost(run: RunContents) -> Answer:
     gate, lost = run.gates.get(run.conclusion.arm), run.conclusion.lost
     if gate is None:
         return Answer("not measured", "the gate needs the base and an arm")
-    own, measured = gate.arm == gate.reference, gate.words(*gate.metrics)
-    note = f"against {gate.reference}: {measured}" if gate.reference else measured
-    if own:
-        note = "base hardly ever calls, so that it is right about every row without a call"
+    judged = bool(gate.reference) and gate.arm != gate.reference
+    note = "base hardly ever calls, so that it is right about every row without a call"
+    if judged:
+        note = f"against {gate.reference}: {gate.words(*gate.metrics)}"
     if lost:
-        # The gate's reference may be another arm, which lost as much: what base had is said first.
-        if gate.reference == BASE:
-            note = f"by the gate {measured}"
+        if judged and gate.reference == BASE:  # which stands before it
+            note = gate.words(*gate.metrics)
+        # Their sizes stand in the list below the chart.
+        labels = ", ".join(found.partition(" (")[0] for found in lost)
         answer = f"{len(lost)} metric{'s' * (len(lost) > 1)}"
-        note = f"against base: {', '.join(lost)}; {note}"
-        return Answer(answer, note, "worse")
-    if own:
+        return Answer(answer, f"against base: {labels}; gate: {note}", "worse")
+    if not judged:
         return Answer("nothing seen", note)
     if gate.outcome == "lost":
         names = ", ".join(gate.named("lost")).replace("_", " ")
@@ -101,9 +102,7 @@ def _sure(run: RunContents) -> Answer:
     if cell is None or cell.value is None:
         return Answer("not known yet")
     metric = run.metrics[HEADLINE]
-    note = f"{run.confidence * 100:.0f} % interval, {cell.n} paired rows, one training seed"
-    if cell.detectable is not None:
-        note += f"; less than {cell.detectable * 100:.0f} points would often be missed"
+    note = f"{run.confidence * 100:.0f} % interval, one training seed; {least_shown(cell)}"
     return Answer(change_range(metric, cell.low, cell.high), note)
 
 
@@ -116,6 +115,8 @@ def _cost(run: RunContents) -> Answer:
     total = sum(finite(m.get("seconds")) or 0.0 for m in whole)
     costs = run.costs.get(run.conclusion.arm, {})
     parts = ["1 step" if len(whole) == 1 else f"{len(whole)} steps"]
+    if price := finite((run.config.get("budget") or {}).get("usd_per_hour")):
+        parts.append(f"{total / 3600 * price:.2f} USD by budget.usd_per_hour")
     for name in ("train_seconds", "train_rows", "train_peak_memory_mib", "train_energy_j"):
         if (value := costs.get(name)) is not None:
             metric = run.metrics[name]

@@ -16,7 +16,7 @@ from raytune_agents.cli.shared_options import console
 from raytune_agents.cli.summary import funnel_table
 from raytune_agents.config import load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.storage import read_json, write_rows
+from raytune_agents.storage import read_json, write_json, write_rows
 
 TOOL = ToolSpec("add", "adds", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
 
@@ -60,6 +60,17 @@ def test_export_writes_files_and_accounts_for_every_row(run: Path, tmp_path: Pat
     }  # fmt: skip
     first = json.loads((out / "train.jsonl").read_text().splitlines()[0])
     assert [m["role"] for m in first["messages"]] == ["user", "assistant"]
+
+
+def test_a_runs_folder_stands_for_its_config(run: Path, tmp_path: Path, monkeypatch) -> None:
+    config = load_config(None, ["name=other", "runs_dir=/elsewhere", "export.format=xlam"])
+    write_json(run / "demo" / "config.json", config.model_dump(mode="json"))
+    code, said = ask("export", str(run / "demo"), "--out", str(tmp_path / "out"))
+    assert code == 0, said  # it is looked for where it lies, not where it was
+    assert read_json(tmp_path / "out" / "dataset_summary.json")["format"] == "xlam"
+    (tmp_path / "runs").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    assert ask("export", "demo", "--out", str(tmp_path / "again"))[0] == 0
 
 
 def test_export_of_the_preset_counts_what_is_missing(run: Path, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ CASES = [  # override, what the message names
     ("train.learning_rate=.nan", "train.learning_rate=nan"),
     ("train.learning_rate=.inf", "train.learning_rate=inf"),
     ("train.learning_rate=-1", "train.learning_rate=-1"),
+    ("train.learning_rate=fast", "Input should be 'auto' or a valid number"),
     ("train.learning_rate=1e9", "less than or equal to 100 (the largest"),
     ("train.learning_rat=1", "did you mean train.learning_rate?"),
     ("train.lr=1", "did you mean train.learning_rate?"),

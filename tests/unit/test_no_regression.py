@@ -39,6 +39,11 @@ def test_equal_answers_prove_nothing_on_few_rows_and_enough_on_many():
     assert (guarded(few), guarded(many)) == ("not proven", "kept")
 
 
+def test_five_rows_prove_no_loss():
+    found = [guarded(paired(rows(n, 0), rows(0, n))) for n in (1, 5, 6)]
+    assert found == ["not proven", "not proven", "lost"]
+
+
 def test_a_base_that_seldom_calls_is_no_reference():
     assert reference_arm(0.5, "sft") == "base"
     assert reference_arm(0.49, "sft") == "sft"
@@ -69,7 +74,7 @@ def test_a_metric_that_was_not_measured_is_not_proven():
     assert "instruction following was not measured" in result.sentence(better=True)
     alone = no_regression("nat", "", {"irrelevance": kept, "instruction_following": kept})
     assert alone.outcome == "not proven"
-    assert "no reference" in alone.sentence(better=True)
+    assert "the reference hardly ever calls" in alone.sentence(better=True)
 
 
 def test_it_survives_its_file():

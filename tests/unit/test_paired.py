@@ -92,6 +92,23 @@ def test_equal_arms_do_not_claim_certainty():
     assert (times.low, times.high) == (0.0, 0.0)
 
 
+def test_pairs_that_all_differ_alike_do_not_claim_certainty():
+    lost = paired(values(1), values(0))
+    # a = 1/3, b = 2/3: -1/3 +- 1.959964 * sqrt((1 - 1/9) / 3)
+    assert (lost.value, lost.low) == (-1.0, -1.0)
+    assert lost.high == pytest.approx(-1 / 3 + 1.959964 * (8 / 27) ** 0.5, abs=1e-6)
+    seeds = paired_seeds({0: values(1)}, dict.fromkeys(range(3), values(0)))
+    assert (seeds.low, seeds.high) == (lost.low, lost.high)
+    shares = paired(values(*[0.5] * 40), values(*[0.75] * 40))
+    assert (shares.low, shares.high) == bonett_price(10, 0, 40, 0.95)
+
+
+def test_five_pairs_tell_nothing_apart():
+    assert [paired(values(*[0] * n), values(*[1] * n)).sign for n in (1, 5, 6)] == [0, 0, 1]
+    assert [paired(values(*[3.0] * n), values(*[2.0] * n)).sign for n in (5, 6)] == [0, -1]
+    assert paired(values(0, 1, 0, 1, 0, 1), values(0, 1, 0, 1, 1, 0)).sign == 0
+
+
 def test_numbers_that_are_not_rates():
     rng = np.random.default_rng(0)
     base = values(*rng.normal(5, 1, 100))

@@ -440,6 +440,6 @@ def test_arms_stand_beside_public_models_where_they_were_asked_rows_of_bfcl():
     answers += [answer("simple_python", 1.0), answer("live_simple", 0.0, split="val")]
     *public, ours = anchors.anchor_grid(answers, ["base", "nat"], {}).lines
     assert [name for name, _ in public] == ["Granite-4.0-350m", "Hammer2.1-0.5b", "Qwen3-0.6B"]
-    assert ours == ("nat", ["75.0 % of 4 rows in 2 of 4", "–", "–"])
+    assert ours == ("nat", ["75.0 % of 4 rows in 2 of 4 categories", "–", "–"])
     assert anchors.trained_on_bfcl({"read": {"sources": [{"path": "bfcl"}]}})
     assert not anchors.trained_on_bfcl({"read": {"sources": [{"path": "mine.jsonl"}]}})

@@ -13,9 +13,10 @@ from raytune_agents.evaluate.latency import LatencyRow
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.metrics import Metric
 from raytune_agents.evaluate.own_metrics import load_metrics, with_own
+from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.evaluate.result_files import KINDS, ArmFacts, Found, lines_of, write_results
-from raytune_agents.evaluate.verdict import Conclusion
+from raytune_agents.evaluate.verdict import Conclusion, gains_and_losses
 from raytune_agents.inference.client import Reply
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -124,8 +125,9 @@ def test_all_kinds_are_scored_and_scored_again_from_their_files(tmp_path):
     assert gate["reference"] == ""  # the base never calls, and no arm is of positives only
     assert gate["outcome"] == "not proven"
     verdict = Conclusion.read(read_json(tmp_path / "verdict.json"))
-    assert (verdict.arm, verdict.split, verdict.tone) == ("nat", "test_seen", "better")
-    assert "there is no reference" in verdict.gate
+    found_out = (verdict.arm, verdict.split, verdict.tone)
+    assert found_out == ("nat", "test_seen", "none")  # four rows show nothing
+    assert "the reference hardly ever calls" in verdict.gate
     overall = read_json(tmp_path / "overall.json")
     assert overall["nat"]["suites"]["instructions"] == "instruction_following"
     base, nat = (scores[a]["instructions"]["instruction_following"]["value"] for a in scores)
@@ -198,9 +200,13 @@ def test_a_metric_of_the_users_own_is_scored_compared_and_named(tmp_path, polite
     assert gain["value"] == -3.0
     table = read_json(tmp_path / "metrics.json")
     assert table["words_said"]["label"] == "words said"
-    verdict = Conclusion.read(read_json(tmp_path / "verdict.json"))
-    assert any(x.startswith("words said (-3") for x in verdict.gained)  # less is better
-    assert any(x.startswith("please (−100.0 on test_seen") for x in verdict.lost)
+    many = {
+        "words_said": Difference(-3.0, -3.5, -2.5, 40),
+        "please": Difference(-1.0, -1.0, -0.9, 40),
+    }
+    gained, lost = gains_and_losses({"test_seen": many}, own)
+    assert gained == ["words said (−3 on test_seen)"]  # less is better
+    assert lost == ["please (−100.0 on test_seen)"]
 
 
 def test_a_metric_that_raises_is_counted_and_the_rest_is_scored(polite):

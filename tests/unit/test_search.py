@@ -19,6 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import config
 from raytune_agents.cli.look import chosen_trials as chosen
+from raytune_agents.cli.look import trials_table
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
 from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
@@ -290,6 +291,11 @@ def test_the_table_filters_ranks_and_lists_failures():
     assert [(r["rank"], r["trial_id"]) for r in kept] == [(1, "b"), (4, "c")]
     assert [r["error"] for r in chosen(rows, [], None, True)] == ["Boom: 1"]
     assert [r["trial_id"] for r in chosen(rows, ["score!=0.5"], None, False)] == ["d", "a"]
+    with_metrics = [r | {"call_recall": k, "train.lr": k} for k, r in enumerate(rows)]
+    heads = [c.header for c in trials_table(chosen(with_metrics, [], None, True), True).columns]
+    assert heads[:4] == ["rank", "trial_id", "score", "objective"]
+    assert {"stage", "lr", "mix.negative", "error"} <= {*heads}
+    assert "call_recall" not in heads  # a score of this kind stands in the CSV file
     for wrong in ("score", "sc0re>1"):
         with pytest.raises(ConfigError, match="--filter"):
             chosen(rows, [wrong], None, False)

@@ -142,6 +142,7 @@ def test_an_empty_split_and_bad_gold_are_refused_with_their_reason():
     ("words", "said"),
     [
         (["evaluate.perturbations=[typo]"], "did you mean typos"),
+        (["evaluate.metrics=[my_metrics:nope]"], "my_metrics:nope' cannot be loaded"),
         (["evaluate.unseen_agents=[qa]"], "take it out"),
         (["evaluate.unseen_agents=[nobody]"], "nobody"),
         (["evaluate.sources={val: {path: bfcl}}"], "write letters, digits and _"),

@@ -365,6 +365,12 @@ def test_a_foreign_description_is_said_to_be_one(description: str, reason: str) 
     assert (described_requests.compose(tool, {"n": 2}, Scene(rng), rng) is None) == bool(reason)
 
 
+def test_what_somebody_does_is_not_swapped() -> None:
+    reason = arguments.parameters_of(tool_of("t", "Do a thing", {"reason": {"type": "string"}}))[0]
+    assert not variants.is_free(reason, "found it", "cancel 42, I found it")
+    assert variants.is_free(reason, "found it", "cancel 42 (reason: found it)")
+
+
 @pytest.mark.parametrize(
     ("text", "value", "free"),
     [

@@ -24,7 +24,7 @@ CASES = [
     (exact(0.12, 0.05, 0.19), "better", "nat beats the base model on test_unseen by 12.0 points"),
     (exact(0.02, -0.03, 0.07), "none", "nat is not shown to beat the base model"),
     (exact(-0.12, -0.2, -0.04), "worse", "nat is worse than the base model on test_unseen, by"),
-    (exact(0.0, 0.0, 0.0), "none", "the interval includes zero"),
+    (exact(0.0, 0.0, 0.0), "none", "0.0 points of exact match are not told apart from zero"),
 ]
 
 
@@ -61,7 +61,7 @@ def test_the_hardest_split_speaks_and_losses_are_named():
     notes = " ".join(found.notes)
     assert "On test_seen, nat is better than base in exact match (+30.0 points)." in notes
     assert "On val" not in notes
-    assert "below 11 points would often be missed" in notes
+    assert "100 paired rows would often miss less than 11 points" in notes
     assert "2 arms were compared: p = 0.031 after Holm's correction." in notes
     assert "base_few_shot alone gains +4.0 points on test_unseen: nat is +6.0 points" in notes
     assert found.notes[0] == f"nat is the headline arm: {CHOSEN[1]}."
@@ -107,7 +107,7 @@ def test_the_headline_arm_is_chosen_on_val_and_never_on_the_test():
 
 
 def test_a_difference_has_a_side_only_where_the_metric_has_one():
-    up, down = Difference(0.1, 0.05, 0.2), Difference(-0.1, -0.2, -0.05)
+    up, down = Difference(0.1, 0.05, 0.2, 100), Difference(-0.1, -0.2, -0.05, 100)
     assert change_of(METRICS["exact_match"], up) == "better"
     assert change_of(METRICS["hallucination_rate"], up) == "worse"
     assert change_of(METRICS["hallucination_rate"], down) == "better"
