@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +42,9 @@ def likeness(rows: Sequence[Trajectory]) -> np.ndarray:
     out = np.eye(len(rows))
     if any(texts):
         words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+", sublinear_tf=True)
-        try:
+        with suppress(ValueError):  # no word in any text
             vectors = words.fit_transform(texts)
             out = np.maximum(out, (vectors @ vectors.T).toarray())
-        except ValueError:  # no word in any text
-            pass
     values = [request_values(row) for row in rows]
     for i, own in enumerate(values):
         for j in range(i):

@@ -246,8 +246,7 @@ class RoundsConfig(BaseConfig):
 
 class ArmConfig(BaseConfig):
     method: str = Field(
-        "sft",
-        description=f"how rows become loss: {', '.join(METHODS)}; or module:NAME of a Method",
+        "sft", description=f"how rows become loss: {', '.join(METHODS)}; or module:NAME of one"
     )
     start: str | None = Field(
         None,

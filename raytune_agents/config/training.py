@@ -44,8 +44,7 @@ class TrainConfig(BaseConfig):
         [], description="shares of its tokens that every arm is trained on too, as NAME-10 for 0.1"
     )
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = Field(
-        "auto",
-        description="the largest; auto = by method and size (train/learning_rates.py)",
+        "auto", description="the largest; auto = by method and size (train/learning_rates.py)"
     )
     max_tokens_per_forward: Positive = Field(1024, description="tokens in one forward pass")
     global_batch_size: Positive | Literal["auto"] = Field(
@@ -229,9 +228,7 @@ class TrainConfig(BaseConfig):
         full, quantized = self.parameters == "full", self.quantization != "none"
         every, scored = self.generate_steps, self.eval_steps
         if self.label_selector and not self.num_workers:
-            yield (
-                "label_selector with num_workers=auto, which counts all GPUs; write num_workers: 4"
-            )
+            yield "label_selector with num_workers=auto, that counts all GPUs; write num_workers: 4"
         if least > most:
             yield f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]"
         if most > 1 and self.sharding == "none":
@@ -246,13 +243,13 @@ class TrainConfig(BaseConfig):
         if quantized and full:
             yield f"{packed} cannot be trained in full; write parameters: lora"
         if quantized and whole:
-            yield (f"{packed} with {sharding} splits packed weights; write sharding: ddp or zero2")
+            yield f"{packed} with {sharding} splits packed weights; write sharding: ddp or zero2"
         if self.lora.start is not None and full:
-            yield ("lora.start with parameters=full; write parameters: lora, or merge the adapter")
+            yield "lora.start with parameters=full; write parameters: lora, or merge the adapter"
         if self.early_stopping_patience and not scored:
             patience = f"early_stopping_patience={self.early_stopping_patience}"
             yield f"{patience} without scores; write eval_steps: 20"
         if every and (not scored or every % scored):
-            yield (f"generate_steps={every} is no multiple of eval_steps={scored}; write one")
+            yield f"generate_steps={every} is no multiple of eval_steps={scored}; write one"
         if every and whole:
-            yield (f"generate_steps with {sharding}; write generate_steps: 0, or sharding: ddp")
+            yield f"generate_steps with {sharding}; write generate_steps: 0, or sharding: ddp"

@@ -6,6 +6,7 @@ are in it. Without any counter the answer is None, never 0, and `Meter.why` says
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
@@ -22,15 +23,12 @@ def rapl(root: Path = POWERCAP) -> dict[str, tuple[float, float]]:
     for zone in sorted(root.glob("*-rapl:*")):
         if zone.name.count(":") > 1:
             continue
-        try:
-            name = (zone / "name").read_text().strip()
+        with suppress(OSError, ValueError):
             now, most = (
                 float((zone / f).read_text()) / 1e6 for f in ("energy_uj", "max_energy_range_uj")
             )
-        except (OSError, ValueError):
-            continue
-        if name != "psys":
-            found[zone.name] = (now, most)
+            if (zone / "name").read_text().strip() != "psys":
+                found[zone.name] = (now, most)
     return found
 
 
@@ -46,12 +44,10 @@ def nvml() -> dict[str, tuple[float, float]]:
         return {}
     found = {}
     for i in range(pynvml.nvmlDeviceGetCount()):
-        try:
+        with suppress(pynvml.NVMLError):
             card = pynvml.nvmlDeviceGetHandleByIndex(i)
             joules = pynvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1e3
-        except pynvml.NVMLError:
-            continue
-        found[f"gpu:{i}"] = (joules, float("inf"))
+            found[f"gpu:{i}"] = (joules, float("inf"))
     return found
 
 

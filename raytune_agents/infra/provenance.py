@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
@@ -157,20 +158,16 @@ def versions() -> dict[str, str]:
     """Python and the libraries that results depend on."""
     out = {"python": platform.python_version()}
     for name in VERSIONS:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return out
 
 
 def hardware() -> JsonObject:
     """Processor, cores and memory of this machine."""
     model = platform.processor() or platform.machine()
-    try:
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
     memory = psutil.virtual_memory().total / 2**30
     return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1)}

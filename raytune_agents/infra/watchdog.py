@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,8 @@ class Watchdog:
         """Seconds since a file of the run folder was written."""
         times = []
         for file in self.folder.rglob("*"):
-            try:
+            with suppress(OSError):  # it has just been renamed or removed
                 times.append(file.stat().st_mtime)
-            except OSError:  # it has just been renamed or removed
-                continue
         return time.time() - max(times, default=0.0)
 
 
@@ -100,10 +99,8 @@ def end(folder: Path, silent: float) -> None:
     text = f"no progress for {silent:.0f} s (resources.stall_timeout_s): stopped; see {path}"
     print(f"{text}; the same command goes on from here", file=sys.stderr, flush=True)
     for pid in below:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     # No clean-up: what hangs here would hang that too. A run goes on from its files.
     os._exit(STALLED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -193,12 +194,10 @@ class RowNll:
         """None where a row cannot be encoded (nothing to train on, too long)."""
         examples, owner = [], []
         for i, row in enumerate(rows):
-            try:
+            with suppress(RecordError):
                 made = self.chat.encode(row)
-            except RecordError:
-                continue
-            examples += [{"input_ids": e.input_ids, "labels": e.labels} for e in made]
-            owner += [i] * len(made)
+                examples += [{"input_ids": e.input_ids, "labels": e.labels} for e in made]
+                owner += [i] * len(made)
         total = [[0.0, 0] for _ in rows]
         for k, _, nll, tokens in answers(self.model, examples, self.chat.tokenizer.pad_token_id):
             total[owner[k]][0] += nll
