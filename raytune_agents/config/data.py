@@ -15,7 +15,7 @@ class SourceConfig(BaseConfig):
         description="bfcl (of bfcl-eval), nestful or complexfuncbench (of nestful-wrapper), a "
         "file, folder, glob, URL or hub id"
     )
-    format: str = Field("auto", description="name in READERS, module:function, or auto")
+    format: str = Field("auto", description="a format of docs/names.md, module:function, or auto")
     limit: int | None = Field(None, ge=1, description="at most this many rows")
     categories: list[str] = Field([], description="of BFCL; empty = its Python call categories")
     min_rating: Share = Field(0.8, description="ratings below this share of the scale are failures")
@@ -87,7 +87,9 @@ class ReadConfig(BaseConfig):
 class LabelConfig(BaseConfig):
     OPERATIONAL = frozenset({"partitions"})
 
-    rules: list[str] = Field([], description="names in RULES; empty or default = all but pii")
+    rules: list[str] = Field(
+        [], description="rules of docs/names.md; empty or default = all but pii"
+    )
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
     min_outcome: Share = Field(0.5, description="positives with a lower known outcome are rejected")
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")

@@ -85,7 +85,7 @@ class EvaluateConfig(BaseConfig):
         [], description="agents left out of generate.agents; their tasks are split unseen_agents"
     )
     unseen_rows: Positive = Field(48, description="tasks of the unseen agents")
-    perturbations: list[str] = Field([], description="names in PERTURBATIONS; empty = none")
+    perturbations: list[str] = Field([], description="names of docs/names.md; empty = none")
     perturbed_rows: Positive = Field(32, description="rows of a split under each perturbation")
     trajectories: TrajectoriesConfig = TrajectoriesConfig()
     multi_turn: MultiTurnConfig = MultiTurnConfig()

@@ -90,7 +90,7 @@ class GenerateConfig(BaseConfig):
             "distracted": 0.03,
             "irrelevant": 0.03,
         },
-        description="pool of POOLS -> share of generate.rows",
+        description="pool of docs/names.md -> share of generate.rows",
     )
     sources: SourcesConfig = SourcesConfig()
     max_named_share: Share = Field(0.02, description="share of requests that may name their tool")
@@ -124,7 +124,8 @@ class GenerateConfig(BaseConfig):
 
 class NegativesConfig(BaseConfig):
     faults: list[str] = Field(
-        [], description="names in FAULTS, or module:function (row, rng) -> row or None; empty = all"
+        [],
+        description="of docs/names.md, or module:function (row, rng) -> row or None; empty = all",
     )
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
     candidates: float = Field(2.0, ge=1, description="edits tried per kept one, the most different")

@@ -16,8 +16,14 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.config import Config, build_config, known_keys, parse_overrides
+from raytune_agents.evaluate.metrics import METRICS
+from raytune_agents.evaluate.perturb import PERTURBATIONS
+from raytune_agents.exports import PAIR_WRITERS, WRITERS
+from raytune_agents.filters import RULES
 from raytune_agents.generate import POOLS
 from raytune_agents.negatives import FAULTS
+from raytune_agents.readers import READERS
+from raytune_agents.train.rewards import REWARDS, ROLLOUT_REWARDS
 from raytune_agents.tune import schedulers
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +204,26 @@ def test_the_pages_count_as_the_code_does() -> None:
     assert f"one of {len(FAULTS)}" in said["glossary.md"]
     assert f"{pools} kinds" in said["concepts.md"]
     assert f"{pools} pools" in said["architecture.md"]
-    assert f"each of the {pools} pools" in said["how/generate.md"]
+    assert f"each of the [{pools} pools]" in said["how/generate.md"]
+
+
+def test_the_page_of_names_has_those_of_the_code() -> None:
+    def named(text: str) -> list[str]:
+        return re.findall(r"`(\w+)`", text)
+
+    page = (ROOT / "docs" / "names.md").read_text()
+    heads = ["Pools", "Faults", "Rules"]
+    parts = {h: page.partition(f"## {h}\n")[2].partition("\n## ")[0] for h in heads}
+    tables = {h: re.findall(r"^\| `(\w+)` \|", parts[h], re.M) for h in heads}
+    assert tables == {"Pools": list(POOLS), "Faults": list(FAULTS), "Rules": list(RULES)}
+    lines = dict(re.findall(r"^\| `([\w. -]+)` \| (.*) \|$", page.partition("## Others")[2], re.M))
+    own, _, rolled = lines["train.grpo.rewards"].partition(";")
+    assert named(lines["read.sources.format"]) == sorted(READERS)
+    assert named(lines["export.format"]) == [*WRITERS, *PAIR_WRITERS]
+    assert named(lines["evaluate.perturbations"]) == list(PERTURBATIONS)
+    assert (named(own), named(rolled)) == (list(REWARDS), list(ROLLOUT_REWARDS))
+    compared = named(lines["compare --metric"])
+    assert compared == [name for name in METRICS if name in compared and METRICS[name].headline]
 
 
 def test_the_first_hour_types_what_the_page_says() -> None:
