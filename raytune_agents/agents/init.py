@@ -18,14 +18,16 @@ import yaml
 
 from raytune_agents.agents import AgentSpec, parse_spec
 from raytune_agents.agents.analyse import analyse
-from raytune_agents.agents.inlining import TooMany, check_size, inlined, unique_names
+from raytune_agents.agents.inlining import TooMany, body_members, check_size, inlined, unique_names
 from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.signatures import python_tools
 from raytune_agents.calls.json_text import depth_of
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
+from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.parameters import object_schema
+from raytune_agents.readers.shapes import MANY, WRAPPERS
 from raytune_agents.readers.strict import parse_json
 from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
@@ -60,8 +62,8 @@ _Yaml12.add_implicit_resolver(
 
 def _json_tool(item: Any, where: str) -> JsonObject:
     """One tool of OpenAI (with or without its envelope), Anthropic or MCP."""
-    if isinstance(item, dict) and isinstance(item.get("function"), dict):
-        item = item["function"]
+    if isinstance(item, dict) and isinstance(inner := Fields(item).peek(WRAPPERS), dict):
+        item = inner
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise ConfigError(f"{where} has no name; write {{name, description, parameters}}")
     keys = ("parameters", "inputSchema", "input_schema")
@@ -74,6 +76,9 @@ def _json_tool(item: Any, where: str) -> JsonObject:
     try:
         schema = object_schema(schema)
         schema = inlined(schema, schema)
+        if not schema.get("properties"):
+            members, needed = body_members(schema)
+            schema |= {"properties": members, "required": needed} if members else {}
     except (RecordError, TooMany) as error:
         why = str(error) or "larger than a tool's schema may be"
         raise ConfigError(f"{where}, {item['name']!r}: {why}") from None
@@ -139,7 +144,9 @@ def tools_of_file(path: Path) -> list[JsonObject]:
             raise ConfigError(f"{path} holds no tools; give {KNOWN}")
         if tree and isinstance(tree[0], dict) and {"messages", "conversations"} & set(tree[0]):
             raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
-        tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(tree)]
+        declared = [Fields(i).peek(MANY) if isinstance(i, dict) else None for i in tree]
+        items = [t for i, d in zip(tree, declared) for t in (d if isinstance(d, list) else [i])]
+        tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(items)]
     if not tools:
         raise ConfigError(f"{path} holds no tools; give {KNOWN}")
     return tools

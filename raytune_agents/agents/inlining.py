@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from raytune_agents.calls.schema import LISTS, MAPS, SINGLE, local_ref
+from raytune_agents.calls.schema import JSON_TYPES, LISTS, MAPS, SINGLE, local_ref
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonSchema
 
@@ -154,6 +154,10 @@ def _collect(schema: JsonSchema, into: dict[str, list[JsonSchema]]) -> list[str]
         if detail.get("readOnly") is not True:  # what the server fills in itself
             into.setdefault(name, []).append(detail)
     needed = [n for n in schema.get("required") or [] if n in into]
+    more = (schema.get("dependentSchemas") or {}).values()
+    for part in (schema.get("then"), schema.get("else"), *more):  # never needed in any case
+        if isinstance(part, dict):
+            _collect(part, into)
     options = [o for o in schema.get("anyOf") or [] if isinstance(o, dict)]
     each = [_collect(option, into) for option in options]
     common = [n for n in each[0] if all(n in names for names in each)] if each else []
@@ -176,7 +180,7 @@ def _union(found: list[JsonSchema]) -> JsonSchema:
 def with_type(schema: JsonSchema) -> JsonSchema:
     """The schema with the type that its other words or its default imply; one that says nothing may
     be any."""
-    if not isinstance(schema, dict) or {"type", "enum", "const", "anyOf"} & schema.keys():
+    if not isinstance(schema, dict) or {"type", "anyOf"} & schema.keys():
         return schema if isinstance(schema, dict) else {"type": ANY_TYPE}
     words = {
         "object": ("properties", "additionalProperties"),
@@ -184,6 +188,10 @@ def with_type(schema: JsonSchema) -> JsonSchema:
         "string": ("format", "pattern", "minLength", "maxLength"),
         "number": ("minimum", "maximum", "multipleOf"),
     }
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if values:
+        kinds = sorted({JSON_TYPES.get(type(v), "object") for v in values})
+        return {"type": kinds[0] if len(kinds) == 1 else kinds, **schema}
     shown = type(schema.get("default", schema.get("example")))
     implied = {bool: "boolean", int: "integer", float: "number"}.get(shown)
     implied = next((t for t, keys in words.items() if any(k in schema for k in keys)), implied)

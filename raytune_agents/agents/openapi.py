@@ -7,6 +7,7 @@ name the path's keeps it and the other is called after its place: `query_id`, `b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ def openapi_tools(document: JsonSchema, path: str = "the document") -> Iterator[
             if isinstance(operation, dict):
                 name = operation.get("operationId") or f"{method}_{str(route).strip('/')}"
                 try:
-                    yield _tool(str(name), item, operation, document)
+                    yield _tool(str(name), str(route), item, operation, document)
                 except TooMany:
                     raise ConfigError(
                         f"{path}: the parameters of {name!r} are too many for one tool; leave "
@@ -51,9 +52,13 @@ def _followed(node: Any, document: JsonSchema) -> JsonSchema:
     return node if isinstance(node, dict) else {}
 
 
-def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSchema) -> JsonSchema:
+def _tool(
+    name: str, route: str, item: JsonSchema, operation: JsonSchema, document: JsonSchema
+) -> JsonSchema:
+    marked = re.findall(r"{([^{}]+)}", route)  # in the route; not every document declares them
+    known: list[Any] = [{"in": "path", "name": k, "type": "string", "required": 1} for k in marked]
     lists = (x["parameters"] for x in (item, operation) if isinstance(x.get("parameters"), list))
-    followed = (_followed(p, document) for listed in lists for p in listed)
+    followed = (_followed(p, document) for listed in (known, *lists) for p in listed)
     parameters = {(p.get("in"), p.get("name")): p for p in followed}.values()
     found: list[Parameter] = [
         (place, p["name"], _parameter(p, document), bool(p.get("required")))

@@ -3,6 +3,7 @@ their parsers. The words are those of `families.yaml`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -11,5 +12,6 @@ _WORDS = yaml.safe_load(Path(__file__).with_name("families.yaml").read_text("utf
 TAGS: dict[str, str] = _WORDS["tags"]  # what calls stand between
 THOUGHT_MARKS: dict[str, str] = _WORDS["thoughts"]
 TURN_ENDS: list[str] = _WORDS["ends"]
+SPELLINGS = [(re.compile(p, re.S | re.M), by) for p, by in _WORDS["spellings"].items()]
 PARSERS: dict[str, str] = _WORDS["parsers"]  # how a call looks -> vLLM's tool parser, or ""
 REASONING: dict[str, str] = _WORDS["reasoning"]  # tool parser -> vLLM's reasoning parser

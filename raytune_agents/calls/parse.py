@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.calls.dialects import shape_of
-from raytune_agents.calls.families import TAGS, TURN_ENDS
+from raytune_agents.calls.families import SPELLINGS, TAGS, TURN_ENDS
 from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, slice_of, strict_json
 from raytune_agents.calls.pythonic import START, python_calls
 from raytune_agents.calls.thoughts import split_thought
@@ -248,8 +248,13 @@ def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
                 value, end = decode(text, start)
                 calls.append(_call({"name": name, "arguments": value}, text[start:end]))
                 end_mark = _CHANNEL_END.search(text, end)
+            elif name == "python":  # its one argument is bare
+                calls.append(ToolCall.of(name, code=text[start : end_mark.start()]))
             else:
-                calls += _tagged(text[start : end_mark.start()], tools)[0]
+                found = _tagged(text[start : end_mark.start()], tools)[0]
+                if not found:
+                    raise NotACall(f"a message to {name} that is no call")
+                calls += found
         else:
             (thoughts if thinks else prose).append(text[opened.end() : end_mark.start()])
         open_thought = thinks and not end_mark[0]
@@ -277,12 +282,14 @@ def _read(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     found = _answer(thought.rest, tools)
     marked = _WORDS.fullmatch(found.text)
     words = marked[1].strip() if marked else found.text
-    return replace(found, thought=thought.text, text=words)
+    return replace(found, thought=thought.text or found.thought, text=words)
 
 
 def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     """What stands behind the thought."""
     body = without_ends(text)
+    for spelt, by in SPELLINGS:
+        body = spelt.sub(by, body)
     head, _, rest = body.partition("<|python_end|>")  # Llama 4 speaks between marks, then calls
     before, marked, words = head.partition("<|python_start|>")
     if marked and _looks_like_call(rest.lstrip()) and not _looks_like_call(before):
@@ -295,6 +302,8 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
         return Parsed(tuple(calls), "", dialect, (body[: bare.start()] + prose).strip())
     tagged = body.startswith(_PYTHON_TAG)
     body = body.removeprefix(_PYTHON_TAG).strip()
+    if body.startswith("{") and '"tool_calls"' in body and (found := _object_of_calls(body)):
+        return found
     if tagged or _looks_like_call(body):
         dialect = "pythonic" if START.match(body) else "json"
         calls = _body_calls(body)
@@ -312,6 +321,16 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     if '"name"' in body and ('"arguments"' in body or '"parameters"' in body):
         raise NotACall("a call inside prose")
     return Parsed((), "", "text", text.strip())
+
+
+def _object_of_calls(body: str) -> Parsed | None:
+    """xLAM's answer, {"thought": "...", "tool_calls": [...]}; None for any other object."""
+    value = strict_json(body)
+    listed, thought = value.get("tool_calls"), value.get("thought", "")
+    if not isinstance(listed, list) or not isinstance(thought, str) or "name" in value:
+        return None
+    calls = _json_calls(slice_of(body, "tool_calls", listed))
+    return Parsed(tuple(calls), "", "json", "" if calls else thought, thought if calls else "")
 
 
 def parse(text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:

@@ -20,6 +20,7 @@ START = re.compile(r"(\[\s*)?[A-Za-z_][\w.]*\(|\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)
 _NAME = re.compile(r"\s*([A-Za-z_][\w.-]*(?: [\w.-]+){0,7})\(\s*")
 _KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _NEXT: Any = re.compile(r"[\s,]*")
+_LISTED = (ast.List, ast.Tuple)
 NO_CALLS = "neither Python nor calls with pasted values"
 _QUOTES = ("'", '"')
 _AFTER_STRING = {
@@ -47,17 +48,24 @@ def _value(node: ast.expr) -> Any:
         return ast.unparse(node)
 
 
-def _call(node: ast.expr) -> ToolCall:
+def unprinted(node: Any) -> Any:
+    """The expression whose value a call of `print` shows; of any other, the expression itself."""
+    prints = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    return node.args[0] if prints and len(node.args) == 1 else node
+
+
+def _call(node: ast.AST) -> ToolCall:
+    node = unprinted(node)
     if not isinstance(node, ast.Call) or node.args or any(k.arg is None for k in node.keywords):
         raise NotACall("write f(a=1): a call with named arguments")
     arguments = unique([(k.arg, _value(k.value)) for k in node.keywords if k.arg is not None])
-    return ToolCall(ast.unparse(node.func), dumps(arguments))
+    return ToolCall(ast.unparse(node.func).removeprefix("default_api."), dumps(arguments))
 
 
-def _expression(text: str) -> ast.expr:
-    """The expression in a text. Raises ValueError where it is no Python."""
+def _parsed(text: str, mode: str = "eval") -> Any:
+    """The expression in a text, or its statements. Raises ValueError where it is no Python."""
     try:
-        return ast.parse(text, mode="eval").body
+        return ast.parse(text, mode=mode)
     except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
         raise ValueError(f"not Python: {type(error).__name__}") from None
 
@@ -67,12 +75,12 @@ def python_calls(body: str) -> list[ToolCall]:
     if len(body) > MAX_PYTHONIC:
         raise ValueError(f"longer than {MAX_PYTHONIC} characters")
     try:
-        root = _expression(body)
+        roots, calls = [getattr(s, "value", s) for s in _parsed(body, "exec").body], []
     except ValueError:
-        root, calls = None, _pasted_calls(body)
+        roots, calls = [], _pasted_calls(body)
     try:
-        if root is not None:
-            calls = [_call(n) for n in (root.elts if isinstance(root, ast.List) else [root])]
+        for root in roots:
+            calls += [_call(n) for n in (root.elts if isinstance(root, _LISTED) else [root])]
     except (RecursionError, MemoryError, TypeError) as error:
         raise ValueError(f"not Python: {type(error).__name__}") from None
     for call in calls:
@@ -135,7 +143,7 @@ def _pasted_value(body: str, at: int) -> tuple[Any, int]:
     end = expression_end(body, at)
     if end < 0:
         raise ValueError(NO_CALLS)
-    return _value(_expression(body[at:end].strip())), end
+    return _value(_parsed(body[at:end].strip()).body), end
 
 
 def expression_end(text: str, at: int, stops: str = "),]") -> int:

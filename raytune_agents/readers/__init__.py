@@ -144,7 +144,7 @@ def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         after = turns[i + 1].role if i + 1 < len(turns) else ""
         answered = bool(out) and out[-1].role == "assistant" and _says_something(out[-1])
         if not _says_something(turn) and after and not turn.thought:
-            if after == "tool":
+            if after == "tool" and not (answered and out[-1].tool_calls):
                 raise RecordError("an observation after an assistant turn that calls nothing")
             if after == "user":
                 out.append(replace(turn, loss=False))

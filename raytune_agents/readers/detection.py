@@ -89,7 +89,7 @@ def _of_turns(format: str, keys: str, look: Look = _chat) -> Sign:
 def _steps(row: Row) -> bool:
     """NESTFUL: one request in words, and a list of calls, which are no turns or items."""
     asked, steps = row["input"], row["output"]
-    if not isinstance(asked, str) or turns_in(asked, every=True):
+    if not isinstance(asked, str) or turns_in(asked, every=True) or template_turns(asked):
         return False
     try:
         steps = value_of(steps) if isinstance(steps, str) and '"arguments"' in steps else steps
@@ -113,7 +113,7 @@ def _requested(row: Row) -> bool:
         turns = all(isinstance(t, dict) and "role" in t for t in asked)
         return turns and isinstance(said, str | dict)
     is_text = isinstance(said, str) and said.lstrip()[:1] not in ("[", "{")
-    return is_text and bool(turns_in(asked, every=True))
+    return is_text and bool(turns_in(asked, every=True) or template_turns(asked))
 
 
 def _system_tools(row: Row) -> bool:

@@ -17,7 +17,7 @@ from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import parse, without_ends
-from raytune_agents.calls.pythonic import expression_end
+from raytune_agents.calls.pythonic import expression_end, unprinted
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, object_of, unread_fields
 from raytune_agents.readers.parameters import parameter_names
@@ -112,7 +112,7 @@ def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall],
     names = {t.name for t in tools}
     found = parse(text, tools)
     if found.calls and {c.name for c in found.calls} <= names:
-        return found.calls, found.text
+        return found.calls, found.text.removesuffix("Code:").rstrip()
     if block := CODE.search(text):
         rest = text[: block.start()].rstrip().removesuffix("Code:") + text[block.end() :]
         return code_calls(block["code"], names), rest.strip()
@@ -227,11 +227,8 @@ def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     for statement in statements:
-        node = getattr(statement, "value", None)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and len(node.args) == 1:
-            node = node.args[0]
-        found = parse(ast.unparse(node)).calls if isinstance(node, ast.Call) else ()
-        own = [replace(c, name=c.name.removeprefix("default_api.")) for c in found]
+        node = unprinted(getattr(statement, "value", None))
+        own = parse(ast.unparse(node)).calls if isinstance(node, ast.Call) else ()
         if len(own) != 1 or own[0].name not in names or not _literal(node):
             return []
         calls += own

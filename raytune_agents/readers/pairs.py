@@ -11,6 +11,7 @@ the row a failure (pool "negative.rated").
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any
 
 from raytune_agents.readers import aliases
@@ -94,6 +95,11 @@ def _request(fields: Fields) -> tuple[Any, Any, Any]:
     more = fields.peek("input")  # Alpaca's: an instruction and its input
     if isinstance(prompt, str) and isinstance(more, str) and more and more != prompt:
         prompt = f"{prompt}\n{fields('input')}"
+    before = fields.peek("history")  # pairs of a request and its answer
+    if isinstance(prompt, str) and before and all(isinstance(p, list) for p in before):
+        fields.skip("history")
+        said = zip(("user", "assistant") * len(before), [*chain(*before)])
+        prompt = [{"role": r, "content": t} for r, t in (*said, ("user", prompt))]
     return prompt, tools, system
 
 
@@ -130,6 +136,10 @@ def with_answer(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript
     request, reply = _part(prompt, "user"), _part(answer, "assistant")
     if not request and isinstance(answer, str):
         reply = _dialogue(answer)
+    both = isinstance(prompt, str) and isinstance(answer, str) and not template_turns(answer)
+    whole = template_turns(prompt + answer) if both else []
+    if len(whole) > len(request):  # one text of a template, cut in two
+        request, reply = [], whole
     if request and any(_user(t) and t in reply for t in request[-1:]):  # the whole conversation
         request = []
     if not any(m.role == "assistant" for m in messages_of(reply)):

@@ -21,7 +21,9 @@ from raytune_agents.readers.strict import as_text, value_of, value_or
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 ANSWERED = names_of("results")  # of the calls of the same turn
-ASIDE = Names("type id index timestamp role status finish_reason stop_reason")
+ASIDE = Names(
+    "channel content_type recipient type id index timestamp role status finish_reason stop_reason"
+)
 ABOUT = Names("usage model created created_at logprobs")  # an empty answer has too
 MEDIA = names_of("media")  # columns beside the turns
 _NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
@@ -45,7 +47,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if word is None and shapes.known_role(fields.peek("type")):  # LangChain
         word = fields("type")
     role = shapes.read_role(word)
-    called, thinks = fold(str(word)) in shapes.CALL_ROLES, fold(str(word)) in shapes.THOUGHT_ROLES
+    called, thinks = fold(str(word)) in shapes.CALL_ROLES, _word(item) in shapes.THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
     thought, content = turn_fields.turn_thought(fields), parts.unquoted(fields(aliases.CONTENT))
     if isinstance(content, str) and parts.is_parts(fields.peek("parts")):  # the AI SDK has both
@@ -59,6 +61,9 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         content, more = _apart(content)
         thought = thought or more
         content = "" if column and content in ("None", "null", "nan") else content
+    if role == "assistant" and (tool := turn_fields.called_recipient(fields)):
+        told = {"name": tool, "arguments": parts.flat_text(content)}
+        calls, content, thinks = _calls(told, tools), None, False
     if called:
         own = fields.item if blank(content) and fields.have("name") else content
         calls, content = _calls(_only_call(own, fields) if own is fields.item else own, tools), None
@@ -216,6 +221,9 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
 
 
 def _word(item: JsonObject) -> str:
+    """The word for who speaks; Harmony's channels tell a thought from an answer."""
+    if item.get("channel") == "analysis":
+        return "thought"
     return fold(str(item.get("role") or item.get("from")))
 
 

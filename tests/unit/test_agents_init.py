@@ -325,7 +325,7 @@ def operation(schema, parameters=(), **components):
     post = {"operationId": "doit", "summary": "Do it.", "requestBody": content,
             "parameters": list(parameters)}
     return {"openapi": "3.1.0", "components": {"schemas": components},
-            "paths": {"/a/{id}": {"post": post}}}
+            "paths": {"/a/{id}" if parameters else "/a": {"post": post}}}
 
 
 def field(name, kind="string", **more):

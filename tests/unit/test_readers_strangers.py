@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from raytune_agents import filters, readers
-from raytune_agents.calls import schema_errors
+from raytune_agents.agents.init import tools_of_file
+from raytune_agents.calls import parse, schema_errors
 from raytune_agents.config import LabelConfig
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory
 
@@ -63,7 +64,9 @@ def test_results_of_several_calls_in_one_turn(called: Any, seen: Any) -> None:
     row = read(chat(called, {"role": "tool", "content": json.dumps(seen)}, DONE))
     assert (roles(row), calls(row)) == ("uatta", BOTH)
     assert [(m.name, m.content) for m in row.messages if m.role == "tool"] == [
-        ("get_weather", "20 C"), ("clock", "9:00")]  # fmt: skip
+        ("get_weather", "20 C"),
+        ("clock", "9:00"),
+    ]
 
 
 def test_a_list_beside_other_results_is_one_result() -> None:
@@ -79,16 +82,61 @@ def test_a_list_beside_other_results_is_one_result() -> None:
 DONE_PART = {"type": "text", "text": "It is 20 C."}
 
 
-@pytest.mark.parametrize(("turn", "seen"), [
-    ({"content": "It is 20 C.", "parts": [{"type": "tool-invocation", "toolInvocation": {
-        "state": "result", "toolCallId": "c", "toolName": "get_weather", "args": PARIS,
-        "result": "20 C"}}, DONE_PART]}, "20 C"),
-    ({"parts": [{"type": "tool-get_weather", "toolCallId": "c", "state": "output-error",
-                 "input": PARIS, "errorText": "no such city"}, DONE_PART]}, "no such city"),
-    ({"parts": [{"type": "tool-get_weather", "toolCallId": "c", "input": PARIS, "output": "20 C"},
-                {"type": "source-url", "sourceId": "s", "url": "https://x.org"},
-                {"type": "data-weather", "id": "d", "data": {"t": 20}}, DONE_PART]}, "20 C"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("turn", "seen"),
+    [
+        (
+            {
+                "content": "It is 20 C.",
+                "parts": [
+                    {
+                        "type": "tool-invocation",
+                        "toolInvocation": {
+                            "state": "result",
+                            "toolCallId": "c",
+                            "toolName": "get_weather",
+                            "args": PARIS,
+                            "result": "20 C",
+                        },
+                    },
+                    DONE_PART,
+                ],
+            },
+            "20 C",
+        ),
+        (
+            {
+                "parts": [
+                    {
+                        "type": "tool-get_weather",
+                        "toolCallId": "c",
+                        "state": "output-error",
+                        "input": PARIS,
+                        "errorText": "no such city",
+                    },
+                    DONE_PART,
+                ]
+            },
+            "no such city",
+        ),
+        (
+            {
+                "parts": [
+                    {
+                        "type": "tool-get_weather",
+                        "toolCallId": "c",
+                        "input": PARIS,
+                        "output": "20 C",
+                    },
+                    {"type": "source-url", "sourceId": "s", "url": "https://x.org"},
+                    {"type": "data-weather", "id": "d", "data": {"t": 20}},
+                    DONE_PART,
+                ]
+            },
+            "20 C",
+        ),
+    ],
+)
 def test_parts_of_the_ai_sdk(turn: dict[str, Any], seen: str) -> None:
     row = read(chat({"role": "assistant"} | turn))
     assert (roles(row), calls(row)) == ("uata", [["get_weather", PARIS]])
@@ -124,15 +172,18 @@ def test_a_chosen_answer_whose_rejected_one_is_null() -> None:
 # --- schemas ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("detail", "right", "wrong"), [
-    ({"type": "string", "minLength": "1", "anyOf": []}, "a", 1),
-    ({"type": "integer", "minimum": "0", "enum": ["1", "2"]}, 2, 3),
-    ({"type": "boolean", "enum": ["True", "False"]}, True, "True"),
-    ({"type": "string", "pattern": "^(?<year>[0-9]+"}, "a", 1),
-    ({"type": "number", "multipleOf": 0.01}, 19.99, 19.999),
-    ({"type": "integer", "multipleOf": 5}, 15, 16),
-    ({"$ref": "#/components/schemas/Thing", "description": "d"}, {"x": 1}, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("detail", "right", "wrong"),
+    [
+        ({"type": "string", "minLength": "1", "anyOf": []}, "a", 1),
+        ({"type": "integer", "minimum": "0", "enum": ["1", "2"]}, 2, 3),
+        ({"type": "boolean", "enum": ["True", "False"]}, True, "True"),
+        ({"type": "string", "pattern": "^(?<year>[0-9]+"}, "a", 1),
+        ({"type": "number", "multipleOf": 0.01}, 19.99, 19.999),
+        ({"type": "integer", "multipleOf": 5}, 15, 16),
+        ({"$ref": "#/components/schemas/Thing", "description": "d"}, {"x": 1}, None),
+    ],
+)
 def test_words_that_say_nothing_refuse_nothing(detail: Any, right: Any, wrong: Any) -> None:
     schema = {"type": "object", "properties": {"a": detail}, "required": ["a", "a"]}
     tools = [ToolSpec("f", "", json.dumps(schema))]
@@ -155,8 +206,10 @@ def test_references_one_within_the_other_may_be_many_but_not_without_end() -> No
 
 
 def test_a_parameter_that_may_be_null_may_be_left_out() -> None:
-    flat = {"q": {"type": "string", "description": "d"},
-            "n": {"type": "integer", "description": "d", "nullable": True}}  # fmt: skip
+    flat = {
+        "q": {"type": "string", "description": "d"},
+        "n": {"type": "integer", "description": "d", "nullable": True},
+    }
     tool = {"name": "f", "description": "d", "parameters": flat}
     assert read(chat(DONE, tools=[tool])).tools[0].schema["required"] == ["q"]
 
@@ -166,17 +219,45 @@ def test_a_parameter_that_may_be_null_may_be_left_out() -> None:
 MAYBE = {"type": ["integer", "null"]}
 
 
-@pytest.mark.parametrize(("schema", "given", "left"), [
-    ({"properties": {"a": {"$ref": "#/$defs/A"}}, "required": ["a"], "$defs": {"A": {
-        "type": "object", "properties": {"x": MAYBE}, "required": ["x"]}}},
-     {"a": {"x": None, "y": None}}, {"a": {"x": None}}),
-    ({"allOf": [{"type": "object", "properties": {"x": MAYBE}}]}, {"x": None, "y": None},
-     {"x": None}),
-    ({"type": "object", "additionalProperties": MAYBE}, {"k": None, "m": 1}, {"k": None, "m": 1}),
-    ({"type": "object", "properties": {"a": {"anyOf": [{"type": "object", "properties": {
-        "x": {"type": "integer"}}}, {"type": "null"}]}}}, {"a": {"x": 1, "y": None}},
-     {"a": {"x": 1}}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("schema", "given", "left"),
+    [
+        (
+            {
+                "properties": {"a": {"$ref": "#/$defs/A"}},
+                "required": ["a"],
+                "$defs": {"A": {"type": "object", "properties": {"x": MAYBE}, "required": ["x"]}},
+            },
+            {"a": {"x": None, "y": None}},
+            {"a": {"x": None}},
+        ),
+        (
+            {"allOf": [{"type": "object", "properties": {"x": MAYBE}}]},
+            {"x": None, "y": None},
+            {"x": None},
+        ),
+        (
+            {"type": "object", "additionalProperties": MAYBE},
+            {"k": None, "m": 1},
+            {"k": None, "m": 1},
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {
+                    "a": {
+                        "anyOf": [
+                            {"type": "object", "properties": {"x": {"type": "integer"}}},
+                            {"type": "null"},
+                        ]
+                    }
+                },
+            },
+            {"a": {"x": 1, "y": None}},
+            {"a": {"x": 1}},
+        ),
+    ],
+)
 def test_nulls_that_a_composition_asks_for_stay(schema: Any, given: Any, left: Any) -> None:
     tool = {"name": "f", "description": "d", "parameters": schema}
     turn = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": given}}]}
@@ -186,3 +267,175 @@ def test_nulls_that_a_composition_asks_for_stay(schema: Any, given: Any, left: A
 @pytest.mark.parametrize("column", ["nan", "None", " ", "undefined"])
 def test_texts_that_mean_no_tools(column: str) -> None:
     assert read(chat(DONE, tools=column)).tools == ()
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+def test_harmonys_messages() -> None:
+    row = read(
+        chat(
+            {"role": "assistant", "channel": "analysis", "content": "I look."},
+            {
+                "role": "assistant",
+                "channel": "commentary",
+                "recipient": "functions.get_weather",
+                "content_type": "<|constrain|>json",
+                "content": [{"type": "text", "text": '{"city": "Paris"}'}],
+            },
+            {
+                "role": "tool",
+                "name": "functions.get_weather",
+                "recipient": "assistant",
+                "channel": "commentary",
+                "content": "20 C",
+            },
+            {"role": "assistant", "channel": "final", "recipient": "all", "content": "It is 20 C."},
+        )
+    )
+    assert (roles(row), calls(row), row.messages[1].thought) == (
+        "uata",
+        [["get_weather", PARIS]],
+        "I look.",
+    )
+    assert (row.messages[2].name, row.target.content) == ("get_weather", "It is 20 C.")
+
+
+def test_alpacas_history_is_turns() -> None:
+    row = read(
+        {
+            "instruction": "And now?",
+            "input": "",
+            "output": "Mild.",
+            "system": "S",
+            "history": [["Hi", "Hello"], ["Rain?", "No."]],
+        }
+    )
+    assert [(m.role[0], m.content) for m in row.messages] == [
+        ("s", "S"),
+        ("u", "Hi"),
+        ("a", "Hello"),
+        ("u", "Rain?"),
+        ("a", "No."),
+        ("u", "And now?"),
+        ("a", "Mild."),
+    ]
+
+
+def test_a_templates_text_that_is_cut_into_prompt_and_answer() -> None:
+    call = f'<tool_call>\n{{"name": "get_weather", "arguments": {json.dumps(PARIS)}}}\n</tool_call>'
+    row = read(
+        {
+            "input": "<|im_start|>user\nWeather in Paris?<|im_end|>\n<|im_start|>assistant\n",
+            "output": f"{call}<|im_end|>\n<|im_start|>user\n<tool_response>\n20 C\n</tool_response>"
+            "<|im_end|>\n<|im_start|>assistant\nIt is 20 C.<|im_end|>",
+        }
+    )
+    assert (roles(row), calls(row)) == ("uata", [["get_weather", PARIS]])
+    assert (row.query, row.target.content) == ("Weather in Paris?", "It is 20 C.")
+
+
+def test_an_empty_item_between_a_call_and_its_result() -> None:
+    empty = {"role": "assistant", "content": ""}
+    row = read(chat(ID_CALLS, empty, *[{"role": "tool"} | r for r in BY_ID], DONE))
+    assert (roles(row), calls(row)) == ("uatta", BOTH)
+
+
+# --- dialects ---------------------------------------------------------------------------------
+
+ARGS = json.dumps(PARIS)
+CALL = {"name": "get_weather", "arguments": PARIS}
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "thought"),
+    [
+        ('<|python_tag|>get_weather.call(city="Paris")', "", ""),
+        (f"get_weather\n{ARGS}", "", ""),
+        ("get_weather\n```python\ntool_call(city='Paris')\n```", "", ""),
+        (f">>>get_weather\n{ARGS}", "", ""),
+        (f">>>all\nI look.\n>>>get_weather\n{ARGS}", "I look.", ""),
+        (f"<|from|>assistant\n<|recipient|>get_weather\n<|content|>{ARGS}<|stop|>", "", ""),
+        (f"✿FUNCTION✿: get_weather\n✿ARGS✿: {ARGS}\n✿RESULT✿: 20 C", "", ""),
+        ("Call: get_weather(city='Paris')<bot_end>\nThought: It gives the weather.", "", ""),
+        ("<<function>>get_weather(city='Paris')", "", ""),
+        ("```tool_code\nprint(default_api.get_weather(city='Paris'))\n```", "", ""),
+        (json.dumps({"thought": "I look.", "tool_calls": [CALL]}), "", "I look."),
+    ],
+)
+def test_calls_in_other_marks(text: str, words: str, thought: str) -> None:
+    found = parse(text)
+    assert [[c.name, c.args] for c in found.calls] == [["get_weather", PARIS]]
+    assert (found.text, found.thought) == (words, thought)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ">>> print(1)\n1",
+        "Answer\n{x} is the set.",
+        "Call: me later.",
+        "all\nis well",
+        '{"tool_calls": 3}',
+        "Summary\nAll is well.",
+    ],
+)
+def test_text_that_only_looks_like_other_marks(text: str) -> None:
+    assert not parse(text).calls
+
+
+def test_what_harmony_gives_to_python_is_its_code_and_no_call_is_lost() -> None:
+    head = "<|channel|>analysis to=%s code<|message|>print(1)<|call|>"
+    [call] = parse(head % "python").calls
+    assert (call.name, call.args) == ("python", {"code": "print(1)"})
+    assert parse(head % "browser.open").error == "decoder_wrong_output_format"
+
+
+# --- documents of tools -----------------------------------------------------------------------
+
+TEXT = {"type": "string"}
+
+
+def test_what_a_document_says_of_its_operations_in_other_ways(tmp_path: Any) -> None:
+    body = {
+        "type": "object",
+        "properties": {"kind": {"const": "a"}},
+        "if": {"properties": {"kind": {"const": "a"}}},
+        "then": {"properties": {"more": TEXT}, "required": ["more"]},
+        "dependentSchemas": {"kind": {"properties": {"least": TEXT}}},
+    }
+    post = {"operationId": "f", "requestBody": {"content": {"application/json": {"schema": body}}}}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"openapi": "3.1.0", "paths": {"/a/{id}": {"post": post}}}))
+    [tool] = tools_of_file(path)
+    kinds = {k: v.get("type") for k, v in tool["parameters"]["properties"].items()}
+    assert kinds == {"id": "string", "kind": "string", "more": "string", "least": "string"}
+    assert tool["parameters"]["required"] == ["id"]
+
+
+ONE = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"functionDeclarations": [{"name": "f", "description": "d", "parameters": ONE}]}],
+        {"tools": [{"toolSpec": {"name": "f", "description": "d", "inputSchema": {"json": ONE}}}]},
+        [
+            {
+                "name": "f",
+                "description": "d",
+                "parameters": {
+                    "type": "object",
+                    "anyOf": [ONE, ONE | {"properties": {"a": TEXT, "b": TEXT}}],
+                },
+            }
+        ],
+    ],
+)
+def test_tools_in_a_providers_wrapping(tools: Any, tmp_path: Any) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(tools))
+    [tool] = tools_of_file(path)
+    assert (tool["name"], tool["parameters"]["required"]) == ("f", ["a"])
+    assert tool["parameters"]["properties"]["a"] == TEXT
