@@ -7,7 +7,10 @@ Tools are those that the real test rows of xLAM, Seal-Tools and SNIPS (--data) c
 training rows of each domain are given. `rows` makes requests from them and measures the share that
 names a tool, values that do not fit, grounding, distinct bigrams, rows/s by source, and `auc_real`:
 how well TF-IDF + logistic regression, cross-validated, tells them from other real requests of the
-same tools (0.5 = not at all; the given rows are not among them). `--old` makes the same rows by the
+same tools (0.5 = not at all; the given rows are not among them). Two figures say what that means:
+`auc_style` is the same with all words masked but stop words, so that topics and values cannot tell;
+`auc_repeated` is that of the given real rows, drawn until they are as many as the synthetic ones:
+few texts that come again are told apart whoever wrote them. `--old` makes the same rows by the
 generator of an older revision, in a git worktree of its own.
 
 `utility` trains LoRA on the same number of answer tokens of synthetic rows, of half synthetic and
@@ -23,6 +26,7 @@ import argparse
 import gzip
 import json
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +38,7 @@ from typing import Any
 
 import numpy as np
 from quick_training import QuickTraining, load_results
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
@@ -185,10 +190,28 @@ class OldGenerator:
 # --- how real the rows read -----------------------------------------------------------------------
 
 
-def figures(rows: list[Trajectory], domain: Domain, seconds: float) -> dict[str, Any]:
-    """The figures of some rows beside as many real ones that were not given."""
+def masked(text: str) -> str:
+    """The text with "x" for every word that is no stop word, and "0" for numbers."""
+    return re.sub(
+        r"\w+",
+        lambda m: m[0] if m[0].lower() in ENGLISH_STOP_WORDS else "0" if m[0].isdigit() else "x",
+        text,
+    )
+
+
+def figures(
+    rows: list[Trajectory], domain: Domain, seconds: float, count: int = 0
+) -> dict[str, Any]:
+    """The figures of some rows beside as many real ones that were not given; `count` were."""
     real = (domain.others or domain.test)[: len(rows)]  # Seal-Tools has no others: its test rows
     out = realism.realism_figures(rows, real, domain.spec.toolspecs)
+    made, asked = ([realism.requests(r) for r in part] for part in (rows, real))
+    style = realism.auc_real([masked(t) for t in made], [masked(t) for t in asked])
+    out["auc_style"] = round(style, 4) if style is not None else None
+    if count:
+        drawn = random.Random(SEED).choices(domain.given(count), k=len(rows))
+        again = realism.auc_real([realism.requests(r) for r in drawn], asked)
+        out["auc_repeated"] = round(again, 4) if again is not None else None
     out["rows_per_s"] = {"all": round(len(rows) / seconds, 1)}
     out["samples"] = {k: v[:10] for k, v in out["samples"].items()}
     return out
@@ -208,12 +231,14 @@ def speeds(domain: Domain, count: int, rows: int) -> dict[str, float]:
 
 def whole(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The worst and the mean of the domains."""
-    known = [c["auc_real"] for c in cells.values() if c["auc_real"] is not None]
+    known = {
+        key: [c[key] for c in cells.values() if c.get(key) is not None]
+        for key in ("auc_real", "auc_style", "auc_repeated")
+    }
     return {
         "named_tool_share": max(c["named_tool_share"] for c in cells.values()),
-        "auc_real": round(mean(known), 4) if known else None,
-        "auc_real_worst": max(known) if known else None,
-    }
+        "auc_real_worst": max(known["auc_real"], default=None),
+    } | {key: round(mean(found), 4) for key, found in known.items() if found}
 
 
 def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
@@ -225,7 +250,7 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
             for domain in domains(options.data):
                 started = time.perf_counter()
                 rows = generated(domain, count, options.rows)
-                cell = figures(rows, domain, time.perf_counter() - started)
+                cell = figures(rows, domain, time.perf_counter() - started, count)
                 cell["rows_per_s"] |= speeds(domain, count, options.rows // 4)
                 cells[domain.name] = cell
             found[f"given_{count}"] = {"domains": cells} | whole(cells)
@@ -240,7 +265,8 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
         if old:
             old.close()
     best = found[f"given_{max(GIVEN)}"]
-    return {k: best[k] for k in ("named_tool_share", "auc_real")} | {"rows": found}
+    keys = ("named_tool_share", "auc_real", "auc_style", "auc_repeated")
+    return {k: best[k] for k in keys} | {"rows": found}
 
 
 # --- what a model learns of them ------------------------------------------------------------------

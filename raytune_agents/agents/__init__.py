@@ -157,10 +157,15 @@ class AgentSpec(BaseConfig):
                 )
         return self
 
-    @cached_property
+    @property
     def habits(self) -> Profile:
         """What its rows should be like: the profile, or else that of the examples."""
-        return self.profile or analyse(examples(self))
+        # not cached itself: a copy of the spec with another profile would keep the old one
+        return self.profile or self._of_examples
+
+    @cached_property
+    def _of_examples(self) -> Profile:
+        return analyse(examples(self))
 
     @cached_property
     def origin(self) -> Path | None:

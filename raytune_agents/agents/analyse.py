@@ -8,13 +8,13 @@ a few examples steer but never narrow.
 from __future__ import annotations
 
 import random
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from raytune_agents.agents.phrasing import clauses_of, join_of, taken_apart, value_marks
 from raytune_agents.agents.word_banks import leaves
 from raytune_agents.calls.validation import accepts
 from raytune_agents.config import BaseConfig
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec
 
 EVEN = 0.5  # weight of even shares
-TOP = 5  # first words kept
+TOP = 20  # frames and leading verbs kept
 VALUES = 20  # values kept of each argument
 LONGEST = 80  # characters of a text that may be said again
 
@@ -43,20 +43,14 @@ class Profile(BaseConfig):
     arguments: dict[str, dict[str, Argument]] = Field({}, description="tool -> argument -> values")
     turns: list[float] = Field([], description="least, median and most messages of a row")
     words: list[float] = Field([], description="least, median and most words of a request")
-    styles: dict[str, float] = Field({}, description="style -> share of requests")
-    openings: dict[str, int] = Field({}, description="first word of requests -> count")
+    frames: dict[str, int] = Field({}, description="request without its wish -> count")
+    verbs: dict[str, int] = Field({}, description="words that lead an order -> count")
+    joins: dict[str, int] = Field({}, description="what joins two wishes of a request -> count")
+    clauses: dict[str, dict[str, int]] = Field({}, description="argument -> its clause -> count")
+    marks: dict[str, int] = Field({}, description="quotation mark before texts ('' none) -> count")
     wordings: float = Field(
         0.5, ge=0, le=1, description="share of requests in the spec's own wordings, if it has any"
     )
-
-
-def style_of(text: str) -> str:
-    """Which of the styles of `generate.tasks` a request is nearest to, by its words."""
-    if re.match(r"(hey|hi|hello|ok|morning)\b", text, re.I) or re.search(r"\bthanks\b", text, re.I):
-        return "chatty"
-    if re.search(r"\b(please|could you|would you|grateful)\b", text, re.I):
-        return "polite"
-    return "plain" if re.search(r"[.?!]$", text.strip()) else "terse"
 
 
 def kind_of(row: Trajectory) -> str:
@@ -82,6 +76,11 @@ def count_shares(counts: Mapping[Any, int]) -> dict[str, float]:
     return {str(k): round(n / total, 4) for k, n in sorted(counts.items(), key=lambda i: -i[1])}
 
 
+def top(texts: Iterable[str]) -> dict[str, int]:
+    """The most frequent texts that are not empty -> count."""
+    return dict(Counter(filter(None, texts)).most_common(TOP))
+
+
 def quantiles(numbers: Sequence[float]) -> list[float]:
     """Minimum, median and maximum (nearest rank); [] for nothing."""
     ordered = sorted(numbers)
@@ -104,10 +103,9 @@ def argument(values: Sequence[Any], calls: int) -> Argument:
 def analyse(rows: Iterable[Trajectory]) -> Profile:
     """The task patterns of rows. Calls whose arguments are no JSON object count as tools only."""
     rows = list(rows)
-    tools, openings = Counter(), Counter()
+    tools = Counter()
     seen: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
-        openings.update(re.findall(r"\w+", row.query.lower())[:1])
         for call in row.calls:
             tools[call.name] += 1
             try:
@@ -116,6 +114,10 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
                 continue
             for name, value in args.items():
                 seen.setdefault(call.name, {}).setdefault(name, []).append(value)
+    phrased = [taken_apart(r.query) for r in rows]
+    clauses: dict[str, list[str]] = defaultdict(list)
+    for name, clause in (found for r in rows for found in clauses_of(r)):
+        clauses[name].append(clause)
     return Profile(
         rows=len(rows),
         tools=count_shares(tools),
@@ -127,8 +129,11 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
         },
         turns=quantiles([len(r.messages) for r in rows]),
         words=quantiles([len(r.query.split()) for r in rows]),
-        styles=count_shares(Counter(style_of(r.query) for r in rows)),
-        openings=dict(openings.most_common(TOP)),
+        frames=top(p.frame for p in phrased),
+        verbs=top(p.lead for p in phrased),
+        joins=top(join_of(r.query) for r in rows if most_calls(r) > 1),
+        clauses={name: top(found) for name, found in clauses.items()},
+        marks=dict(Counter(mark for r in rows for mark in value_marks(r))),
     )
 
 

@@ -101,8 +101,7 @@ def show_profile(profile: Profile) -> None:
         "dialogue": percentages(profile.kinds),
         "messages": range_text(profile.turns),
         "words of a request": range_text(profile.words),
-        "phrasing": percentages(profile.styles),
-        "first words": ", ".join(f"{word} ({n})" for word, n in profile.openings.items()),
+        "requests": ", ".join(f"{frame} ({n})" for frame, n in list(profile.frames.items())[:8]),
     }
     for name, text in lines.items():
         say(f"{name:<19}{text}")

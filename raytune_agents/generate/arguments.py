@@ -214,8 +214,11 @@ def _array(
     scene: Scene, p: Parameter, item: Parameter, known: Sequence[Any], only: bool
 ) -> list[Any]:
     detail = p.detail
-    least = max(1, int(detail.get("minItems", 1)))
-    most = min(int(detail.get("maxItems", 3)), max(least, 3))
+    numbers = descriptions.json_type(item.detail) in ("integer", "number")
+    usual = (3, 6) if numbers else (1, 3)  # who lists numbers lists several
+    least = int(detail.get("minItems", min(usual[0], int(detail.get("maxItems", usual[0])))))
+    least = max(1, least)
+    most = min(int(detail.get("maxItems", usual[1])), max(least, usual[1]))
     if most < least:
         raise NoValue(f"{p.name}: at least {least} and at most {most} items")
     if least > MOST_ITEMS:

@@ -276,7 +276,13 @@ def unit_words(p: Parameter) -> str:
     return "" if unit in field_noun(p).split() else unit  # "weekly hours"
 
 
-def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: random.Random) -> str:
+def form_clause(
+    params: Sequence[Parameter],
+    verb: str,
+    brackets: bool,
+    rng: random.Random,
+    joint: str = "with",
+) -> str:
     """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
     quantity: 3)"; of what is changed "and set the bin to A-1"."""
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
@@ -285,9 +291,12 @@ def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: ran
     brackets |= any(_sense(p).range and is_plural(field_noun(p)) for p in params)  # "hours: 3"
     if verb in GENERAL_SETTERS:
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
-    if brackets or rng.random() < 0.5:
+    if brackets or rng.random() < BRACKETS:
         return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
-    return f"with {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
+    return f"{joint} {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
+
+
+BRACKETS = 0.1  # share of requests with several values in brackets, as few people write
 
 
 def in_quotes(p: Parameter, text: str) -> str:

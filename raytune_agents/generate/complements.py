@@ -102,7 +102,9 @@ class Complements:
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         unsaid = unsaid or phrase == "another"
         paired = spoken_of and (indefinite or is_plural(phrase))
-        return "" if unsaid or paired else f"{preposition} {phrase}"
+        # "the forecast for a place and time" says no more than "the forecast"
+        loose = indefinite and bool(self.present) and preposition in ("for", "in", "at")
+        return "" if unsaid or paired or loose else f"{preposition} {phrase}"
 
     def take(self, phrase: str) -> Parameter | None:
         """The one parameter that a complement speaks of, taken from those left."""

@@ -12,10 +12,10 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
+from raytune_agents.agents.analyse import Profile
 from raytune_agents.generate.actions import Action, action, base_verb, verb_groups, verb_words
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import (
@@ -28,6 +28,7 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.descriptions import is_english
+from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
     DETERMINERS,
     PREPOSITIONS,
@@ -40,20 +41,7 @@ from raytune_agents.generate.nouns import NUMBERED, slot_of
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
-from raytune_agents.generate.wordlists import pattern, phrases
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is wanted, in words: a form of `data/phrases.yaml`, its text, sentences that follow, and
-    the text that stands for each argument."""
-
-    form: str
-    text: str
-    rest: str = ""
-    anchors: dict[str, str] = field(default_factory=dict)
-    reported: str = ""  # of a question: "what the weather is"
-
+from raytune_agents.generate.wordlists import pattern, phrases, word_data
 
 # --- a wish ---------------------------------------------------------------------------------------
 
@@ -62,7 +50,11 @@ MANUAL_VERBS = pattern("manual_verbs")
 
 
 def _lead(
-    act: Action, plain: Sequence[Parameter], args: Mapping[str, Any], rng: random.Random
+    act: Action,
+    plain: Sequence[Parameter],
+    args: Mapping[str, Any],
+    rng: random.Random,
+    habits: Profile,
 ) -> tuple[str, str, Parameter | None]:
     """A verb as the user says it, its group, and the parameter whose value it is: of an action that
     is chosen by an argument the verb is the value."""
@@ -91,7 +83,16 @@ def _lead(
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
     said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
     once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
-    return rng.choice(once or said), group, None
+    same = next((family for family in SAME if group in family), (group,))
+    used = {
+        v: n
+        for v, n in habits.verbs.items()
+        if group and verb_groups().get(v.split()[0]) in same and not MANUAL_VERBS.match(v)
+    }
+    return drawn(weighed(Counter(once or said), used), rng), group, None
+
+
+SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
 
 
 def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
@@ -118,7 +119,12 @@ def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[P
 
 
 def compose(
-    tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
+    tool: ToolConfig,
+    args: Mapping[str, Any],
+    scene: Scene,
+    rng: random.Random,
+    form: str = "",
+    habits: Profile = EVEN_HABITS,
 ) -> Wish | None:
     """A wish for a call of the tool with these arguments, in a form that suits it where none is
     asked for; None where its description and name give no words for it."""
@@ -130,7 +136,7 @@ def compose(
     present = _one_repository(present, anchors)
     flags = [p for p in present if isinstance(args[p.name], bool)]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
-    verb, group, chosen = _lead(act, plain, args, rng)
+    verb, group, chosen = _lead(act, plain, args, rng, habits)
     if act != action(tool.name, tool.description):  # the verb is an argument's
         chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
         verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
@@ -146,13 +152,14 @@ def compose(
     entity = first is not None and first.sense in NUMBERED  # "what is the user 4711?"
     looked_for = group == "search" or verb in ("play", "stream", "watch")
     searched = looked_for and placed.query
-    form = form or ("order" if chosen or searched else _form(ask, group, act, rng, entity))
+    form = form or ("order" if chosen or searched else _form(ask, act, rng, entity, habits))
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
     ends = Counter(p.sense for p in left if p.role in ("from", "to"))
     clauses = [
-        clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
+        known_clause(p, args[p.name], rng, habits)
+        or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
         for p in left + flags
     ]
     inline, rest = _arranged(left + flags, clauses, verb, body, form == "order", rng)
@@ -160,8 +167,31 @@ def compose(
     text = _unnamed(text, tool.name)
     tail = " ".join(inline).replace(") (", ", ")
     pieces = [f"{t} {tail}".strip() for t in (text, reported)]
-    pieces = [_filled(t, anchors) for t in pieces]
-    return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
+    mark = drawn(weighed({"": 1}, habits.marks), rng)
+    marked = {p.name for p in plain if isinstance(args[p.name], str) and p.sense not in BARE}
+    marks = {n: mark for n in marked if mark not in anchors[n]} if mark else {}
+    pieces = [_filled(t, anchors, marks) for t in (*pieces, rest)]
+    return Wish(form, pieces[0], pieces[2], anchors, pieces[1] if reported else "")
+
+
+# What nobody puts in quotation marks, even who does so with other texts.
+BARE = frozenset(word_data("names")["bare_kinds"])
+
+
+ADVERB = re.compile(rf"(?:{PREPOSITIONS}|now|today|tonight|tomorrow|this|next|last)\b")
+
+
+def known_clause(p: Parameter, value: Any, rng: random.Random, habits: Profile) -> str:
+    """How the known requests say an argument of this name, "" for unknown."""
+    counted = habits.clauses.get(p.name)
+    if not counted or isinstance(value, bool | list | dict):
+        return ""
+    if ADVERB.match(str(value)):
+        return slot_of(p)  # "tonight", "in two days"
+    clause = drawn(counted, rng)
+    if str(value)[:1].islower() and len(clause.split()) == 2:
+        return ""  # "on Monday", but not "on week"
+    return clause.replace("{x}", slot_of(p))
 
 
 def _unnamed(text: str, name: str) -> str:
@@ -196,19 +226,15 @@ def _switched(words: str) -> str:
     return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))
 
 
-def _form(ask: bool, group: str, act: Action, rng: random.Random, entity: bool) -> str:
-    if re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):
+def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Profile) -> str:
+    """An order, a thing or a question, by what suits the action and how often each is said."""
+    if not ask or re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):
         return "order"
     vague = re.search(
         r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
     )
-    vague = vague or entity or re.match(r"an? |[A-Z]", act.head)
-    forms = ("thing",) if vague else ("thing", "question")
-    if not act.sure:
-        return rng.choice(forms)
-    if not ask or rng.random() < 0.45:
-        return "order"
-    return rng.choice(forms)
+    asked = not (vague or entity or re.match(r"an? |[A-Z]", act.head))
+    return drawn({f: w for f, w in form_weights(habits).items() if asked or f != "question"}, rng)
 
 
 def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[str, str]:
@@ -242,6 +268,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
 
 
 SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
+LINES = 0.05  # share of orders with many values that give them line by line
 MOST_CLAUSES = 3  # more of them make a sentence that nobody says
 
 
@@ -276,16 +303,22 @@ def _arranged(
             begun.add(first)
     rest = "".join(f" {capital(field_noun(p))}: {slot_of(p)}." for p in records).strip()
     form: list[str] = []
-    if len(noted) > 2 and order and not records and not texts and rng.random() < 0.4:
+    if len(noted) > 2 and order and not records and not texts and rng.random() < LINES:
         rest = "".join(f"\n- {field_noun(p)}: {slot_of(p)} {unit_words(p)}".rstrip() for p in noted)
     elif noted:
-        before = " ".join([body, *spoken])
-        crowded = re.search(r"\b(with|that|who|which)\b|\(", before) is not None
-        form = [form_clause(noted, verb, crowded, rng)]
+        brackets = "(" in " ".join([body, *spoken])
+        after = bool(spoken) and spoken[-1].startswith(("with ", "and "))
+        form = [form_clause(noted, verb, brackets, rng, "and" if after else "with")]
     return [*spoken, *form, *flags, *(said[p] for p in texts[:1])], rest
 
 
-def _filled(text: str, anchors: Mapping[str, str]) -> str:
-    """The text with every {argument} as it is said."""
-    out = re.sub(r"\{([^{}\s]+)\}", lambda m: anchors.get(m[1], m[0]), text)
+def _filled(text: str, anchors: Mapping[str, str], marks: Mapping[str, str]) -> str:
+    """The text with every {argument} as it is said, some in quotation marks."""
+
+    def said(m: re.Match[str]) -> str:
+        name, mark = m[2], marks.get(m[2], m[1])
+        return f"{mark}{anchors[name]}{mark}" if name in anchors else m[0]
+
+    out = re.sub(r'("?)\{([^{}\s]+)\}\1(?!\'s)', said, text)
+    out = re.sub(r"\{([^{}\s]+)\}", lambda m: anchors.get(m[1], m[0]), out)
     return mended(out) if "\n" not in out else out

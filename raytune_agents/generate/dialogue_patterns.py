@@ -9,14 +9,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, mixed
+from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.clauses import field_noun, in_quotes, request_noun
-from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.frames import Wish, framed, joined_orders
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
@@ -29,43 +31,83 @@ from raytune_agents.generate.tasks import (
     row_pool,
     sample_arguments,
     sample_call,
-    styled,
 )
 from raytune_agents.generate.wordlists import phrases
-from raytune_agents.records import Arguments, Message, Trajectory
+from raytune_agents.records import Arguments, Message, ToolCall, Trajectory
 
-DIALOGUE: dict[str, list[str]] = phrases()["dialogue"]
+DIALOGUE: dict[str, Any] = phrases()["dialogue"]
 
 # --- several calls --------------------------------------------------------------------------------
+
+
+LISTED = 0.8  # share of several calls of one tool that are one wish with several values
 
 
 def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
     """Two or three independent calls, of one tool or of several, in the order of the request."""
     rng = random.Random(f"{seed}/{spec.name}/parallel/{index}/{attempt}")
     count = rng.choices([2, 3], mixed(["2", "3"], spec.habits.calls))[0]
-    if rng.random() < 0.5 or len(spec.tools) < count:
-        chosen = [pick_tool(spec, rng)] * count
+    one = rng.random() < 0.5 or len(spec.tools) < count
+    turn = -1 - index - attempt  # from the end: the requests with one call begin at the start
+    chosen = [pick_tool(spec, rng, turn)] * count if one else rng.sample(spec.tools, count)
+    found = listed_calls(chosen[0], count, rng, spec) if one and rng.random() < LISTED else None
+    if found is None:
+        made = [sample_call(tool, rng, spec.habits, "order") for tool in chosen]
+        source = "wording" if all(t.source == "wording" for t in made) else "template"
+        anchors = {f"{i}.{k}": v for i, t in enumerate(made) for k, v in t.wish.anchors.items()}
+        found = (
+            joined_orders([t.order for t in made], rng, spec.habits),
+            [t.call for t in made],
+            anchors,
+        )
     else:
-        chosen = rng.sample(spec.tools, count)
-    made = [sample_call(tool, rng, spec.habits, "order") for tool in chosen]
-    if len({(t.call.name, t.call.arguments) for t in made}) < count:
+        source = "template"
+    wish, calls, anchors = found
+    if len({(c.name, c.arguments) for c in calls}) < count:
         return None
-    if any(t.call.arguments == "{}" for t in made) and len({t.call.name for t in made}) < count:
+    if one and any(c.arguments == "{}" for c in calls):
         return None  # "list them, and list them"
-    orders = [t.order for t in made]
-    joins = DIALOGUE["join_two" if count == 2 else "join_three"]
-    if any(re.search(r"[.;:\n]", order) for order in orders):  # an order of several sentences
-        joins = [joins[0]]
-    text = rng.choice(joins).format(*orders)
-    text = re.sub(r"([.] )([a-z])", lambda m: m[1] + m[2].upper(), text)
-    anchors = {f"{i}.{k}": v for i, t in enumerate(made) for k, v in t.wish.anchors.items()}
-    target = Message("assistant", tool_calls=tuple(t.call for t in made))
-    request = Message("user", text[:1].upper() + text[1:])
-    tools = shown_tools(spec, rng, {t.call.name for t in made})
-    source = "wording" if all(t.source == "wording" for t in made) else "template"
-    return make_row(
-        spec, "parallel", index, seed, [request, target], tools, anchors=anchors, wording=source
-    )
+    frame, text = framed(wish, rng, anchors.values(), spec.habits)
+    messages = [Message("user", text), Message("assistant", tool_calls=tuple(calls))]
+    tools = shown_tools(spec, rng, {c.name for c in calls})
+    meta = {"anchors": anchors, "wording": source, "frame": frame}
+    return make_row(spec, "parallel", index, seed, messages, tools, **meta)
+
+
+def listed_calls(
+    tool: ToolConfig, count: int, rng: random.Random, spec: AgentSpec
+) -> tuple[Wish, list[ToolCall], dict[str, str]] | None:
+    """Calls of a tool that differ in one value, as one wish that lists these values: "the weather
+    in Rome and Oslo"; None where no value stands by itself. Raises NoValue."""
+    made = sample_call(tool, rng, spec.habits)
+    args, known = made.call.args, spec.habits.arguments.get(tool.name, {})
+    params = {p.name: p for p in parameters_of(tool)}
+    names = [n for n in made.wish.anchors if n in params]
+    for name in sorted(names, key=lambda n: not params[n].required):
+        text = made.wish.anchors[name]
+        slot = re.compile(rf"(?<!\w)(['\"]?){re.escape(text)}\1(?!\w|'s)")
+        alone = name in args and not params[name].role and not made.wish.rest
+        if not alone or isinstance(args[name], bool | list | dict):
+            continue
+        if len(slot.findall(made.wish.text)) != 1 or made.wish.text.count(text) != 1:
+            continue
+        values, texts = [args[name]], [text]
+        for _ in range(4 * count):
+            new, scene = arguments.sample(tool, {name}, rng, spec_values(tool, rng, known))
+            said = spoken(params[name], new[name], scene, rng)
+            if len(values) < count and said not in texts and new[name] not in values:
+                values.append(new[name])
+                texts.append(said)
+        if len(values) < count:
+            continue
+        several = [
+            slot.sub(lambda m: shown([f"{m[1]}{t}{m[1]}" for t in texts]), part)  # noqa: B023
+            for part in (made.wish.text, made.wish.reported)
+        ]
+        anchors = made.wish.anchors | {f"{i}.{name}": t for i, t in enumerate(texts)}
+        wish = Wish(made.wish.form, several[0], "", anchors, several[1])
+        return wish, [ordered_call(tool, args | {name: v}) for v in values], anchors
+    return None
 
 
 parallel_calls = row_pool(parallel_row)
@@ -114,11 +156,11 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
         return None
     arg = rng.choice(open_args)
     wish, args, answers = _incomplete(tool, [arg], rng, known)
-    style, text = styled(wish, rng, wanted=spec.habits.styles)
+    frame, text = framed(wish, rng, habits=spec.habits)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shown_tools(spec, rng, {tool.name})
     source = "wording" if tool.incomplete.get(arg) else "template"
-    meta, gold = {"style": style, "wording": source, "anchors": answers}, ""
+    meta, gold = {"frame": frame, "wording": source, "anchors": answers}, ""
     if index % 2 == 0:
         gold, meta = "[]", meta | {"ask": arg, "near": tool.name, "anchors": wish.anchors}
     else:
@@ -152,7 +194,7 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
         return None
     later, known = rng.sample(required, 2), spec.habits.arguments.get(tool.name, {})
     wish, args, answers = _incomplete(tool, later, rng, known)
-    messages = [Message("user", styled(wish, rng, wanted=spec.habits.styles)[1])]
+    messages = [Message("user", framed(wish, rng, habits=spec.habits)[1])]
     anchors = {"0": wish.anchors}
     for arg in later:
         messages.append(Message("assistant", question(tool, arg, rng)))
@@ -202,7 +244,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     value = in_quotes(param, spoken(param, new[param.name], scene, rng))
     text = rng.choice(DIALOGUE["changes"]).format(words=field_noun(param), value=value)
     messages = [
-        Message("user", styled(made.wish, rng, made.wish.anchors.values(), spec.habits.styles)[1]),
+        Message("user", framed(made.wish, rng, made.wish.anchors.values(), spec.habits)[1]),
         Message("assistant", rng.choice(DIALOGUE["ready"])),
         Message("user", text),
         Message("assistant", tool_calls=(ordered_call(tool, args | new),)),

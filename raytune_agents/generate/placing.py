@@ -152,7 +152,7 @@ class Placing(Complements):
                     self.left.remove(p)
                 continue
             noun = re.escape(p.noun.split()[-1])
-            found = re.search(rf"\b(?:an?|the|one|another) ({noun})(?: (\w+))?", self.head)
+            found = re.search(rf"\b(?:an?|the|one|another) ({noun})\b(?: (\w+))?", self.head)
             after = found[2] or "" if found else ""
             clause = re.match(rf"{CLAUSE}|that ", self.head)
             if not found or (is_plural(after) and not clause):

@@ -179,7 +179,9 @@ def realism_figures(
         "grounded_share": 1 - _share(loose, count),
         "distinct_2": round(distinct_bigrams(texts), 4),
         "coverage": {k: round(v, 4) for k, v in tool_coverage(rows, tools).items()},
-        "styles": dict(Counter(str(r.meta.get("style", "")) for r in rows if r.meta.get("style"))),
+        "frames": dict(
+            Counter(r.meta["frame"] for r in rows if "frame" in r.meta).most_common(SHOWN)
+        ),
         "words": _lengths(texts),
         "auc_real": _rounded(auc_real(texts, own)),
         "real_rows": len(real),

@@ -24,6 +24,7 @@ from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.frames import framed
 from raytune_agents.generate.kind_table import bank_of, banks
 from raytune_agents.generate.tasks import (
     as_order,
@@ -34,7 +35,6 @@ from raytune_agents.generate.tasks import (
     row_pool,
     sample_arguments,
     sample_call,
-    styled,
 )
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
@@ -172,7 +172,7 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
         text, answer = rng.choice(small_talk())
     elif cell == "tool_tools":
         made = sample_call(pick_tool(spec, rng), rng, spec.habits)
-        text = styled(made.wish, rng, wanted=spec.habits.styles)[1]
+        text = framed(made.wish, rng, habits=spec.habits)[1]
         right = Message("assistant", tool_calls=(made.call,))
         tools = shown_tools(spec, rng, {made.call.name})
         meta |= {"anchors": made.wish.anchors, "wording": made.source}
@@ -180,13 +180,13 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
     elif cell == "about_tools":
         text, answer = _about(spec, rng)
     elif cell == "tool_none":
-        text = styled(sample_call(rng.choice(spec.tools), rng).wish, rng)[1]
+        text = framed(sample_call(rng.choice(spec.tools), rng).wish, rng)[1]
         answer = rng.choice(phrases()["dialogue"]["no_tools"])
     else:
         refusal = _refusal(spec, cell, near, tools, rng)
         if refusal is None:
             return None
-        text, answer, extra = styled(refusal[0], rng)[1], refusal[1], refusal[2]
+        text, answer, extra = framed(refusal[0], rng)[1], refusal[1], refusal[2]
         meta |= {"refuse": cell} | extra
     messages = [Message("user", text), Message("assistant", answer)]
     return make_row(spec, "notool", index, seed, messages, tools, gold="[]", anchors={}, **meta)

@@ -144,6 +144,11 @@ def sample_rows(config: GenerateConfig, seed: int, real: Sequence[Trajectory] = 
     for spec in specs:
         out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
     own = own_variants(specs, real, own_count(config, specs, real), seed)
+    if own:  # the tools of these rows have their share: the others' turn
+        specs = [
+            s.model_copy(update={"profile": s.habits.model_copy(update={"tools": {}})})
+            for s in specs
+        ]
     pools = pool_shares(config.pools)
     parts = {s.name: followed(s, pools) for s in specs}
     rest = config.rows - len(own)

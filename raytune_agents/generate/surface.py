@@ -87,9 +87,13 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, list) and p.items is not None and p.items.fields:
         items = [_object_text(p.items, v, scene, rng) for v in value if isinstance(v, dict)]
         return "; ".join(items)
+    if isinstance(value, list) and len(value) > 2 and not any(isinstance(v, str) for v in value):
+        plain = ", ".join(map(shown, value))
+        return rng.choices((shown(value), plain, f"[{plain}]"), NUMBER_LISTS)[0]
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
 
 
+NUMBER_LISTS = (5, 3, 2)  # weights of "1, 2 and 3", "1, 2, 3" and "[1, 2, 3]"
 PLAIN = frozenset(phrases()["address_kinds"])
 
 

@@ -10,32 +10,28 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
-from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
+from raytune_agents.agents.analyse import EVEN, Argument, Profile
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, described_requests, surface
 from raytune_agents.generate.actions import action
 from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.frames import EVEN_HABITS, Wish, framed
 from raytune_agents.generate.grammar import mended
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
-EVEN_HABITS = Profile()  # of an agent that nothing is known of
-STYLES = tuple(phrases()["shapes"]["order"])
-RARE = {"misspelled": 0.3}  # style -> its weight beside the others
-NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|\{wish\} for me|Let's")
 OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
+MOST_OPTIONAL = 2.5  # of many optional arguments this many are given on average
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
@@ -67,7 +63,9 @@ def argument_names(
     for p in rng.sample(spare, len(spare)):
         known = habits.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
-        often = 0.5 * OPTIONAL_RATE + 0.5 * known.given if known else OPTIONAL_RATE
+        often = min(OPTIONAL_RATE, MOST_OPTIONAL / len(spare))
+        if known:
+            often = 0.5 * OPTIONAL_RATE + 0.5 * known.given
         if re.fullmatch(rf"(an?|the) {re.escape(p.words)}", act.head):
             often = 1.0  # "subscribe a phone number" + an optional one
         if drawable and len(out) < MOST and rng.random() < often:
@@ -150,11 +148,11 @@ def from_wording(
 
 
 def from_template(
-    tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE, form: str = ""
+    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
 ) -> tuple[Wish, Arguments]:
     """A wish made from the description. Raises NoValue."""
-    args, scene = sample_arguments(tool, rng, habits)
-    return composed(tool, args, scene, rng, form), args
+    args, scene = sample_arguments(tool, rng, habits.arguments.get(tool.name, NONE))
+    return composed(tool, args, scene, rng, form, habits), args
 
 
 def sample_arguments(
@@ -166,10 +164,15 @@ def sample_arguments(
 
 
 def composed(
-    tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
+    tool: ToolConfig,
+    args: Mapping[str, Any],
+    scene: Scene,
+    rng: random.Random,
+    form: str = "",
+    habits: Profile = EVEN_HABITS,
 ) -> Wish:
     """`described_requests.compose`. Raises NoValue where there are no words."""
-    wish = described_requests.compose(tool, args, scene, rng, form)
+    wish = described_requests.compose(tool, args, scene, rng, form, habits)
     if wish is None:
         raise NoValue(f"{tool.name}: neither name nor description says what it does")
     return wish
@@ -180,47 +183,6 @@ def as_order(wish: Wish) -> str:
     rest = wish.rest.strip().removeprefix("- ").replace("\n- ", "; ")
     mark = ":" if wish.rest.startswith("\n") else "."
     return (f"{wish.text}{mark} {rest}" if rest else wish.text).rstrip(".")
-
-
-def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
-    """The text with two letters exchanged in one or two words that are no part of a value."""
-    values = " ".join(kept).lower()
-    words = [w for w in re.findall(r"(?<![\w./@#-])[a-z]{5,}(?![\w./@-])", text) if w not in values]
-    for old in rng.sample(words, min(len(words), rng.randint(1, 2))):
-        at = rng.randrange(1, len(old) - 2)
-        new = old[:at] + old[at + 1] + old[at] + old[at + 2 :]
-        text = re.sub(rf"\b{old}\b", new, text, count=1)
-    return text
-
-
-def styled(
-    wish: Wish | str,
-    rng: random.Random,
-    kept: Iterable[str] = (),
-    wanted: Mapping[str, float] = NONE,
-) -> tuple[str, str]:
-    """The wish in one of the styles: (style, sentences). Values in `kept` are never misspelled;
-    without any the style is not drawn."""
-    wish = Wish("order", wish) if isinstance(wish, str) else wish
-    kept = list(kept)
-    shapes = phrases()["shapes"][wish.form]
-    names = [s for s in STYLES if kept or s != "misspelled"]
-    weights = [w * RARE.get(n, 1.0) for n, w in zip(names, mixed(names, wanted))]
-    style = rng.choices(names, weights)[0]
-    favour = re.match(r"\w+ me\b", wish.text)  # "give me ..." is asked for, not wanted to be done
-    open_end = re.search(r'[:"]|\n', wish.text)  # a text to its end takes no words after it
-    usable = [s for s in shapes[style] if not (open_end or wish.rest) or re.search(r"\}\W*$", s)]
-    usable = [s for s in usable if not favour or not NO_FAVOUR.search(s)]
-    shape = rng.choice(usable or shapes["plain"][:1])
-    first = {"order": "wish"}.get(wish.form, wish.form)
-    values = {first: wish.text, first.capitalize(): wish.text[:1].upper() + wish.text[1:]}
-    text = shape.format(**values, reported=wish.reported)
-    text = re.sub(r'([.?!])"[.]', r'\1"', text)
-    if wish.rest:
-        stop = "" if text[-1] in ".?!:" or wish.rest[0] == "\n" else "."
-        colon = ":" if wish.rest[0] == "\n" and text[-1] not in ".?!:" else ""
-        text = f"{text}{stop}{colon}{'' if wish.rest[0] == chr(10) else ' '}{wish.rest}"
-    return style, misspelled(text, kept, rng) if style == "misspelled" else text
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -279,10 +241,17 @@ def row_pool(make: Callable[[AgentSpec, int, int, int], Trajectory | None]) -> P
     return pool
 
 
-def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolConfig:
-    """One of the agent's tools, by its habits."""
-    weights = mixed([t.name for t in spec.tools], spec.habits.tools)
-    return rng.choices(spec.tools, weights)[0]
+def pick_tool(spec: AgentSpec, rng: random.Random, turn: int | None = None) -> ToolConfig:
+    """One of the agent's tools, by its habits; the even share goes through all tools where a `turn`
+    is given, so that each has its rows."""
+    wanted = [spec.habits.tools.get(t.name, 0.0) for t in spec.tools]
+    if any(wanted) and rng.random() >= EVEN:
+        return rng.choices(spec.tools, wanted)[0]
+    if turn is None:
+        return rng.choice(spec.tools)
+    return random.Random(f"{spec.name}/turns").sample(spec.tools, len(spec.tools))[
+        turn % len(spec.tools)
+    ]
 
 
 def sample_call(
@@ -294,7 +263,7 @@ def sample_call(
         wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
         source = "wording"
     else:
-        wish, args = from_template(tool, rng, known, form)
+        wish, args = from_template(tool, rng, habits, form)
         source = "template"
     return Task(wish, ordered_call(tool, args), source)
 
@@ -309,12 +278,12 @@ def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory
     """The positive row number `index`, by the spec's habits; the same numbers give the same row.
     Raises NoValue where no value or no word is known."""
     rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
-    made = sample_call(pick_tool(spec, rng), rng, spec.habits)
+    made = sample_call(pick_tool(spec, rng, index + attempt), rng, spec.habits)
     anchors = made.wish.anchors
-    style, text = styled(made.wish, rng, anchors.values(), spec.habits.styles)
+    frame, text = framed(made.wish, rng, anchors.values(), spec.habits)
     answer = Message("assistant", tool_calls=(made.call,))
     tools = shown_tools(spec, rng, {made.call.name})
-    meta: dict[str, Any] = {"wording": made.source, "style": style, "anchors": anchors}
+    meta: dict[str, Any] = {"wording": made.source, "frame": frame, "anchors": anchors}
     return make_row(spec, "tflan", index, seed, [Message("user", text), answer], tools, **meta)
 
 

@@ -15,18 +15,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
+from raytune_agents.agents.analyse import Argument, Profile, most_calls
+from raytune_agents.agents.phrasing import Phrasing, clause_in, taken_apart
+from raytune_agents.agents.wording import SLOT
 from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
 from raytune_agents.generate import arguments
+from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.clauses import clause_of
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_requests import known_clause
+from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, framed, weighed
+from raytune_agents.generate.grammar import PREPOSITIONS
+from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.nouns import slot_of
+from raytune_agents.generate.surface import spoken
+from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
 TRIES = 8
-JOINED = 0.15  # share of rows that join two of the user's requests
+JOINED = 0.15  # share of rows that join two of the user's requests, where they join any
+REFRAMED = 0.5  # share of rows whose wish stands in another frame
+SHORTENED = 0.3  # share of rows that go without an optional value
+EXTENDED = 0.3  # share of rows that have another one
 SUBJECT = "(i|we|he|she|they)"
-JOINS = ["{0} Also, {1}", "{0} And {1}", "{0} Then {1}", "{0} {1}"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +52,17 @@ class ValueSpan:
     text: str
 
 
+def _whole(text: str) -> str:
+    """The pattern of a text that is no part of a word, a number or an address: not the "a.com" of
+    "me@a.com"."""
+    return rf"(?<![\w.@/-]){re.escape(text)}(?![\w@]|[.-]\w)"
+
+
 def _verbatim(value: Any, texts: Sequence[str]) -> str:
     """The text by which a value is said word for word, in the case that it is said in; ""."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    pattern = rf"(?<![\w.]){re.escape(str(value))}(?![\w]|\.\d)"
+    pattern = _whole(str(value))
     for text in texts:
         if found := re.search(pattern, text, re.I):
             return found[0]
@@ -64,11 +84,8 @@ def value_spans(row: Trajectory) -> list[ValueSpan]:
 def usable(row: Trajectory) -> bool:
     """Whether other values can be put into a row: calls, no observations, a value that is said."""
     try:
-        return (
-            bool(row.calls)
-            and not any(m.role == "tool" for m in row.messages)
-            and (bool(value_spans(row)))
-        )
+        seen = any(m.role == "tool" for m in row.messages)
+        return bool(row.calls) and not seen and bool(value_spans(row))
     except ValueError:  # arguments that are no object
         return False
 
@@ -91,9 +108,10 @@ def _new_values(
 ) -> Arguments:
     """Other values for some arguments, those of the user's other rows first. Raises NoValue."""
     habits = spec.habits.arguments.get(tool.name, {})
+    params = {p.name: p for p in parameters_of(tool)}
     drawable = [
         p.name
-        for p in parameters_of(tool)
+        for p in params.values()
         if p.name in names
         and is_free(p, args[p.name], text)
         and (
@@ -108,15 +126,32 @@ def _new_values(
         raise NoValue(f"{tool.name}: no other values are known")
     known = spec_values(tool, rng, habits)
     made, _ = arguments.sample(tool, [*drawable, *fixed], rng, known, fixed)
-    return {k: made[k] for k in drawable if made[k] != args[k] and is_alike(made[k], args[k])}
+    return {
+        k: made[k]
+        for k in drawable
+        if made[k] != args[k]
+        and is_alike(made[k], args[k])
+        and _is_of(params[k], made[k], args[k], habits)
+    }
+
+
+def _is_of(p: Parameter, new: Any, old: Any, habits: Mapping[str, Argument]) -> bool:
+    """Whether a value suits the argument: a plain word of a list, which the user's rows do not
+    give ("month"), only where the old one is of that list too."""
+    if not isinstance(new, str) or not re.fullmatch(r"[a-z][a-z -]*", new) or p.kind == "choice":
+        return True
+    known = p.name in habits and new in habits[p.name].texts
+    return known or str(old).lower() in {str(v).lower() for v in bank_of(p.sense)}
 
 
 def is_free(p: Parameter, value: Any, text: str) -> bool:
-    """Whether another value leaves the sentence true: not for what somebody does, nor for a plain
-    word of a list, which others speak of ("my brakes squeal"), unless its noun stands beside it
-    ("high priority")."""
+    """Whether another value leaves the sentence true: not for what somebody does, for a word after
+    an article ("the city"), nor for a plain word of a list, which others speak of ("my brakes
+    squeal"), unless its noun stands beside it ("high priority")."""
     # "I found food at home": no other reason follows the "I".
     if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):
+        return False
+    if re.search(rf"\b(the|an?|my|our|this) {re.escape(str(value).lower())}\b", text):
         return False
     if (
         p.kind != "choice"
@@ -134,6 +169,9 @@ def is_alike(new: Any, old: Any) -> bool:
     if not isinstance(new, str) or not isinstance(old, str):
         same_number = (new == 1) == (old == 1)  # "1 night" is no "6 night"
         return not isinstance(new, str) and not isinstance(old, str) and same_number
+    small = old[:1].islower() or new[:1].islower()
+    if small and len(old.split()) != len(new.split()):
+        return False  # "now" is no "October the fifth"
     if len(old.split()) > 3 and len(new.split()) > 2:
         return True  # a sentence may look as it likes
     forms = [re.sub(r"[^\W\d_]+", "a", re.sub(r"[\s',]+", "", t.lower())) for t in (new, old)]
@@ -146,7 +184,7 @@ def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
     # One pass, or a new value that holds an old one would be swapped again; the longest first, or
     # "York" would be found in "York Avenue".
     old = sorted(swaps, key=len, reverse=True)
-    pattern = "|".join(rf"(?<![\w.]){re.escape(o)}(?![\w]|\.\d)" for o in old)
+    pattern = "|".join(map(_whole, old))
     return re.sub(pattern, lambda m: swaps[m[0]], text) if old else text
 
 
@@ -199,39 +237,124 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
     return out if as_good(out, row) else None
 
 
+def _said_calls(row: Trajectory) -> list[tuple[str, str]]:
+    return [(c.name, c.arguments) for c in row.calls]
+
+
 def as_good(new: Trajectory, old: Trajectory) -> bool:
-    """Whether the new row's calls fit their tools and are as grounded as the old row's."""
+    """Whether the new row's calls fit their tools, differ from each other as the old row's do, and
+    are as grounded."""
     if any(schema_errors(c, new.tools) for c in new.calls):
         return False
+    if len(set(_said_calls(new))) < len(set(_said_calls(old))):
+        return False  # two ids became one
     return len(grounding.check_values(new)[1]) <= len(grounding.check_values(old)[1])
 
 
-def joined_requests(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory | None:
+def shortened(row: Trajectory, rng: random.Random) -> Trajectory:
+    """The row without one of its optional values and the words that say it; the row itself where
+    none can go."""
+    if [m.role for m in row.messages if m.role != "system"] != ["user", "assistant"]:
+        return row
+    schemas = {t.name: t.schema for t in row.tools}
+    free = [
+        (i, name)
+        for i, call in enumerate(row.calls)
+        for name in call.args
+        if len(call.args) > 1 and name not in schemas[call.name].get("required", [])
+    ]
+    for i, name in rng.sample(free, len(free)):
+        args = row.calls[i].args
+        value = args.pop(name)
+        if isinstance(value, bool | list | dict):
+            continue
+        found = clause_in(row.query, value, name, str(value).isdigit())
+        calls = [*row.calls]
+        calls[i] = replace(calls[i], arguments=json.dumps(args, ensure_ascii=False))
+        if found and not any(_verbatim(v, [found[0]]) for c in calls for v in c.args.values()):
+            return _reworded(row, row.query[: found.start()] + row.query[found.end() :], calls)
+    return row
+
+
+def _one_sentence(row: Trajectory) -> Phrasing:
+    """The row's request taken apart, empty where it says more than its frame and wish."""
+    taken = taken_apart(row.query)
+    return taken if SLOT.sub(lambda _: taken.wish, taken.frame) == row.query else Phrasing()
+
+
+def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory:
+    """The row of one sentence with one more optional value, in a clause of its own; the row itself
+    where no clause is known or the new one would begin like another."""
+    tool = next((t for t in spec.tools if t.name == row.calls[0].name), None)
+    ends = re.search(r"\}([.?!]*)$", _one_sentence(row).frame)
+    if tool is None or len(row.calls) > 1 or ends is None:
+        return row
+    args, body = row.calls[0].args, row.query.removesuffix(ends[1])
+    free = [p for p in parameters_of(tool) if not (p.required or p.name in args or p.items)]
+    for p in rng.sample(free, len(free)):
+        known = spec_values(tool, rng, spec.habits.arguments.get(tool.name, {}))
+        try:
+            made, scene = arguments.sample(tool, [*args, p.name], rng, known, args)
+        except NoValue:
+            continue
+        value = made[p.name]
+        clause = known_clause(p, value, rng, spec.habits) or clause_of(p, value, rng)
+        first = clause.partition(" ")[0]
+        if not re.fullmatch(PREPOSITIONS, first) or f" {first} " in body:
+            continue
+        said = spoken(p, value, scene, rng)
+        calls = [replace(row.calls[0], arguments=json.dumps(made, ensure_ascii=False))]
+        new = _reworded(row, f"{body} {clause.replace(slot_of(p), said)}{ends[1]}", calls)
+        if as_good(new, row):
+            return new
+    return row
+
+
+def reframed(row: Trajectory, rng: random.Random, habits: Profile) -> Trajectory:
+    """The row's one English order in another of the frames that the user's rows have; any other row
+    as it is."""
+    taken = _one_sentence(row)
+    first, _, rest = taken.wish.partition(" ")
+    if taken.form != "order" or first.lower() not in verb_words() or len(row.calls) > 1:
+        return row
+    return _reworded(row, framed(f"{first.lower()} {rest}", rng, (), habits)[1], row.calls)
+
+
+def _reworded(row: Trajectory, text: str, calls: Sequence[ToolCall]) -> Trajectory:
+    """A row of one turn with another request and its calls."""
+    new = {"user": {"content": text}, "assistant": {"tool_calls": tuple(calls)}}
+    messages = tuple(replace(m, **new.get(m.role, {})) for m in row.messages)
+    said = {k: v for k, v in row.meta.get("anchors", {}).items() if v in text}
+    return derive(row, messages=messages, outcome=1.0, gold="", meta=row.meta | {"anchors": said})
+
+
+def joined_requests(
+    one: Trajectory, two: Trajectory, rng: random.Random, habits: Profile = EVEN_HABITS
+) -> Trajectory | None:
     """Two single requests as one, with both calls; None where they are not of one turn or the same
     call twice."""
     for row in (one, two):
         if [m.role for m in row.messages if m.role != "system"] != ["user", "assistant"]:
             return None
-    keys = {(c.name, c.arguments) for c in (*one.calls, *two.calls)}
+    keys = {*_said_calls(one), *_said_calls(two)}
     if len(keys) < len(one.calls) + len(two.calls) or one.query == two.query:
         return None
     first = one.query.strip()
     first = first if first[-1:] in ".?!" else f"{first}."
     second = two.query.strip()
-    join = rng.choice(JOINS)
-    if join != JOINS[-1] and not re.match(r"I\b|I'|[A-Z]{2}", second):
+    joins = weighed(phrases()["dialogue"]["joins"], habits.joins)
+    join = drawn({j: w for j, w in joins.items() if j.startswith(". ")}, rng)
+    if not re.match(r"I\b|I'|[A-Z]{2}", second):
         second = second[:1].lower() + second[1:]
     tools = tuple({t.name: t for t in (*one.tools, *two.tools)}.values())
     calls: tuple[ToolCall, ...] = (*one.answer.tool_calls, *two.answer.tool_calls)
     messages = (
         *[m for m in one.messages if m.role == "system"],
-        Message("user", join.format(first, second)),
+        Message("user", f"{first}{join[1:]}{second}"),
         Message("assistant", tool_calls=calls),
     )
-    anchors = {
-        str(i): v
-        for i, v in enumerate([*one.meta["anchors"].values(), *two.meta["anchors"].values()])
-    }
+    said = [*one.meta["anchors"].values(), *two.meta["anchors"].values()]
+    anchors = {str(i): v for i, v in enumerate(said)}
     return derive(
         one, two, messages=messages, tools=tools, outcome=1.0, meta=one.meta | {"anchors": anchors}
     )
@@ -242,6 +365,8 @@ def value_variants(
 ) -> list[Trajectory]:
     """`n` rows made of the user's own, with different requests; fewer where they run out."""
     good = [r for r in rows if usable(r)]
+    # what a row does not say, other values may make untrue
+    good = [r for r in good if not grounding.check_values(r)[1]] or good
     out: dict[str, Trajectory] = {}
     for index in range(n if good else 0):
         for row in _tries(spec, good, index, seed):
@@ -254,12 +379,21 @@ def value_variants(
 def _tries(
     spec: AgentSpec, good: Sequence[Trajectory], index: int, seed: int
 ) -> Iterator[Trajectory]:
+    several = sum(most_calls(row) > 1 for row in good)
+    joining = JOINED * (PRIOR_ROWS + several) / (PRIOR_ROWS + len(good))
     for attempt in range(TRIES):
         # A seed per try: more rows wanted of an agent leave its earlier ones as they were.
         rng = random.Random(f"{seed}/{spec.name}/variant/{index}/{attempt}")
         row = variant(good[(index + attempt) % len(good)], spec, rng)
         if row is None:
             continue
-        other = variant(rng.choice(good), spec, rng) if rng.random() < JOINED else None
-        both = joined_requests(row, other, rng) if other is not None else None
+        change = rng.random()
+        if change < SHORTENED:
+            row = shortened(row, rng)
+        elif change < SHORTENED + EXTENDED:
+            row = extended(row, spec, rng)
+        if rng.random() < REFRAMED:
+            row = reframed(row, rng, spec.habits)
+        other = variant(rng.choice(good), spec, rng) if rng.random() < joining else None
+        both = joined_requests(row, other, rng, spec.habits) if other is not None else None
         yield both or row

@@ -13,8 +13,9 @@ from raytune_agents.agents.analyse import Argument, Profile, analyse, examples, 
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.generate import dialogue_patterns, paraphrase, refusals
+from raytune_agents.generate.frames import PRIOR_ROWS, misspelled
 from raytune_agents.generate.paraphrase import anchors
-from raytune_agents.generate.tasks import STYLES, misspelled, phrase, tasks
+from raytune_agents.generate.tasks import phrase, tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 NAMES = agents.shipped()
@@ -51,10 +52,6 @@ def test_misspelled_requests_keep_their_values():
     said = misspelled("please measure coverage of src/measure", ["src/measure"], random.Random(1))
     assert "src/measure" in said
     assert said != "please measure coverage of src/measure"
-    rows = [r for n in NAMES for r in tasks(agents.load_spec(n), 150, 3)]
-    wrong = [r for r in rows if r.meta["style"] == "misspelled"]
-    assert len(wrong) > 10
-    assert all(survives(a, r.query) for r in wrong for a in anchors(r))
 
 
 def test_profile_by_hand():
@@ -78,8 +75,10 @@ def test_profile_by_hand():
     assert found.kinds == {"tflan": 0.6667, "parallel": 0.3333}
     assert found.turns == [2, 2, 2]
     assert found.words == [2, 3, 3]
-    assert found.styles == {"terse": 0.3333, "polite": 0.3333, "chatty": 0.3333}
-    assert found.openings == {"scan": 1, "please": 1, "hey": 1}
+    assert found.frames == {"{wish}": 1, "Please {wish}.": 1, "Hey, {wish}?": 1}
+    assert found.verbs == {"scan": 3}
+    assert found.joins == {}  # the request with two calls says one
+    assert found.marks == {"": 2}  # "it" says no target
     assert analyse([]) == Profile()
 
 
@@ -94,13 +93,14 @@ def test_generation_follows_a_profile():
         return sum(r.calls[0].name == tool for r in rows) / len(rows)
 
     assert share(with_profile("security"), "scanner") == pytest.approx(0.25, abs=0.08)
-    spec = with_profile("security", tools={"scanner": 1.0}, styles={"chatty": 1.0}, arguments={
+    spec = with_profile("security", tools={"scanner": 1.0}, frames={"Hi, {wish}!": 12}, arguments={
         "scanner": {"timeout_minutes": {"given": 1.0, "numbers": [7, 7, 7]},
                     "scan_type": {"given": 1.0, "texts": {"malware": 3}}}})  # fmt: skip
     assert share(spec, "scanner") == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
     rows = tasks(spec, 400, 1)
-    chatty = sum(r.meta["style"] == "chatty" for r in rows) / 400
-    assert chatty == pytest.approx(0.5 + 0.5 / len(STYLES), abs=0.08)
+    orders = [r.meta["frame"] for r in rows if "wish}" in r.meta["frame"].lower()]
+    likely = 12 / (12 + PRIOR_ROWS)  # the counted frame beside the prior
+    assert orders.count("Hi, {wish}!") / len(orders) == pytest.approx(likely, abs=0.08)
     scans = [r.calls[0].args for r in rows if r.calls[0].name == "scanner"]
     late = [a["timeout_minutes"] for a in scans if "timeout_minutes" in a]
     assert len(late) / len(scans) == pytest.approx(0.75, abs=0.08)
@@ -139,9 +139,9 @@ def test_seed_decides_and_longer_lists_start_with_shorter():
     assert tasks(spec, 30, 1) != tasks(spec, 30, 2)
 
 
-def test_styles_and_tool_order_vary():
+def test_frames_and_tool_order_vary():
     rows = tasks(agents.load_spec("legal"), 200, 1)
-    assert {r.meta["style"] for r in rows} == set(STYLES)
+    assert len({r.meta["frame"] for r in rows}) > 12
     assert len({tuple(t.name for t in r.tools) for r in rows}) == 24
 
 

@@ -80,8 +80,7 @@ def test_analyse_prints_the_patterns_of_good_rows(here) -> None:
     for line in ("rows               5", "calls per turn     1 80%, 2 20%",
                  "dialogue           tflan 80%, parallel 20%", "messages           2",
                  "words of a request 4 to 8, median 5",
-                 "phrasing           polite 60%, terse 20%, plain 20%",
-                 "first words        please (3), add (2)"):  # fmt: skip
+                 "requests           Please {wish}. (3), "):  # fmt: skip
         assert line in text
     known = json.loads(said("read", "--profile", "good.jsonl", "--json"))
     assert known["tools"] == {"add": 0.8333, "divide": 0.1667}
