@@ -77,8 +77,7 @@ def _session(server: str, calls: Sequence[list[Any]], timeout_s: float) -> list[
 def write_recording(spec: AgentSpec, folder: Path, recording: Recording) -> str:
     """Write the world's package; returns its name as a spec has it, "module:Class"."""
     folder.mkdir(parents=True)
-    source = world_template("cassette", spec)
-    (folder / "__init__.py").write_text(source, encoding="utf-8")
+    (folder / "__init__.py").write_text(world_template("cassette", spec), encoding="utf-8")
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in recording.lines)
     (folder / "cassette.jsonl").write_text(lines, encoding="utf-8")
     return f"{folder.name}:{world_name(spec)}"

@@ -123,8 +123,7 @@ def tools_of_file(path: Path) -> list[JsonObject]:
     if path.suffix == ".py":
         return python_tools(text, str(path))
     try:
-        strict = path.suffix == ".json"
-        tree = parse_json(text, DEEPEST) if strict else yaml.load(text, _Yaml12)
+        tree = parse_json(text, DEEPEST) if path.suffix == ".json" else yaml.load(text, _Yaml12)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:

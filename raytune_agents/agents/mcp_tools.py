@@ -65,7 +65,8 @@ def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: floa
             first = first_cause(error)
             if isinstance(first, ConfigError | NotRecorded):
                 raise first from None
-            raise ConfigError(_refusal(server, _one_line(first), log)) from None
+            why = " ".join(str(first).split())[:SHOWN_CHARACTERS] or type(first).__name__
+            raise ConfigError(_refusal(server, why, log)) from None
 
 
 async def _connected(server: str, log: TextIO, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -142,10 +143,6 @@ def first_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:SHOWN_CHARACTERS] or type(error).__name__
 
 
 def _refusal(server: str, why: str, log: TextIO) -> str:

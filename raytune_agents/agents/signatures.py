@@ -269,8 +269,8 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
 
 def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     """Names that the file gives to types: `Day = Literal["Mon", "Tue"]`."""
-    named = [(n.targets[0], n.value) for n in body if isinstance(n, ast.Assign)]
-    named += [(n.target, n.value) for n in body if isinstance(n, ast.AnnAssign) and n.value]
+    nodes = [n for n in body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    named = ((n.target if isinstance(n, ast.AnnAssign) else n.targets[0], n.value) for n in nodes)
     return {target.id: value for target, value in named if isinstance(target, ast.Name)}
 
 

@@ -15,8 +15,7 @@ from raytune_agents.storage import filled
 
 def world_name(spec: AgentSpec) -> str:
     """The class: my-tools -> MyToolsWorld."""
-    words = re.findall(r"[A-Za-z0-9]+", spec.name)
-    name = "".join(w[:1].upper() + w[1:] for w in words)
+    name = "".join(w[:1].upper() + w[1:] for w in re.findall(r"[A-Za-z0-9]+", spec.name))
     return f"{name if name[:1].isalpha() else 'Agent' + name}World"
 
 

@@ -46,8 +46,7 @@ def slots(text: str) -> list[Slot]:
 
 def parts(template: str) -> list[tuple[str, bool]]:
     """The template cut into (text, optional) pieces in order; empty pieces are left out."""
-    pieces = OPTIONAL.split(template)
-    return [(text, bool(i % 2)) for i, text in enumerate(pieces) if text]
+    return [(text, bool(i % 2)) for i, text in enumerate(OPTIONAL.split(template)) if text]
 
 
 def fixed_value(text: str, schema: JsonSchema) -> Any:

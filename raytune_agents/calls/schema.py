@@ -202,8 +202,7 @@ class Members:
         names = schema.get("required")
         if needed and isinstance(names, list):
             self.required += [n for n in names if isinstance(n, str) and n not in self.required]
-        extra = schema.get("additionalProperties")
-        self.open |= bool(extra) or "patternProperties" in schema
+        self.open |= bool(schema.get("additionalProperties")) or "patternProperties" in schema
         if "$ref" in schema:
             target = local_ref(schema["$ref"], root)
             self.open |= target is None

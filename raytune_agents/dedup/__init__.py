@@ -9,18 +9,3 @@ rows that name the same survivor are one cluster; the survivor is the one of the
 `text` says what of a row is compared, `minhash` holds the sketches, `step` groups any number of
 rows, `leaks` and `windows` compare with evaluation rows, `space` works on embeddings.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
-
-from raytune_agents.config import LabelConfig
-from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.records import Trajectory
-
-
-def mark_leaks(
-    rows: Sequence[Trajectory], eval_rows: Iterable[Trajectory], config: LabelConfig | None = None
-) -> list[Trajectory]:
-    """`LeakIndex.marked`, of rows that are compared once."""
-    return LeakIndex(eval_rows, config or LabelConfig()).marked(rows)

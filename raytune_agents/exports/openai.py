@@ -147,6 +147,5 @@ def write(row: Trajectory) -> JsonObject:
 
 def axolotl(row: Trajectory) -> JsonObject:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
-    turns = linked(row.messages)
-    messages = [message(m, thought=True) | {"train": m.trained} for m in turns]
+    messages = [message(m, thought=True) | {"train": m.trained} for m in linked(row.messages)]
     return {"messages": messages} | tool_column(row)

@@ -6,6 +6,7 @@ Arguments are objects there, because chat templates want them so.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from raytune_agents.exports.openai import linked, message, object_arguments, tool_column
@@ -51,11 +52,8 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
     Raises RecordError where one of them does not end on an assistant turn of its own.
     """
     ours, theirs = (linked(r.messages) for r in (chosen, rejected))
-    same = 0
-    for a, b in zip(ours[:-1], theirs[:-1]):
-        if _compared(a) != _compared(b):
-            break
-        same += 1
+    alike = (_compared(a) == _compared(b) for a, b in zip(ours[:-1], theirs[:-1]))
+    same = sum(1 for _ in takewhile(bool, alike))
     if not same or chosen.target is None or rejected.target is None:
         raise RecordError("the pair has no prompt in common or no answer")
     return {

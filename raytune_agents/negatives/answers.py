@@ -240,8 +240,7 @@ def malformed_json(
     breaks += [text.replace('"', "'", 2), text[: -rng.randint(2, 3)]]
     end = re.search(r"(?:</?[\w|=.]+>|\s)*$", text)
     breaks.append(text[: end.start() - rng.randint(1, 3)] if end else text)  # cut within the call
-    broken = rng.choice(sorted(set(breaks) - {text}))
-    return with_target(row, content=broken, tool_calls=())
+    return with_target(row, content=rng.choice(sorted(set(breaks) - {text})), tool_calls=())
 
 
 def wrong_format(

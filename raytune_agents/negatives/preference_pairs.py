@@ -65,8 +65,7 @@ def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
     """The pair with its link; None where the sides agree, are both right or share no
     request."""
     shared = shared_prompt(chosen, rejected)
-    prompt = chosen.messages[:shared]
-    if not any(m.role == "user" for m in prompt):
+    if not any(m.role == "user" for m in chosen.messages[:shared]):
         return None
     if shared == min(len(chosen.messages), len(rejected.messages)):
         return None  # equal, or one is the start of the other: nothing to prefer

@@ -83,8 +83,7 @@ def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
     i = rng.randrange(len(plan) - 1)
     if (plan[i][1].name, plan[i][1].arguments) == (plan[i + 1][1].name, plan[i + 1][1].arguments):
         return None
-    swapped = [*plan[:i], plan[i + 1], plan[i], *plan[i + 2 :]]
-    return replay_steps(row, swapped, row.answer)
+    return replay_steps(row, [*plan[:i], plan[i + 1], plan[i], *plan[i + 2 :]], row.answer)
 
 
 def errors(row: Trajectory) -> list[int]:

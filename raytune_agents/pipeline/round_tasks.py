@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from raytune_agents import agents, dedup, rounds
+from raytune_agents import agents, rounds
 from raytune_agents.agents import init
 from raytune_agents.config import (
     ConfigError,
     GenerateConfig,
+    LabelConfig,
     NegativesConfig,
     RoundsConfig,
     TrainConfig,
 )
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.generate import rewrite, sampling, validate_rows
 from raytune_agents.pipeline import label
 from raytune_agents.pipeline.context import Context
@@ -221,7 +223,7 @@ def verified_tasks(
     # New tasks come after the label step, so its comparison with held-out rows is made here.
     held = StoredRows(folder / "generate" / "held", lambda t: pc.not_equal(t["split"], "train"))
     compared = chain(label.evaluation_rows(context, files, Counter(), {}), held)
-    marked = dedup.mark_leaks(read_rows(step.folder / "drawn"), compared)
+    marked = LeakIndex(compared, LabelConfig()).marked(read_rows(step.folder / "drawn"))
     rows = [row for row in marked if not row.reject_reason]
     write_rows(step.folder / NEW / "rows-00000.parquet", rows)
     return rows

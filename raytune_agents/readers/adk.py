@@ -125,8 +125,7 @@ def _case(case: JsonObject) -> Trajectory:
     for invocation in fields("conversation"):
         invoked = Fields(invocation, "invocation")
         turns += _invoked(invoked)
-        details = invoked("app_details")
-        agents |= Fields(object_of(details))("agent_details") or {}
+        agents |= Fields(object_of(invoked("app_details")))("agent_details") or {}
         invoked.rest("invocation_id", "creation_timestamp")
     declared = [Fields(a) for a in agents.values() if isinstance(a, dict)]
     tools = [t for a in declared for t in a("tool_declarations") or []]

@@ -77,8 +77,7 @@ def read(row: JsonObject) -> Trajectory:
     tools = read_tools(row["function"])
     truth = row.get("ground_truth")
     if truth:
-        calls = tuple(_call(g, tools) for g in truth)
-        messages.append(Message("assistant", tool_calls=calls))
+        messages.append(Message("assistant", tool_calls=tuple(_call(g, tools) for g in truth)))
     gold = "[]" if "irrelevance" in key else dump(truth) if truth else ""
     meta = rest_of(row, "id", "question", "function", "ground_truth")
     return Trajectory(tuple(messages), tools, source_id=key, gold=gold, meta=meta)

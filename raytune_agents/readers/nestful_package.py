@@ -56,8 +56,7 @@ def package_rows(name: str) -> Iterator[Found]:
     for data, spec in zip(files[::2], files[1::2]):
         tools = [_tool(t) for t in json.loads(spec.read_text(encoding="utf-8"))]
         for number, row in enumerate(json.loads(data.read_text(encoding="utf-8"))):
-            where = f"{name}/{data.stem.removesuffix('-data')}:{number}"
-            yield from _rows(where, row, tools)
+            yield from _rows(f"{name}/{data.stem.removesuffix('-data')}:{number}", row, tools)
 
 
 def _rows(where: str, row: JsonObject, tools: list[JsonObject]) -> Iterator[Found]:

@@ -149,7 +149,8 @@ def is_schema(parameters: JsonSchema) -> bool:
         own = (v for k, v in parameters.items() if k not in KEYWORDS and not k.startswith("x-"))
         return "properties" in parameters or not any(isinstance(v, dict | str) for v in own)
     if parameters and parameters.keys() <= {"title", "description", "$comment"}:
-        return not any(_is_parameter(v) for v in parameters.values())
+        # remarks, unless one describes a parameter or is its type word
+        return not any(isinstance(v, dict) or type_schema(str(v))[0] for v in parameters.values())
     properties = parameters.get("properties")
     if isinstance(properties, dict) and all(
         isinstance(v, dict | bool | None) for v in properties.values()
@@ -158,11 +159,6 @@ def is_schema(parameters: JsonSchema) -> bool:
     if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
         return True
     return any(isinstance(parameters.get(word), kind) for word, kind in TELLING.items())
-
-
-def _is_parameter(value: Any) -> bool:
-    """Whether a value describes a parameter, or is its type word, rather than a remark."""
-    return isinstance(value, dict) or bool(type_schema(str(value))[0])
 
 
 def object_schema(parameters: Any) -> JsonSchema:

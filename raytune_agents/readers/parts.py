@@ -70,8 +70,7 @@ def is_parts(content: Any) -> bool:
 
 def _is_bare(part: JsonObject) -> bool:
     """Whether an object says what part it is, or holds too little to be data."""
-    type_names = Fields(part).have(PART_TYPE)
-    return bool(type_names) or sum(v is not None for v in part.values()) <= 2
+    return bool(Fields(part).have(PART_TYPE)) or sum(v is not None for v in part.values()) <= 2
 
 
 def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[Piece]:
@@ -98,8 +97,7 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
 
 def _names_call(body: Any) -> bool:
     """Whether an object is a result that names its call."""
-    named = Fields(object_of(body)).have(aliases.TURN_ID)
-    return bool(named) and not kind_of_part(body)
+    return bool(Fields(object_of(body)).have(aliases.TURN_ID)) and not kind_of_part(body)
 
 
 def unquoted(content: Any) -> Any:

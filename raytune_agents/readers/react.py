@@ -55,8 +55,7 @@ def _headed(text: str, label: re.Pattern[str]) -> tuple[str, str, str, str, str]
 
 def _action_and_input(body: str) -> tuple[str, str, str] | None:
     """(name, label, input) of `name` and `Action Input: input` on the next line."""
-    line = body.partition("\n")[0]
-    name = line.rstrip()
+    name = body.partition("\n")[0].rstrip()
     rest = body[len(name) :]
     gap = rest[: len(rest) - len(rest.lstrip())]
     found = ACTION_INPUT.match(rest, len(gap)) if name and gap.endswith("\n") else None

@@ -123,8 +123,7 @@ def _add(messages: list[Message], added: list[Message], thought: str) -> None:
     for message in added:
         last = messages[-1] if messages else None
         if message.tool_calls and last and last.role == "assistant" and not thought:
-            calls = (*last.tool_calls, *message.tool_calls)
-            messages[-1] = replace(last, tool_calls=calls)
+            messages[-1] = replace(last, tool_calls=(*last.tool_calls, *message.tool_calls))
         elif message.role == "assistant":
             joined = "\n".join(filter(None, (thought, message.thought)))
             messages.append(replace(message, thought=joined))

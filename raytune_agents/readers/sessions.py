@@ -139,12 +139,7 @@ GATHERED = {log.format for log in LOGS} - {*CHATS, "responses"}
 
 def log_format(event: Event) -> str:
     """The format of the log that an event is of, "" for what is none."""
-    found = _sign_of(event)
-    return found.format if found else ""
-
-
-def _sign_of(event: Event) -> Sign | None:
-    return next((log for log in LOGS if log.evidence(event)), None)
+    return next((log.format for log in LOGS if log.evidence(event)), "")
 
 
 class Part(NamedTuple):
@@ -161,7 +156,7 @@ def _parts(line: Event) -> list[Part]:
     those inside it."""
     if spans := _otlp_spans(line):
         return [Part("otel", str(s.get("traceId", s.get("trace_id", ""))), s) for s in spans]
-    found = _sign_of(line)
+    found = next((log for log in LOGS if log.evidence(line)), None)
     if found is None:
         return []
     if found.format == "langsmith":

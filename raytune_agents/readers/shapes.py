@@ -176,8 +176,7 @@ def _unpacked(item: Any, raw: str = "") -> list[tuple[Any, str]]:
         return [] if blank(item) else [(item, raw)]
     if all(str(key).isdigit() for key in item):  # a list by index
         return [(value, "") for value in item.values()]
-    fields = Fields(item)
-    inside = fields(MANY)
+    inside = Fields(item)(MANY)
     if isinstance(inside, list):
         return [(tool, "") for tool in inside]
     if "type" not in item and all(_is_tool(v) for v in item.values()):

@@ -132,8 +132,7 @@ def hub_rows(path: str) -> Iterator[Found]:
                 for url in urls:
                     yield from gathered(file_rows(url))
                 continue
-            stream = builder.as_streaming_dataset(split=part)
-            for number, row in enumerate(stream, 1):
+            for number, row in enumerate(builder.as_streaming_dataset(split=part), 1):
                 yield f"{part}:{number}", row
     except SourceError:
         raise

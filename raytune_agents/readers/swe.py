@@ -106,8 +106,7 @@ def mini_swe(row: JsonObject) -> Trajectory:
             seen = "returncode" in about or (not about and turns[2:])
             if made.role == "assistant" and not made.tool_calls:
                 made = _command(made.content)
-            is_observation = seen and made.role == "user"
-            turns.append(_observed(turns, made.content) if is_observation else made)
+            turns.append(_observed(turns, made.content) if seen and made.role == "user" else made)
     info = row.get("info") or {}
     about = rest_of(row, "messages", "info", "trajectory_format", "instance_id")
     return episode(

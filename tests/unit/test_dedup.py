@@ -13,7 +13,8 @@ import pytest
 from datasketch import MinHash
 
 from raytune_agents.config import ConfigError, LabelConfig
-from raytune_agents.dedup import mark_leaks, step
+from raytune_agents.dedup import step
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import (
     clusters,
     shingles,
@@ -144,7 +145,8 @@ def test_a_training_row_with_an_evaluation_query_is_contaminated():
     leak = make("weather in PARIS?", split="train", call=ToolCall.of("weather", city="Rome"))
     clean = make("Will it snow in Oslo next Friday?", split="train")
     rejected = replace(leak, reject_reason="outcome:0")
-    out = mark_leaks([leak, clean, rejected], [make(split="test_unseen")])
+    index = LeakIndex([make(split="test_unseen")], LabelConfig())
+    out = index.marked([leak, clean, rejected])
     assert [r.reject_reason for r in out] == ["contaminated:test_unseen", "", "outcome:0"]
 
 

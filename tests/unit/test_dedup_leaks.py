@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from test_dedup import LONG, WEATHER, make
 
 from raytune_agents.config import LabelConfig
-from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.windows import fuzzy_share
 from raytune_agents.pipeline.rows import without_trained
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
+
+
+def mark_leaks(rows, held):
+    return LeakIndex(held, LabelConfig()).marked(rows)
 
 
 def find_leaks(rows, held):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 from raytune_agents.agents.init import init_spec, to_yaml
 from raytune_agents.calls import schema_errors
 from raytune_agents.calls.gold import needs_no_call
-from raytune_agents.config import GenerateConfig
-from raytune_agents.dedup import mark_leaks
+from raytune_agents.config import GenerateConfig, LabelConfig
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.generate.held import held_back, held_counts
@@ -38,7 +37,7 @@ def config(tmp_path_factory) -> GenerateConfig:
 def test_what_is_kept_back_is_right_and_new(config: GenerateConfig) -> None:
     trained = sampling.sample_rows(config, 1).rows
     fault = validate_rows.executor(config).fault
-    wanted, marked = {"synthetic": 8, "val": 2}, partial(mark_leaks, eval_rows=trained)
+    wanted, marked = {"synthetic": 8, "val": 2}, LeakIndex(trained, LabelConfig()).marked
     rows, refused = held_back(config, [], trained, marked, wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted
     asked = {request_text(r) for r in trained}
@@ -49,7 +48,8 @@ def test_what_is_kept_back_is_right_and_new(config: GenerateConfig) -> None:
         assert not row.calls or request_values(row) - values  # at least one value of its own
     assert rows == held_back(config, [], trained, marked, wanted, 1, fault)[0]
     both = [*trained, *rows]
-    again, lost = held_back(config, [], both, partial(mark_leaks, eval_rows=both), wanted, 1, fault)
+    marked = LeakIndex(both, LabelConfig()).marked
+    again, lost = held_back(config, [], both, marked, wanted, 1, fault)
     assert not {r.id for r in again} & {r.id for r in rows}
     assert lost.total() > refused.total()
 

@@ -3,14 +3,13 @@
 import json
 import random
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from finished import finish_step
 
 from raytune_agents.calls import judge, render_calls
-from raytune_agents.config import Config, ConfigError, SourceConfig, load_config
-from raytune_agents.dedup import mark_leaks
+from raytune_agents.config import Config, ConfigError, LabelConfig, SourceConfig, load_config
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.evaluate import suites
 from raytune_agents.evaluate.perturb import PERTURBATIONS, number_formats, perturb, typos
 from raytune_agents.pipeline.evaluate import check_bases
@@ -112,7 +111,7 @@ def test_a_source_is_read_and_loses_what_was_trained_on(tmp_path):
     path.write_text("\n".join(map(json.dumps, lines)) + "\n{broken\n")
     pay = ToolCall.of("pay", amount=5)
     trained = row(lines[0]["messages"][0]["content"], pay, split="train")
-    marked = partial(mark_leaks, eval_rows=[trained])
+    marked = LeakIndex([trained], LabelConfig()).marked
     found = suites.source_rows("mine", SourceConfig(path=str(path)), marked)
     assert len(found.rows) == 2
     assert found.rejected.total() == 1

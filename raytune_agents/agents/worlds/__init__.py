@@ -82,8 +82,7 @@ def task_of(row: Trajectory) -> WorldTask | None:
     if not isinstance(where, dict) or row.source != f"agent/{where.get('agent')}":
         return None
     facts = tuple(goal["facts"]) if isinstance(goal, dict) else None
-    errors = where.get("errors", {})
-    return WorldTask(where["agent"], where["task"], where["spec"], facts, errors)
+    return WorldTask(where["agent"], where["task"], where["spec"], facts, where.get("errors", {}))
 
 
 def ends_in_world(row: Trajectory) -> bool:

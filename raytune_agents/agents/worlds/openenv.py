@@ -323,8 +323,7 @@ def environment_tools(url: str) -> list[JsonObject]:
         action = server.action_schema or {}
         title = str(action.get("title") or "").removesuffix("Action") or "Act"
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", title).lower()
-        properties = action.get("properties", {})
-        own = {k: v for k, v in properties.items() if k != "metadata"}
+        own = {k: v for k, v in action.get("properties", {}).items() if k != "metadata"}
         own_schema = action | {"properties": own}
         return [{"name": name, "description": action.get("description"), "inputSchema": own_schema}]
     tools = (t for name, t in server.tools.items() if name != FINAL_ANSWER)

@@ -68,8 +68,7 @@ def pytest(
     tests = [t for t in state["tests"] if t["file"] == under or t["file"].startswith(under + "/")]
     if not tests:
         raise ToolError(f"file or directory not found: {path}")
-    chosen = [t for t in tests if marker in (None, t["marker"])]
-    return _run(chosen, max_failures, verbose)
+    return _run([t for t in tests if marker in (None, t["marker"])], max_failures, verbose)
 
 
 def selenium(state: State, url: str, browser: str, selector: str, headless: bool = False) -> Any:
