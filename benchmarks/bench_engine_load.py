@@ -25,14 +25,23 @@ import random
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import bench_generation
-from bench_generation import MAX_LEN, SEED, Contender, Pass, answer_limits, questions, speeds
+from bench_generation import (
+    MAX_LEN,
+    SEED,
+    Contender,
+    Pass,
+    answer_limits,
+    bare,
+    ours,
+    questions,
+    speeds,
+)
 
 from raytune_agents.inference.client import EngineClient, EngineLimits, Reply, Request, Sampling
 from raytune_agents.infra.placement import shards_under_way
@@ -194,13 +203,8 @@ def ray_data_llm(options: argparse.Namespace) -> dict[str, Pass]:
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
     """Tokens per second of all three, in turns."""
-    makers: dict[str, Callable] = {
-        "bare_vllm": bench_generation.bare,
-        "ours": bench_generation.ours,
-        "ray_data_llm": ray_data_llm,
-    }
-    bench_generation.CONTENDERS.update(makers)
-    rivals = {name: Contender(name, options) for name in makers}
+    makers = {"bare_vllm": bare, "ours": ours, "ray_data_llm": ray_data_llm}
+    rivals = {name: Contender(make, options) for name, make in makers.items()}
     rounds = []
     for _ in range(options.rounds):
         rounds.append({name: rival.run("answers") for name, rival in rivals.items()})

@@ -87,10 +87,10 @@ def bare(options: argparse.Namespace) -> dict[str, Pass]:
 
 def ours(options: argparse.Namespace) -> dict[str, Pass]:
     """Shards as a Ray Data stream; each asks the engine actor, as the generate step does."""
-    from raytune_agents.chat import Chat
+    from transformers import AutoTokenizer
+
     from raytune_agents.config import build_config
-    from raytune_agents.generate.rewrite import ChatClient
-    from raytune_agents.inference.client import Sampling
+    from raytune_agents.inference import client
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.shards import ShardReport, cut, map_shards
     from raytune_agents.progress import Display
@@ -99,8 +99,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
             "engine": {"max_model_len": MAX_LEN}}  # fmt: skip
     context = Context(build_config(tree), Display())
     context.start_engine()
-    # the same prompt text as the others: the model's own template, no tools
-    voice = ChatClient(Chat(context.model, template="native"), context.config.engine)
+    tokenizer = AutoTokenizer.from_pretrained(context.model)
     log = context.run.folder / "engine_starts.log"
 
     def through(size: int, tokens: int) -> Callable[[list], int]:
@@ -110,7 +109,10 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
             parts = dict(enumerate(cut(asked, size)))
 
             def ask(number: int, part: list) -> ShardReport:
-                replies = voice.ask([c for c, _ in part], [Sampling(n) for _, n in part])
+                # the same prompt text as the others: the model's own template, no tools
+                how = {"add_generation_prompt": True, "return_dict": False}
+                prompts = [tokenizer.apply_chat_template(c, **how) for c, _ in part]
+                replies = client.ask(prompts, [client.Sampling(n) for _, n in part])
                 return ShardReport(tokens=sum(sum(r.output_tokens) for r in replies))
 
             return sum(report.tokens for _, report in map_shards(context, "bench", parts, ask))
@@ -150,13 +152,13 @@ def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:
     ]
 
 
-CONTENDERS: dict[str, Any] = {"bare": bare, "ours": ours}
+Maker = Callable[[argparse.Namespace], dict[str, Any]]
 
 
-def serve(pipe: Any, name: str, options: argparse.Namespace) -> None:
+def serve(pipe: Any, make: Maker, options: argparse.Namespace) -> None:
     """The life of a contender's process: get ready, then one pass for each name that comes."""
     try:
-        passes = CONTENDERS[name](options)
+        passes = make(options)
         pipe.send(sorted(passes))
         for wanted in iter(pipe.recv, ""):
             pipe.send(passes[wanted]())
@@ -167,11 +169,11 @@ def serve(pipe: Any, name: str, options: argparse.Namespace) -> None:
 class Contender:
     """A contender's process; `failed` says why it has no figures any more."""
 
-    def __init__(self, name: str, options: argparse.Namespace):
+    def __init__(self, make: Maker, options: argparse.Namespace):
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.timeout_s, self.failed = options.timeout_s, ""
-        self.process = spawn.Process(target=serve, args=(theirs, name, options))
+        self.process = spawn.Process(target=serve, args=(theirs, make, options))
         self.process.start()
         theirs.close()
         self.passes = self.heard()
@@ -208,15 +210,15 @@ def speeds(passes: list[dict[str, Any] | None]) -> list[float]:
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of both."""
-    rivals = {name: Contender(name, options) for name in ("bare", "ours")}
+    rivals = {"bare": Contender(bare, options), "ours": Contender(ours, options)}
     rounds = [{n: c.run("answers") for n, c in rivals.items()} for _ in range(options.rounds)]
     found = {name: {"tokens_per_s": speeds([r[name] for r in rounds])} for name in rivals}
-    ours = rivals["ours"]
-    for name in ours.passes or ():
+    mine = rivals["ours"]
+    for name in mine.passes or ():
         if name not in ("answers", "engine_starts"):
-            twice = speeds([ours.run(name) for _ in range(2)])
+            twice = speeds([mine.run(name) for _ in range(2)])
             found["ours"][name] = max(twice, default=None)
-    found["engine_starts"] = ours.run("engine_starts")
+    found["engine_starts"] = mine.run("engine_starts")
     for name, contender in rivals.items():
         found[name] |= {"reason": contender.failed} if contender.failed else {}
         contender.stop()
