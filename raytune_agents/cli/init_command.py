@@ -185,6 +185,8 @@ def with_examples(spec: AgentSpec, rows: list[Trajectory], told: bool = True) ->
         return spec
     spec, _ = with_positives(spec, train or rows)
     if spec.profile is not None and told:
+        if 0 < len(train) < len(rows):
+            typer.echo(f"{len(train)} of {len(rows)} rows are trained on; these look so:")
         show_profile(spec.profile)
     return spec
 

@@ -46,9 +46,11 @@ def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Co
         words = [config, *words]
         config = None
     for folder in (Path(config), Path("runs") / config) if config else ():
-        if (folder / "config.json").is_file():  # its name and place win over those in its config
-            place = [f"name={folder.resolve().name}", f"runs_dir={folder.resolve().parent}"]
-            return load_config(folder / "config.json", [*place, *words])
+        if (stored := folder / "config.json").is_file():
+            tree, at = load_config(stored), folder.resolve()
+            # A folder that was moved wins over the place in its config; one in a bucket is a copy.
+            here = [] if "://" in tree.runs_dir else [f"name={at.name}", f"runs_dir={at.parent}"]
+            return load_config(stored, [*here, *words])
     return load_config(config, words)
 
 

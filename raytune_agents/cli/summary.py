@@ -59,12 +59,17 @@ def next_lines(folder: Path) -> list[str]:
     if guide.is_file() and read_json(guide)["verdict"] == "gain":
         out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
     if arms := list(trained_arms(folder)):
-        out.append(f"raytune-agents export {folder / 'config.json'} --serve app")
-        verdict = folder / "evaluate" / "verdict.json"
-        best = read_json(verdict)["arm"] if verdict.is_file() else ""
-        arm = best if best in arms else arms[0]  # one arm shows the command for all
-        out.append(f"raytune-agents export {folder / 'config.json'} --model {arm} --out {arm}")
+        out.append(f"raytune-agents export {folder} --serve app")
+        arm = best_arm(folder, arms)  # one arm shows the command for all
+        out.append(f"raytune-agents export {folder} --model {arm} --out {arm}")
     return out
+
+
+def best_arm(folder: Path, arms: Sequence[str]) -> str:
+    """The headline arm of a run's verdict; the first one where it has none."""
+    verdict = folder / "evaluate" / "verdict.json"
+    best = read_json(verdict)["arm"] if verdict.is_file() else ""
+    return best if best in arms else arms[0]
 
 
 def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
@@ -74,7 +79,8 @@ def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
 
     arms = ", ".join(f"{name} ({arm.method})" for name, arm in config.train.arms.items())
     detail = {"train": f" of {arms}", "tune": f" of {config.tune.num_samples} trials"}
-    steps = ", ".join(f"{name}{detail.get(name, '')}" for name in left)
+    asked = [name for name in left if name != "tune" or config.tune.num_samples]
+    steps = ", ".join(f"{name}{detail.get(name, '')}" for name in asked)
     minutes = foreseen_minutes(config, left)
     time = "how long: see raytune-agents plan" if minutes is None else duration_text(minutes)
     where = f"{config.runs_dir}/{config.name}"

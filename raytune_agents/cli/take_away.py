@@ -15,9 +15,8 @@ import yaml
 from raytune_agents import agents, models
 from raytune_agents.chat import Chat
 from raytune_agents.cli.shared_options import console, refuse, say, table_of
-from raytune_agents.cli.summary import trained_arms
+from raytune_agents.cli.summary import best_arm, trained_arms
 from raytune_agents.config import Config
-from raytune_agents.evaluate.verdict import Conclusion
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.hub import hub_folders, push_folders
 from raytune_agents.exports.pricing import tuning_commands
@@ -157,7 +156,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
         for name, folder in served.items()
     }
     write_text(out / "serve.yaml", serve_yaml(config, have, served, options, lora))
-    best = arm_to_serve(run, list(adapters))
+    best = best_arm(run, list(adapters))
     routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
     trained_for = (agents.load_spec(name).name for name in config.generate.agents)
     shares = {"agents": {name: {best: 1.0} for name in trained_for}}
@@ -167,13 +166,6 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
         f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
         *(server_line(name, served[name], options[name], have) for name in served),
     ]
-
-
-def arm_to_serve(run: Path, arms: list[str]) -> str:
-    """The headline arm of the run's verdict; the first one where it has none."""
-    verdict = run / "evaluate" / "verdict.json"
-    chosen = Conclusion.read(read_json(verdict)).arm if verdict.is_file() else ""
-    return chosen if chosen in arms else arms[0]
 
 
 def as_it_ran(config: Config, run: Path) -> Config:

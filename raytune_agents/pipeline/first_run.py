@@ -141,7 +141,8 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
 def duration_text(minutes: float | None) -> str:
     if minutes is None:
         return "minutes: see `raytune-agents plan`"
-    return f"about {max(1, round(minutes))} minutes on this machine, if nothing else keeps it busy"
+    whole = "a minute" if minutes < 1.5 else f"{round(minutes)} minutes"
+    return f"about {whole} on this machine, if nothing else keeps it busy"
 
 
 def foreseen_minutes(config: Config, steps: Sequence[str] = STEPS) -> float | None:

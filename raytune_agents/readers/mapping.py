@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +26,11 @@ PREVIEW = 70
 SHOWN_FIELDS = 40
 SAMPLE = 10_000  # texts of one field that are searched for
 WORDS = re.compile(r"[\w ]{13,60}")  # of a text, also within JSON: long enough to be no chance
+NOT_READ = (
+    "no row can be read; name its format (read.sources.format, see docs/names.md) or write a "
+    "reader (docs/how/rows.md)"
+)
+TOOLLESS = "write read.sources.agent, whose spec has them"
 PLAIN = ("source_id", "gold", "outcome", "outcome_word", "pool", "meta")
 
 
@@ -55,7 +60,11 @@ def goes_to(raw: JsonObject, key: str, rows: list[Trajectory], format: str, wher
         return ", ".join(found) or "not kept"
     value = raw[key] if isinstance(raw[key], str) else json.dumps(raw[key], default=str)
     texts = [found[0] for found in islice(WORDS.finditer(value), SAMPLE)]
-    return ", ".join(p for p, text in before.items() if any(t in text for t in texts)) or "needed"
+    places = [p for p, text in before.items() if any(t in text for t in texts)]
+    names = {c.name for row in rows for c in row.calls}  # too short to be found so
+    if names and "tool_calls" not in places and all(name in value for name in names):
+        places.append("tool_calls")
+    return ", ".join(places) or "needed"
 
 
 def _without(raw: JsonObject, key: str) -> Iterator[JsonObject]:
@@ -106,6 +115,7 @@ def source_report(source: SourceConfig) -> Group:
     first_bad: dict[str, str] = {}
     tasks: Counter[str] = Counter()
     example: readers.SourceRow | None = None
+    toolless = 0
     for found in readers.read_source(source):
         if found.error:
             bad[found.error] += 1
@@ -121,12 +131,16 @@ def source_report(source: SourceConfig) -> Group:
             )
             count.update(["trajectories", word])
             count["calls"] += len(row.calls)
+            toolless += bool(row.calls) and not row.tools
             tasks.update([str(row.meta["task_type"])] if "task_type" in row.meta else [])
     heads = ("rows", "trajectories", "success", "failure", "unknown", "calls")
     table = Table("format", "sure", *heads, title=Text(source.path), title_justify="left")
     for name, count in counts.items():
         table.add_row(name, f"{notes.formats[name][1]:.2f}", *(str(count[h]) for h in heads))
-    parts = [table, *_counted("task type", tasks), *_counted("bad rows", bad, first_bad)]
+    parts: list[RenderableType] = [table if counts else Text(f"{source.path}: {NOT_READ}")]
+    parts += [*_counted("task type", tasks), *_counted("bad rows", bad, first_bad)]
+    if toolless:
+        parts.append(Text(f"{toolless} rows with calls list no tools: {TOOLLESS}"))
     parts += [_unread_table(notes)] if notes.fields else []
     parts += _counted("replaced as private", notes.redacted)
     if example:

@@ -12,7 +12,7 @@ from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
-from raytune_agents.cli.shared_options import console
+from raytune_agents.cli.shared_options import console, load_tree
 from raytune_agents.cli.summary import funnel_table
 from raytune_agents.config import load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -68,6 +68,9 @@ def test_a_runs_folder_stands_for_its_config(run: Path, tmp_path: Path, monkeypa
     code, said = ask("export", str(run / "demo"), "--out", str(tmp_path / "out"))
     assert code == 0, said  # it is looked for where it lies, not where it was
     assert read_json(tmp_path / "out" / "dataset_summary.json")["format"] == "xlam"
+    bucket = load_config(None, ["name=far", "runs_dir=s3://bucket/runs"])
+    write_json(tmp_path / "copy" / "config.json", bucket.model_dump(mode="json"))
+    assert load_tree(str(tmp_path / "copy"), None).runs_dir == "s3://bucket/runs"
     (tmp_path / "runs").symlink_to(run)
     monkeypatch.chdir(tmp_path)
     assert ask("export", "demo", "--out", str(tmp_path / "again"))[0] == 0
@@ -231,12 +234,12 @@ def test_a_run_says_first_what_it_will_do():
     from raytune_agents.pipeline import first_run
 
     elsewhere = "resources.address=10.0.0.1:6379"  # a cluster's speed is not measured
-    config = load_config(None, ["name=mine", elsewhere])
-    assert summary.outline_lines(config, ["label", "train"]) == [
+    config = load_config(None, ["name=mine", "tune.num_samples=0", elsewhere])
+    assert summary.outline_lines(config, ["label", "train", "tune"]) == [
         "to do: label, train of sft (sft), nat (nat)",
         "in runs/mine; how long: see raytune-agents plan; stopped, the same command goes on",
     ]
-    assert first_run.duration_text(0.2).startswith("about 1 minutes")
+    assert first_run.duration_text(0.2).startswith("about a minute on")
 
 
 def test_a_finished_run_says_what_to_type_next(tmp_path):
@@ -248,8 +251,8 @@ def test_a_finished_run_says_what_to_type_next(tmp_path):
     (tmp_path / "tune" / "trials.json").write_text("[]")
     assert next_lines(tmp_path) == [
         f"raytune-agents trials {tmp_path} --best 5",
-        f"raytune-agents export {tmp_path}/config.json --serve app",
-        f"raytune-agents export {tmp_path}/config.json --model nat --out nat",
+        f"raytune-agents export {tmp_path} --serve app",
+        f"raytune-agents export {tmp_path} --model nat --out nat",
     ]
     (tmp_path / "train" / "sft" / "adapter").mkdir(parents=True)
     (tmp_path / "evaluate").mkdir()
@@ -258,8 +261,8 @@ def test_a_finished_run_says_what_to_type_next(tmp_path):
     (tmp_path / "tune" / "best.yaml").write_text("")
     assert next_lines(tmp_path) == [
         f"raytune-agents trials {tmp_path} --best 5",
-        f"raytune-agents export {tmp_path}/config.json --serve app",
-        f"raytune-agents export {tmp_path}/config.json --model sft --out sft",
+        f"raytune-agents export {tmp_path} --serve app",
+        f"raytune-agents export {tmp_path} --model sft --out sft",
     ]
     (tmp_path / "tune" / "guide.json").write_text('{"verdict": "gain"}')
     assert f"raytune-agents run {tmp_path}/tune/best.yaml" in next_lines(tmp_path)

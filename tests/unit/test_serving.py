@@ -18,13 +18,8 @@ import yaml
 from openai import APIError, APIStatusError, OpenAI
 
 from raytune_agents import models
-from raytune_agents.cli.take_away import (
-    arm_to_serve,
-    as_it_ran,
-    serve_yaml,
-    server_line,
-    server_options,
-)
+from raytune_agents.cli.summary import best_arm
+from raytune_agents.cli.take_away import as_it_ran, serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
@@ -208,10 +203,10 @@ def test_what_was_auto_is_served_as_the_run_settled_it(tmp_path) -> None:
 
 
 def test_agents_are_answered_by_the_headline_arm(tmp_path) -> None:
-    assert arm_to_serve(tmp_path, ["dpo", "nat"]) == "dpo"  # nothing was evaluated
+    assert best_arm(tmp_path, ["dpo", "nat"]) == "dpo"  # nothing was evaluated
     write_json(tmp_path / "evaluate" / "verdict.json", {"arm": "nat"})
-    assert arm_to_serve(tmp_path, ["dpo", "nat"]) == "nat"
-    assert arm_to_serve(tmp_path, ["dpo"]) == "dpo"  # its adapter is gone
+    assert best_arm(tmp_path, ["dpo", "nat"]) == "nat"
+    assert best_arm(tmp_path, ["dpo"]) == "dpo"  # its adapter is gone
 
 
 @pytest.mark.slow

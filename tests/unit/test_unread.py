@@ -99,6 +99,25 @@ def test_tables_and_explain_show_them(tmp_path: Path) -> None:
     assert [w for w in (*UNREAD, "goes to", "sad", "unknown role 'robot'") if w not in text] == []
 
 
+def explained(path: Path) -> str:
+    console = Console(width=160, record=True, file=path.with_suffix(".out").open("w"))
+    console.print(source_report(SourceConfig(path=str(path))))
+    return console.export_text()
+
+
+def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text("no JSON\n")
+    assert "no row can be read; name its format" in explained(text)
+    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": "{}"}}
+    turns = [{"role": "user", "content": "pay"}, {"role": "assistant", "tool_calls": [call]}]
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(json.dumps({"messages": turns}) + "\n")
+    said = explained(bare)
+    assert "1 rows with calls list no tools: write read.sources.agent" in said
+    assert "tool_calls" in said  # where `messages` goes to, besides messages
+
+
 def test_a_row_of_a_million_fields_is_bounded() -> None:
     row = {"messages": ROW["messages"][:1] + ROW["messages"][-1:]}
     row |= {f"k{i}": i for i in range(10_000)}
