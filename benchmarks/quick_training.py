@@ -31,7 +31,7 @@ class QuickTraining:
 
     def __init__(self, longest: int, learning_rate: float):
         words = {"train.arms": {"sft": {"method": "sft"}}, "model.max_length": longest,
-                 "engine.max_model_len": longest, "model.dtype": "float32",
+                 "engine.max_model_len": longest, "model.dtype": "auto",
                  "train.learning_rate": learning_rate}  # fmt: skip
         self.config: Config = load_config(None, [f"{k}={json.dumps(v)}" for k, v in words.items()])
         self.path = models.resolve(self.config.model)
@@ -88,9 +88,9 @@ class QuickTraining:
         import torch
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(
-            self.path, dtype=torch.float32, use_safetensors=True
-        )
+        # As a training loads it, so that what differs is the training.
+        kind = torch.bfloat16 if models.bf16(self.config.model.dtype) else torch.float32
+        return AutoModelForCausalLM.from_pretrained(self.path, dtype=kind, use_safetensors=True)
 
     def hits(self, model: Any, rows: Mapping[str, Trajectory]) -> dict[str, float]:
         """Name -> 1.0 where the whole gold answer is what greedy decoding writes."""
