@@ -32,13 +32,13 @@ _FUNCTION_END = re.compile(r"\s*</function>")
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>")
 _PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
 _P = r"(?:[a-z]+:|｜DSML｜ ?)?"  # the name space of the tags
-_INVOKE = re.compile(rf"\s*<{_P}(?:invoke|function) name=[\"']?([^\"'>\n]+)[\"']?>")
-_INVOKE_END = re.compile(rf"\s*</{_P}(?:invoke|function)>")
+_INVOKE = re.compile(rf"\s*<{_P}(?:invoke|function|tool) name=[\"']?([^\"'>\n]+)[\"']?>")
+_INVOKE_END = re.compile(rf"\s*</{_P}(?:invoke|function|tool)>")
 _NAMED_PARAMETER = re.compile(
     rf"\s*<{_P}param(?:eter)? name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(?:true|false)\")?>"
 )
 _NAMED_PARAMETER_END = re.compile(
-    rf"</{_P}param(?:eter)?>(?=\s*(?:<{_P}param(?:eter)? name=|</{_P}(?:invoke|function)>))"
+    rf"</{_P}param(?:eter)?>(?=\s*(?:<{_P}param(?:eter)? name=|</{_P}(?:invoke|function|tool)>))"
 )
 _CALL = re.compile(r'\s*<\|open\|>call tool="([^"]+)"[^<]*<\|sep\|>')
 _CALL_END = re.compile(r"\s*<\|close\|>call<\|sep\|>")

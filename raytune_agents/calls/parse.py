@@ -41,7 +41,8 @@ _REACT = re.compile(r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:
 _BARE_CALL = re.compile(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()")
 _SPACED = re.compile(r"\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)+\(.*\)\s*\]", re.DOTALL)
 _BARE_FUNCTION = re.compile(
-    r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)|<function name=[^>\n]+>\s*(?:<param |</)"
+    r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)"
+    r"|<(?:function|tool) name=[^>\n]+>\s*(?:<param(?:eter)? name=|</)"
 )
 _PYTHON_TAG = "<|python_tag|>"
 # what words for the user stand between: Command, Ernie, Hunyuan
@@ -159,6 +160,8 @@ def _tagged_body(
 
 def _is_word(text: str, at: int) -> bool:
     """Whether prose stands behind a tag, which it only names: a later one holds the call."""
+    if text.startswith("`", at) and not text.startswith("```", at):
+        return True
     if text.startswith(("{", "["), at) or START.match(text, at) or shape_of(text, at):
         return False
     following = _OPEN.search(text, at)

@@ -67,6 +67,7 @@ def _unread_call(text: str, row: Trajectory) -> str | None:
             rf"""["']{escaped}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:""",
             rf"""<{escaped}>\s*<|\b{escaped}\(\s*(?:[{{"']|(?:{keys})\s*=\s*["'\d\[{{])""",
             rf"""\A\s*\[\s*{escaped}\(|\A\s*{escaped}\(.*\)\s*\Z""",
+            rf"""<\w+ name=["']?{escaped}["']?>""",
             rf"""^Action(?: ?\d+)?:\s*{escaped}\b""",
             rf"""\b{escaped}[\s"'`:>)]{{1,5}}\{{\s*["'](?:{keys})["']\s*:""",
         )

@@ -29,7 +29,7 @@ def read(row: Event) -> list[Trajectory]:
     for event in row[EVENTS]:
         kind, body = event["type"], object_of(event["payload"])
         if kind == "response_item" and body.get("type") not in UNSEEN:
-            parts[-1].append(_with_object(body))
+            parts[-1].append(body)
         elif kind == "compacted":
             history = body.get("replacement_history")
             parts.append(list(history) if isinstance(history, list) else _summary(body))
@@ -51,14 +51,6 @@ def read(row: Event) -> list[Trajectory]:
 def _conversation(items: list[Event], system: Any, about: Event) -> Trajectory:
     turns = with_system(flat_text(system), item_messages(items, ()))
     return episode(turns, seen_tools(turns), meta=dict(about))
-
-
-def _with_object(item: Event) -> Event:
-    """A call of a tool that takes free text (apply_patch) as one of {"input": text}, which is what
-    a model that calls functions would write."""
-    if item.get("type") == "custom_tool_call" and isinstance(item.get("input"), str):
-        return item | {"input": {"input": item["input"]}}
-    return item
 
 
 def _summary(body: Event) -> list[Event]:

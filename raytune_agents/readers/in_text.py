@@ -192,7 +192,7 @@ def _arguments_at(
 ) -> tuple[ToolCall, int] | None:
     """The call whose name stands at `name`, and where its arguments end."""
     at, known = name.end(), parameter_names(tool.parameters)
-    before = text[: name.start()].rstrip(" \t")[-1:] or "\n"
+    before = text[: name.start()].rstrip(" \t").removesuffix("`").strip("*")[-1:] or "\n"
     if text.startswith("(", at) and before in ("\n[:>,;" if goes_on else "\n[:>"):
         end = expression_end(text[: at + MOST_CHARS], at + 1, ")") + 1
         code = f"f{text[at:end]}"

@@ -87,7 +87,7 @@ def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
 
 def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
     """The first list of tools in the text (ToolACE)."""
-    for opened in islice(re.finditer(r"\[\{", system), MOST_BRACKETS):
+    for opened in islice(re.finditer(r"\[\s*\{", system), MOST_BRACKETS):
         at = opened.start()
         try:
             value, end = decode(system, at)

@@ -72,8 +72,9 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
 
 
 def metadata_fields(fields: Fields) -> Fields:
-    """What stands in the object about a row."""
-    return Fields(_object(fields.peek(ABOUT)))
+    """What stands in the objects about a row."""
+    found = (_object(fields.item[fields.left[name]]) for name in fields.have(ABOUT))
+    return Fields({k: v for body in found for k, v in body.items()})
 
 
 def mark_of_answer(turns: Any) -> tuple[float | None, str]:

@@ -82,7 +82,7 @@ def _texts(parts: Any) -> Iterator[str]:
 def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
     """The messages of one item. Raises RecordError for one that is no message."""
     if kind in CALLS:
-        about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
+        about = ("output", "error", "status", "id", "server_label", "approval_request_id")
         body = {"call_id": item.get("call_id") or item.get("id")}
         body |= {k: v for k, v in item.items() if k not in about}
         call = read_call(body, tools=tools)

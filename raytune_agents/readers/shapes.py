@@ -212,6 +212,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
+FREE = ("custom", "customtoolcall")  # calls of free text: apply_patch
 CALL_WRAPPERS = names_of("call_wrapper")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
@@ -239,6 +240,8 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
         fields.skip(name)
     if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
+    if isinstance(arguments, str) and fold(str(outer.peek("type"))) in FREE:
+        arguments = {"input": arguments}  # what a model that calls functions would write
     if not key and isinstance(fields.item.get("name"), str) and len(fields.item) > 1:
         arguments = _flat_arguments(fields, name, tools)
     own = slice_of(raw, key, arguments) if raw and key and not isinstance(arguments, str) else ""

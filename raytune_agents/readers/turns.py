@@ -46,6 +46,8 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     word = fields(aliases.ROLE)
     if word is None and shapes.known_role(fields.peek("type")):  # LangChain
         word = fields("type")
+    if isinstance(word, dict):  # Semantic Kernel, ChatGPT's export
+        word = Fields(word).peek("role", "label")
     role = shapes.read_role(word)
     called, thinks = fold(str(word)) in shapes.CALL_ROLES, _word(item) in shapes.THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
@@ -89,7 +91,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     rest = fields.rest(ASIDE).items()
     left = [str(k) for k, v in rest if not blank(v) and fold(str(k)) not in ABOUT.every]
     if left and not has_content and made and not any(_unless_empty(m) for m in made):
-        raise RecordError(f"a {role} turn without content, only {', '.join(left)[:80]}")
+        raise RecordError(f"a turn of the {role} without content, only {', '.join(left)[:80]}")
     return _between(made, results) if results else made
 
 
@@ -224,7 +226,7 @@ def _word(item: JsonObject) -> str:
     """The word for who speaks; Harmony's channels tell a thought from an answer."""
     if item.get("channel") == "analysis":
         return "thought"
-    return fold(str(item.get("role") or item.get("from")))
+    return fold(str(item.get("role") or item.get("from") or item.get("message_type")))
 
 
 def _goes_on(item: JsonObject, last: Message) -> bool:

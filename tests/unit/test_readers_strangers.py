@@ -439,3 +439,85 @@ def test_tools_in_a_providers_wrapping(tools: Any, tmp_path: Any) -> None:
     [tool] = tools_of_file(path)
     assert (tool["name"], tool["parameters"]["required"]) == ("f", ["a"])
     assert tool["parameters"]["properties"]["a"] == TEXT
+
+
+# --- frameworks -------------------------------------------------------------------------------
+
+LETTA = [
+    {"message_type": "user_message", "content": "Weather in Paris?"},
+    {"message_type": "reasoning_message", "reasoning": "I look."},
+    {"message_type": "tool_call_message", "tool_call": CALL | {"tool_call_id": "c"}},
+    {"message_type": "tool_return_message", "tool_return": "20 C", "tool_call_id": "c"},
+    {"message_type": "assistant_message", "content": "It is 20 C."},
+]
+KERNEL = [
+    {"Role": {"Label": "user"}, "Items": [{"$type": "TextContent", "Text": "Weather in Paris?"}]},
+    {
+        "Role": {"Label": "assistant"},
+        "Items": [
+            {
+                "$type": "FunctionCallContent",
+                "Id": "c",
+                "FunctionName": "get_weather",
+                "Arguments": PARIS,
+            }
+        ],
+    },
+    {
+        "Role": {"Label": "tool"},
+        "Items": [{"$type": "FunctionResultContent", "CallId": "c", "Result": "20 C"}],
+    },
+    {"Role": {"Label": "assistant"}, "Items": [{"$type": "TextContent", "Text": "It is 20 C."}]},
+]
+
+
+@pytest.mark.parametrize(("turns", "thought"), [(LETTA, "I look."), (KERNEL, "")])
+def test_messages_of_frameworks(turns: list[dict[str, Any]], thought: str) -> None:
+    row = read({"messages": turns})
+    assert (roles(row), calls(row)) == ("uata", [["get_weather", PARIS]])
+    assert [m.content for m in row.messages[2:]] == ["20 C", "It is 20 C."]
+    assert row.messages[1].thought == thought
+
+
+def test_a_call_of_free_text() -> None:
+    custom = {"id": "c", "type": "custom", "custom": {"name": "run_sql", "input": "select 1"}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [custom]}
+    row = read(chat(turn, {"role": "tool", "tool_call_id": "c", "content": "1"}, DONE, tools=[]))
+    assert calls(row) == [["run_sql", {"input": "select 1"}]]
+
+
+@pytest.mark.parametrize("name", ["xml_tools", "tools"])
+def test_tools_among_the_arguments_of_the_template(name: str) -> None:
+    kwargs = {"enable_thinking": True, "python_tools": [], name: [json.dumps(WEATHER)]}
+    row = read({"messages": [ASK, DONE], "metadata": {"set": "x"}, "chat_template_kwargs": kwargs})
+    assert [t.name for t in row.tools] == ["get_weather"]
+
+
+def test_an_indented_list_of_tools_in_the_system_text() -> None:
+    system = f"You have tools:\n{json.dumps([WEATHER], indent=1)}\nBe kind."
+    row = read({"messages": [{"role": "system", "content": system}, ASK, DONE]})
+    assert [t.name for t in row.tools] == ["get_weather"]
+    assert row.messages[0].content == "You have tools:\nBe kind."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '`get_weather(city="Paris")`',
+        '**get_weather(city="Paris")**',
+        '<tool name="get_weather"><param name="city">Paris</param></tool>',
+    ],
+)
+def test_calls_in_marks_of_prose(text: str) -> None:
+    row = read(chat({"role": "assistant", "content": text}))
+    assert (calls(row), row.answer.content, kept(row)) == ([["get_weather", PARIS]], "", "")
+
+
+def test_a_tag_that_is_quoted_is_a_word_and_a_call_that_is_not_read_is_labelled() -> None:
+    word = "Use `<tool_call>` tags to call a tool; I have none for this."
+    row = read(chat({"role": "assistant", "content": word}))
+    assert (row.answer.content, row.calls, kept(row)) == (word, (), "")
+    odd = '<use name="get_weather">Paris</use>'
+    assert kept(read(chat({"role": "assistant", "content": odd}))).startswith("parses:")
+    remark = 'Write `get_weather(city="Paris")` to ask for it.'
+    assert read(chat({"role": "assistant", "content": remark})).calls == ()

@@ -158,7 +158,7 @@ def test_results_of_several_calls_in_one_turn(turns: list[dict[str, Any]]) -> No
 
 
 def test_a_turn_of_which_nothing_is_read_makes_the_row_bad() -> None:
-    with pytest.raises(RecordError, match="a user turn without content, only payload"):
+    with pytest.raises(RecordError, match="a turn of the user without content, only payload"):
         read({"messages": [{"role": "user", "payload": "Weather?"}, GOOD]})
 
 
