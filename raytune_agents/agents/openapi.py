@@ -72,10 +72,11 @@ def _tool(
         if schema:
             found += _body(str(key or "body"), inlined(schema, document), bool(needed))
     properties, required = _named(found)
-    text = operation.get("summary") or operation.get("description") or ""
+    texts = [" ".join(str(operation.get(k) or "").split()) for k in ("summary", "description")]
+    text = next((t for t in texts if " " in t), "") or max(texts, key=len)  # "Create" says little
     return {
         "name": name,
-        "description": " ".join(str(text).split()),
+        "description": text,
         "parameters": {"type": "object", "properties": properties, "required": required},
     }
 

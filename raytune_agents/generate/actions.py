@@ -46,6 +46,16 @@ class Action:
     sure: bool = True  # False: made from a noun, so that only a thing is wanted
 
 
+def makes(act: Action) -> bool:
+    """Whether an action makes a thing, which has no id yet and may get a name."""
+    first = act.verbs[0] if act.verbs else ""
+    made = verb_groups().get(first) in ("create", "add", "generate")
+    return made or first in MAKING or act.head.startswith("a new ")
+
+
+MAKING = ("take", "capture", "draft", "register", "post")
+
+
 # --- the description ------------------------------------------------------------------------------
 
 

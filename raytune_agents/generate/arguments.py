@@ -25,10 +25,12 @@ from raytune_agents.generate.kind_table import ROLE, kind_named
 from raytune_agents.generate.kind_texts import text_of
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import MEALS, Scene, who_of
+from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
 
 NONE: Mapping = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
+OF_MANY = regex("of_many")
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
 MOST_ITEMS = 100  # of a made-up list: a schema may ask for a billion
 
@@ -65,6 +67,8 @@ def _edges(p: Parameter) -> tuple[float, float]:
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
+        if p.kind in ("amount", "money", "quantity"):  # any size: theirs says which
+            low, high = min(numbers) / 2, max(numbers) * 2
     step = 1 if descriptions.json_type(detail) == "integer" else 0.01
     if "minimum" in detail and "maximum" in detail:
         least, most = detail["minimum"], detail["maximum"]
@@ -162,12 +166,14 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         chosen = rng.choice([v for v in p.values if not UNSAID.match(str(v))] or p.values)
         scene.meal = chosen if chosen in MEALS else scene.meal
         return chosen
-    if p.kind == "flag":
-        return rng.random() < 0.7
+    if p.kind == "flag":  # what a tool does anyway is not asked for
+        default = p.detail.get("default")
+        return rng.random() < (0.7 if p.required or default is None else 0.1 if default else 0.9)
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
-    plain = [v for v in p.values if accepts(p.detail, v)]
+    dated = p.kind in ("date", "datetime", "time")  # an example shows the form alone
+    plain = [v for v in p.values if accepts(p.detail, v) and not dated]
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
@@ -204,6 +210,7 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
             chosen = [f for f in usable if f.kind != "flag"][:2]
         for _ in range(TRIES):
             made = {f.name: value(scene, f) for f in chosen}
+            _paired(p.fields, made)
             if differ(p.fields, made):
                 break
         return made
@@ -216,6 +223,8 @@ def _array(
     detail = p.detail
     numbers = descriptions.json_type(item.detail) in ("integer", "number")
     usual = (3, 6) if numbers else (1, 3)  # who lists numbers lists several
+    if re.search(OF_MANY, scene.context):
+        usual = (max(2, usual[0]), usual[1])
     least = int(detail.get("minItems", min(usual[0], int(detail.get("maxItems", usual[0])))))
     least = max(1, least)
     most = min(int(detail.get("maxItems", usual[1])), max(least, usual[1]))
@@ -223,13 +232,20 @@ def _array(
         raise NoValue(f"{p.name}: at least {least} and at most {most} items")
     if least > MOST_ITEMS:
         raise NoValue(f"{p.name}: nobody lists {least} items in a request")
-    wanted, out = scene.rng.randint(least, most), []
+    wanted, out, leads = scene.rng.randint(least, most), [], []
+    people = dict(scene.people)
     for _ in range(6 * wanted):
+        scene.people = dict(people) if item.fields else scene.people  # others in each item
+        if item.kind in ("date", "datetime", "month", "year", "iso_week"):
+            scene.start = None  # another day
         if item.kind in ("email", "person", "username", "first_name"):
             scene.people.pop(who_of(item), None)  # another person for each item
         element = value(scene, item, known, only)
-        if element not in out:
+        fields = element.values() if isinstance(element, dict) else [element]
+        lead = next((v for v in fields if isinstance(v, str)), element)  # by which they are told
+        if element not in out and lead not in leads:
             out.append(element)
+            leads.append(lead)
         if len(out) == wanted:
             break
     return out

@@ -16,6 +16,7 @@ from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
+from raytune_agents.generate.nouns import mentions
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
 LAST: list[str] = phrases()["last_kinds"]
@@ -84,18 +85,22 @@ def clause_of(
     if isinstance(value, bool):
         return _flag(p, value)
     sense = _sense(p)
-    spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head)))
-    listed_change = re.search(r", | or ", head)  # "job title, manager or hours": which is said
+    spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
+    listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
-    if verb in GENERAL_SETTERS and sense.kind in ("message", "note"):
+    written = sense.kind == "message" or (sense.kind == "note" and spoken_of)
+    if verb in GENERAL_SETTERS and written:
         return f'to "{slot}"'
-    kept = sense.kind in ("id", "id_number", *LAST, *PLACES) or p.items
+    coded = sense.kind in NUMBERS_OF and not re.search(ATTRIBUTE, p.words)
+    coded = coded and (p.required or mentions(head, p))  # else what it is changed to
+    kept = coded or sense.kind in (*LAST, *PLACES) or p.items
     if (general or (verb in SETTERS and listed_change)) and not kept:
         return ""
     new = p.words.startswith("new ")
     sized = sense.range and (sense.kind not in MEASURES or verb == "set")
     moved = sized or sense.kind in DATES or verb == "move"
-    sets = spoken_of or verb == "rename" or new or (moved and sense.clauses("to") != sense.say)
+    sets = verb == "rename" or new or (spoken_of and not coded)
+    sets = sets or (moved and not coded and sense.clauses("to") != sense.say)
     if verb in SETTERS and (new or (not general and p.role in ("", "from", "to"))) and sets:
         if sense.kind in DATES:
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
@@ -108,6 +113,8 @@ def clause_of(
     options = _options(p, value, sense, head) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
+    if coded and verb in TOWARDS:
+        options = [re.sub("^for ", f"{TOWARDS[verb]} ", c) for c in options]
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
     counted = sense.kind == "amount" or (sense.kind == "count" and not p.role)
@@ -115,8 +122,9 @@ def clause_of(
         return ""  # "tail: 5", "maximum altitude: 59 m"
     if "{unit}" in text and not p.unit and "{noun}" not in text:
         return ""  # five of what?
-    if p.items is not None and isinstance(value, list) and len(value) > 1 and sense.kind == "id":
-        noun = noun if noun.endswith("s") else f"{noun}s"
+    if p.items is not None and isinstance(value, list) and sense.kind == "id":
+        one = noun.removesuffix("s") if is_plural(noun) else noun
+        noun = f"{one}s" if len(value) > 1 else one
     if p.items is not None and re.search(r"\{x\}\s+\w", text):
         return ""
     if p.unit and "{unit}" in text:
@@ -125,6 +133,10 @@ def clause_of(
 
 
 PLAIN_DATE = pattern("plain_date")
+NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
+ATTRIBUTE = regex("attribute")
+LISTED = regex("listed")
+TELLS_DATE = pattern("tells_date")
 OWN_WORD = regex("own_word")
 SITE = regex("site")
 LOCATIVE = regex("locative")
@@ -143,6 +155,8 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
         return (f"{found[1]}ed by {{x}}".replace("splited", "split"),)
     if p.kind in DATES:
+        if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
+            return (f"{done[1]} on {{x}}",)
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
             return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
@@ -175,18 +189,18 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return (': "{x}"',)  # "add a note"
     if sense.kind == "id" and re.match(NUMBERS, noun):
         return ()  # of what it is one nobody knows
-    if noun == "ID":
-        return ("with the ID {x}",)
+    if noun.endswith("ID"):
+        return ("with the {noun} {x}",)
+    if sense.kind in ("id", "id_number") and re.search(ATTRIBUTE, p.words):
+        return (f"with the {p.words} {{x}}",)
     if sense.kind == "reason" and value not in bank_of("reason"):
         return ()  # "checkup" is no clause
-    if p.words == "name" and sense.kind != "name":
-        return ('named "{x}"',)  # of what is made
-    if sense.kind in ("id", "id_number") and re.search(CONTAINER, noun):
-        return ("in {noun} {x}",)
-    if sense.kind == "money" and not p.role:
-        of = re.search(r"(payment|refund|transfer|donation|deposit|tip|fee|bonus|credit)$", head)
-        plain = ("of {x}",) if of else ("for {x}",)
-        return plain if is_plain(p, sense, head) else ("with a {noun} of {x}",)
+    other = p.noun.removesuffix(" name")  # which thing's name it is
+    of_head = mentions(head, p)
+    if p.words == "name" and head and other != "name" and not of_head:
+        return ("for {noun} {x}",)
+    if p.words.endswith(" name") and sense.kind in ("task_title", "event_title", "document_title"):
+        return ('called "{x}"',) if of_head else (f'for the {other} "{{x}}"',)
     plain = is_plain(p, sense, head)
     return [c for c in sense.clauses(p.role) if plain or "{noun}" in c]
 
@@ -242,14 +256,14 @@ DATED: dict[str, str] = word_data("names")["dated"]
 
 def field_noun(p: Parameter) -> str:
     """What a form or a question calls a parameter: "due date" for due_by, "check-in date"."""
-    noun = p.said or (p.words if _sense(p).range or p.words == "per page" else p.noun)
+    whole = _sense(p).range or p.words == "per page" or re.search(ATTRIBUTE, p.words)
+    noun = p.said or (p.words if whole else p.noun)
     if p.words in ("name", "title") and p.said not in ("", p.words):
         noun = f"{p.said} {p.words}"  # "animal name"
     if p.kind in DATES:
-        noun = re.sub(r"\s+(by|at|on|before|after|since)$", "", noun).replace("check ", "check-")
+        noun = re.sub(r"(?<!ed|en)\s+(by|at|on)$", "", noun).replace("check ", "check-")
         noun = DATED.get(noun, noun)
-        dated = re.search(r"^date\b|(date|day|time|stamp|deadline|hour)$", noun)
-        return noun if dated else f"{noun} {p.kind[:4]}"
+        return noun if TELLS_DATE.search(noun) else f"{noun} {p.kind[:4]}"
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)

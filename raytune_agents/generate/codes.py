@@ -71,6 +71,6 @@ def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
             text = generator.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
         except (re.error, ValueError, KeyError, IndexError, AttributeError):
             break
-        if text.isprintable() and accepts(detail, text):
+        if text.isprintable() and re.search(r"[^\W_]", text) and accepts(detail, text):
             return text
     raise NoValue(f"{name}: no value fits its pattern {pattern}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, verb_groups
+from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, makes
 from raytune_agents.generate.clauses import CONTAINER, unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -29,6 +29,8 @@ from raytune_agents.generate.wordlists import pattern, regex
 ARTICLE = pattern("article")
 
 
+DATED = ("date", "datetime", "time", "month", "year")
+SPAN = regex("span")
 INDEFINITE = regex("indefinite")
 
 
@@ -44,9 +46,7 @@ class Complements:
         self.listed = any((p.items or p).kind == "choice" for p in present)
         self.spoken = act.head  # the object before any value stands in it
         self.first: Parameter | None = None  # the object's own value
-        self.makes = verb_groups().get(act.verbs[0]) in ("create", "add", "generate")
-        self.makes |= act.verbs[0] in ("take", "capture", "draft", "register")
-        self.makes |= act.head.startswith("a new ")
+        self.makes = makes(act)
 
     @property
     def query(self) -> Parameter | None:
@@ -62,11 +62,16 @@ class Complements:
         user = re.fullmatch(r"something|anything|somebody|(an?|the) ([\w-]+ )?user", phrase)
         if user and not spoken_of:
             return ""
+        for p in self.left:
+            if p.fields and indefinite and mentions(phrase, p):
+                self.left.remove(p)
+                return f"{preposition} {phrase} ({slot_of(p)})"
         if any(mentions(phrase, p) for p in self.present if (p.items or p).fields):
             return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
             return found
-        if re.fullmatch(rf"(an?|some|any) ({KINDLY})", phrase):
+        kind = re.fullmatch(rf"(?:an?|some|any) ({KINDLY})", phrase)
+        if kind and not any(p.noun == kind[1] for p in self.left):
             return ""  # "a car of some class" is "a compact car"
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             if any(mentions(owner[2], p) for p in self.left):
@@ -75,6 +80,9 @@ class Complements:
             if p is not None:
                 noun = f"{owner[1]} " if is_numbered(p) else ""
                 return f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
+        dated = [p for p in self.present if p.kind in DATED and p.role in ("from", "to")]
+        if dated and re.fullmatch(SPAN, phrase):
+            return ""  # "within a date range" is "from May 5 to May 8"
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
         if sized and any(kind_named(p.sense).range for p in self.left):
             return ""  # "to a number of replicas"
@@ -205,6 +213,8 @@ class Complements:
         ids = [p for p in self.present if is_numbered(p) and not p.items]
         ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
         ids = [p for p in ids if p.required] or ids
+        if ids and mentions(self.head, ids[0]):
+            return None  # "promote a subtask to a main task" + the subtask's
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
         if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":
@@ -215,6 +225,9 @@ class Complements:
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
         noun = re.sub(r"^(different|other|new) ", "", ARTICLE.sub("", phrase))
+        either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
+        noun = next((one for one in either if mentions(one, p)), noun)
+        noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
         if (
             p.sense in ("name", "version", "amount")
             or not (p.kind or p.sense)

@@ -37,11 +37,11 @@ from raytune_agents.generate.grammar import (
     with_article,
 )
 from raytune_agents.generate.kinds import Parameter, name_words
-from raytune_agents.generate.nouns import NUMBERED, slot_of
+from raytune_agents.generate.nouns import NUMBERED, mentions, slot_of
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
-from raytune_agents.generate.wordlists import pattern, phrases, word_data
+from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
 # --- a wish ---------------------------------------------------------------------------------------
 
@@ -75,7 +75,8 @@ def _lead(
         turned = _switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
         if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed
             return turned, verb_groups().get(turned, ""), None if " " in value else p
-    verb = rng.choice(act.verbs)
+    opposed = any(v != w and w.endswith(v[2:]) for v in act.verbs for w in act.verbs)
+    verb = rng.choice(act.verbs[:1] if opposed else act.verbs)  # "archive or unarchive a task"
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
     group = "" if giving else verb_groups().get(verb, "")
     if verb == "search" and act.parts and act.head.startswith("the "):
@@ -157,12 +158,16 @@ def compose(
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
     ends = Counter(p.sense for p in left if p.role in ("from", "to"))
+    parts = [p for p in left if placed.makes and p.sense in ADDRESS]  # of an address of its own
+    alone = len(parts) < 2
     clauses = [
         known_clause(p, args[p.name], rng, habits)
         or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
+        if alone or p not in parts
+        else ""
         for p in left + flags
     ]
-    inline, rest = _arranged(left + flags, clauses, verb, body, form == "order", rng)
+    inline, rest = _arranged(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(inline).replace(") (", ", ")
@@ -260,15 +265,17 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
     verb_be = "are" if many else "is"
-    if group == "search" and found.startswith("the "):
+    if group == "search" and found.startswith("the ") and act.verbs[0] in ("find", "locate"):
         return f"where {verb_be} {found}", f"where {found} {verb_be}"
-    if group == "search":
+    if group == "search" and not found.startswith("the "):
         return f"is there {found}", f"if there is {found}"
     return f"what {verb_be} {found}", found
 
 
 SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
 LINES = 0.05  # share of orders with many values that give them line by line
+CARRIER = regex("carrier")
+ADDRESS = ("street", "door_number", "city", "zip", "state", "country", "country_code")
 MOST_CLAUSES = 3  # more of them make a sentence that nobody says
 
 
@@ -277,6 +284,7 @@ def _arranged(
     clauses: list[str],
     verb: str,
     body: str,
+    head: str,
     order: bool,
     rng: random.Random,
 ) -> tuple[list[str], str]:
@@ -285,6 +293,15 @@ def _arranged(
     said = dict(zip(params, clauses))
     records = [p for p in said if (p.items or p).fields]
     texts = [p for p, c in said.items() if c.startswith(":") and p not in records]
+    ends = [p for p in records if p.role in ("from", "to") and not p.items]
+    if [p.role for p in ends] == ["from", "to"]:
+        del said[ends[1]]
+        said[ends[0]] = f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
+        records = [p for p in records if p not in ends]
+    for p in records[:1]:  # "add stops to load L-1: ..."
+        named = mentions(head, p) or re.fullmatch(CARRIER, p.words)
+        if order and named and len(records) == 1 and not texts:
+            said[p], texts, records = f": {slot_of(p)}", [p], []
     flags = [c for p, c in said.items() if p.kind == "flag"]
     begun = set(re.findall(r"\b(\w+)(?: [\w-]+)? \{", body))
     spoken: list[str] = []

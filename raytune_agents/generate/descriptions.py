@@ -73,7 +73,8 @@ def thing_of(words: str, about: str) -> str:
 
     >>> thing_of("name", "Name of the node to get logs from")  # "node"
     """
-    text = re.sub(r"\s*\([^()]*\)|[`'\"]|^(the|an?) ", "", about.lower())
+    aside = r"\s*\([^()]*\)|[`'\"]|^(?:update|set|change|filter by) |^(the|an?) "
+    text = re.sub(aside, "", about.lower()).replace("_", " ")
     short = re.sub(rf"(?<=\w) {_GENERAL}$", "", words)
     code = re.match(r"(?:python|sql|source|html|javascript|shell) code\b", text)
     if words in ("title", "label", "key") or code:
@@ -81,7 +82,9 @@ def thing_of(words: str, about: str) -> str:
     counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
     if counted and re.fullmatch(r"\w|count|num|number|total", words):
         return f"number of {counted[1]}"
-    if re.fullmatch(_GENERAL, words):
+    known = any(w[:4] in ENGLISH_STEMS for w in short.split())
+    # "upl id", "affected" of "numbers of the affected meters"
+    if re.fullmatch(rf"{_GENERAL}|\w+ed", words) or (short != words and not known):
         found = re.search(
             rf"\b{_GENERAL} (?:of|for) (?:the |an? |this |your )?"
             r"(?:specific |new |existing |unique )*([a-z][\w-]*(?: (?!to\b|that|this|wh|in\b|"
@@ -237,6 +240,16 @@ def _flattened(
 def list_of(value: Any) -> Sequence[Any]:
     """A list; none for what a stranger's schema has in its place."""
     return value if isinstance(value, list) else ()
+
+
+def alternatives(schema: Any) -> list[JsonSchema]:
+    """The schema once for each of its first alternatives; null is none."""
+    if not isinstance(schema, dict) or "properties" in schema:
+        return []
+    key = "anyOf" if "anyOf" in schema else "oneOf"
+    rest = {k: v for k, v in schema.items() if k != key}
+    options = [o for o in list_of(schema.get(key)) if isinstance(o, dict)]
+    return [o | rest for o in options[:6] if o.get("type") != "null"]
 
 
 def json_type(schema: Mapping[str, Any]) -> str:

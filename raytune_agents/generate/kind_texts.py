@@ -16,7 +16,7 @@ from raytune_agents.generate.wordlists import regex
 FACILITIES = regex("facilities")
 
 
-VERBS_NOT_THINGS = ("show", "book", "order", "file", "track", "name", "object", "place", "play")
+VERBS_NOT_THINGS = re.split(" ", "show switch plan book order file track name object place play")
 
 
 @lru_cache(maxsize=4096)

@@ -33,6 +33,7 @@ from raytune_agents.generate.kind_table import (
 from raytune_agents.generate.wordlists import pattern, regex
 from raytune_agents.records import JsonSchema
 
+OTHER_ID = regex("other_id")
 PERIODS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
 LENGTHS = {  # kind -> its units
     "length": ("characters",),
@@ -84,6 +85,8 @@ class Parameter:
         )
         if not re.search(r"(liqu|sol|val|hybr|gr|andro|flu|rap|ac|cov|p)id$", words):
             words = re.sub(r"(\w{4,})ids?$", r"\1", words)
+        if adjective := re.fullmatch(OTHER_ID, words):
+            return f"{adjective[1]} ID"
         if re.fullmatch(r"(is|s|u|gu|uu|item|object|entity)? ?(ids?|sid)", words):
             return "ID"
         if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
@@ -113,8 +116,14 @@ def parameter(
     depth: int = 0,
 ) -> Parameter:
     """What is known of one parameter; `context` is the tool's name and description as text,
-    `outer` what the array that it is an item of, or a docstring, says of it."""
+    `outer` what the array that it is an item of, or a docstring, says of it. Of alternatives the
+    first that anything is known of."""
     root = root if root is not None else {}
+    options = descriptions.alternatives(schema)
+    if len(options) > 1 and depth < 2:
+        rest = (required, context, root, outer, depth + 1)
+        tried = [parameter(name, option, *rest) for option in options]
+        return next((p for p in tried if p.kind or p.examples), tried[0])
     detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
     words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
@@ -170,7 +179,7 @@ def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])
 
 
-JSON_TEXT = pattern("json_text")
+TECHNICAL = pattern("technical")
 
 
 def _list(
@@ -183,7 +192,21 @@ def _list(
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
     kind = "list" if inner.kind or inner.examples else ""
-    return replace(known, kind=kind, items=inner, closed=False, role=inner.role, sense=inner.sense)
+    like = {"role": inner.role, "sense": inner.sense, "said": inner.said}
+    return replace(known, kind=kind, items=inner, closed=False, **like)
+
+
+CODED = re.compile(r"\^?\[?[A-Z][^*+]*(\\d|\d-9)")
+
+
+def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
+    """Whether a parameter is no user's business: a secret, bytes, how an answer is cut in pages."""
+    type_ = descriptions.json_type(detail)
+    told = type_ in ("string", "boolean")
+    technical = TECHNICAL.search(known.about) or TECHNICAL.search(known.words)
+    secret = type_ != "boolean" and SECRET.search(known.words)
+    raw = detail.get("format") in ("binary", "byte", "password")
+    return bool((told and technical) or secret or raw)
 
 
 def _scalar(
@@ -197,12 +220,14 @@ def _scalar(
     sense = matching_kind(type_ or "string", words, about, context)[0]
     if known.closed and (values or "enum" in detail):
         kind = "choice"
+    elif _unsaid(known, detail):
+        return known
     elif type_ == "boolean":
         kind = "flag"
-    elif SECRET.search(words) or (type_ == "string" and JSON_TEXT.search(about)):
-        return known
     else:
         kind, by_name = FORMATS.get(str(detail.get("format")), ""), True
+        if re.match(r"\^?\(?https?", str(detail.get("pattern"))):
+            kind = "url"
         if not kind and type_ == "string" and values and all(DIGITS.match(str(v)) for v in values):
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
             kind = kind if by_name else "id"  # "last four": "4471"
@@ -211,7 +236,7 @@ def _scalar(
         bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(about)
         bounded = type_ in ("integer", "number") and bounds
         pattern = str(detail.get("pattern", ""))
-        if kind_named(kind).bank and not values and re.match(r"\^?[A-Z][^*+]*(\\d|0-9)", pattern):
+        if kind_named(kind).bank and not values and CODED.match(pattern):
             kind = "id"  # "asset tag": its pattern says more
         if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
             kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
@@ -221,6 +246,8 @@ def _scalar(
             kind = "id_number"
         elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
             kind = "money"
+        elif kind == "money" and known.unit and known.unit not in (*CURRENCIES, "euros", "dollars"):
+            kind = "amount"  # value_kwh
         elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
             counted = re.search(r"\bnumber of (?!the\b)", about)
             kind = "count" if counted else kind
@@ -250,10 +277,11 @@ def _object(
         parameter(n, s, n in required, context, root, "", depth + 1)
         for n, s in list(properties.items())[:12]
     )
-    fields = _unlike([_owned(f, known, fields) for f in fields])
+    fields = tuple(_unlike(_amounts([_owned(f, known, fields) for f in fields])))
     sure = [f for f in fields if f.kind or f.examples]
     good = all(f in sure for f in fields if f.required) and any(f.kind != "flag" for f in sure)
-    return replace(known, kind="object" if good else "", fields=fields, examples=())
+    role = role_of(known.words, "")
+    return replace(known, kind="object" if good else "", fields=fields, examples=(), role=role)
 
 
 ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip", "iban")
@@ -263,6 +291,9 @@ def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> P
     """A field as its object means it: the end of a period, the name of a thing or a person."""
     if field.kind in ("date", "datetime", "time") and not field.role:
         return replace(field, role=role_of(owner.words, field.kind))
+    sold = any(f.kind in ("money", "quantity", "weight") for f in fields)
+    if field.words in ("description", "item") and sold and not field.items and not field.examples:
+        return replace(field, kind="product", sense="product")  # a line of an invoice
     if field.words not in ("name", "title") or field.kind == "choice":
         return field
     kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
@@ -280,6 +311,15 @@ def _unlike(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
         else p
         for p in params
     )
+
+
+def _amounts(params: Sequence[Parameter]) -> list[Parameter]:
+    """Parameters of which one with a unit beside it is an amount of something, no money."""
+    measured = {"unit", "units", "uom"} & {p.words for p in params}
+    return [
+        replace(p, kind="quantity", sense="quantity") if measured and p.kind == "money" else p
+        for p in params
+    ]
 
 
 def _told(description: str, name: str) -> str:
@@ -316,16 +356,21 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     if len(stay) == 2 and stay[0].words.startswith("arriv"):  # first there, then away again
         roles = dict(zip(stay, ("from", "to")))
         found = [replace(p, role=roles.get(p, p.role)) for p in found]
-    if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money
-        found = [
-            replace(p, kind="quantity", sense="quantity") if p.kind == "money" else p for p in found
-        ]
-    return tuple(found)
+    return tuple(_amounts(found))
 
 
 def parameters(name: str, description: str, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """Every parameter of a tool, in the schema's order."""
     return _parameters(name, description[:LONGEST_TEXT], json.dumps(schema))
+
+
+def unknown_field(parameter: Parameter) -> tuple[str, Parameter]:
+    """Dotted path and what is known of the part of a parameter that no value is known of."""
+    inner = parameter.items or parameter
+    for f in unknown(inner.fields):
+        path, found = unknown_field(f)
+        return f"{parameter.name}.{path}", found
+    return parameter.name, parameter
 
 
 def advice(parameter: Parameter) -> str:

@@ -205,7 +205,8 @@ def gaps(spec: AgentSpec) -> list[Gap]:
             continue
         missing = [p for p in kinds.unknown(arguments.parameters_of(tool)) if p.name not in known]
         if missing:
-            out += [Gap(tool.name, p.name, kinds.advice(p)) for p in missing]
+            faults = map(kinds.unknown_field, missing)
+            out += [Gap(tool.name, path, kinds.advice(p)) for path, p in faults]
             continue
         try:
             required = tool.parameters.get("required", [])

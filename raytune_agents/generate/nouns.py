@@ -9,7 +9,7 @@ from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex
 
-NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
+NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight")
 ITSELF: list[str] = phrases()["kinds_as_said"]
 TITLED = pattern("titled")
 BEFORE_NOUN = pattern("before_noun")
@@ -44,7 +44,8 @@ def is_coded(p: Parameter) -> bool:
 def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
-    measured = re.sub(r"(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb)$", "", p.noun)
+    ending = r"(?<!first|.last|.full)(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb|id|name)$"
+    measured = re.sub(ending, "", p.noun)
     own = {*measured.split()[-1:], *p.words.split()[-1:]}
     own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}

@@ -32,6 +32,8 @@ from raytune_agents.generate.nouns import (
     slot_of,
 )
 
+NAMED_WHEN_MADE = ("product", "domain", "company")
+
 
 def first_of_all(text: str) -> str:
     """The first of several things that one call is about: "a device or entity" -> "a device"."""
@@ -58,8 +60,9 @@ class Placing(Complements):
         named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
         for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
-            if self.verb in SETTERS:
-                continue
+            thing = p.said.removesuffix("name").split()
+            if self.verb in SETTERS or (thing and thing[-1] not in self.head.split()):
+                continue  # it has no name, or another thing has it
             if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
                 self.left.remove(p)
                 self.head = f"the {ARTICLE.sub('', self.head)} {slot_of(p)}"
@@ -67,7 +70,7 @@ class Placing(Complements):
             elif (
                 p.role != "to"
                 and noun not in (["list"], ["collection"])
-                and (clause := clause_of(p, "", rng))
+                and (clause := clause_of(p, "", rng, head=self.head))
             ):
                 self.left.remove(p)
                 self.head += f" {clause}"
@@ -97,7 +100,9 @@ class Placing(Complements):
             amount = re.match(r"(how much an? )?(amount|quantity|sum|value)$", bare)
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
-            people = one in ("email", "person", "username") and re.fullmatch(CROWD, bare)
+            people = one in ("email", "person", "username") and re.fullmatch(
+                rf"{CROWD}|{p.noun}", bare
+            )
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
             if (quantity and not p.items) or people or files:
                 self.left.remove(p)
@@ -121,15 +126,16 @@ class Placing(Complements):
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself and not (self.makes and p.sense == "url")  # a link to it is made
-            if p.items or not (itself or p.kind == "choice"):
+            if p.items or p.fields or not (itself or p.kind == "choice"):
                 continue
             if p.kind == "choice" and not itself:
                 definite = self.head.startswith("the ") and not is_coded(p)
-                same = p.noun.split()[-1:] == [noun]
+                same = p.words.split()[-1:] == [noun]
                 if same and self.verb not in SETTERS and not p.role and not definite:
                     return p  # "order a meal" + meal=lunch
                 continue
-            if noun in p.noun.split() or mentions(noun, p):
+            compound = " " in p.noun and p.noun in self.head.lower()  # "device assurance policy"
+            if noun in p.noun.split() or mentions(noun, p) or compound:
                 return p
         return None
 
@@ -166,7 +172,7 @@ class Placing(Complements):
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
-        ids = [p for p in self.left if is_numbered(p) and not p.items]
+        ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
         bare = [p for p in ids if p.noun == "ID" and p.words.split()[0] not in spoken]
@@ -195,7 +201,7 @@ class Placing(Complements):
             told = re.match(r"(.+?)( (?:belonging|associated|linked|attached|related)\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = f"{noun} {slot_of(p)}{rest}"
-        elif self.makes and TITLED.match(p.sense):
+        elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):
             self.head = f"{self.head} called {slot_of(p)}"
         elif p.kind == "smart_device" or (
             p.values and all(str(v).lower().endswith(bare) for v in p.values)

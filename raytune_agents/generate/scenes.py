@@ -84,7 +84,7 @@ class Scene:
         if self.start is None:
             ahead = self.rng.randint(2, 90)
             self.start = self.today + timedelta(-ahead - 30 if self.past else ahead)
-        if role in ("to", "max", "due"):
+        if role in ("to", "max", "due", "expires"):
             self.nights = self.nights or self.rng.randint(1, 10)
             return self.start + timedelta(self.nights)
         return self.start
@@ -212,7 +212,8 @@ def _id(scene: Scene, p: Parameter) -> Any:
         return (start[1] if start else "") + number
     # one form for all ids of a name, so that a catalogue's ids look alike
     style = sum(map(ord, p.noun)) % 3
-    short = re.sub(r"[^a-z]", "", p.noun.split()[-1] if p.noun else "") or "ref"
+    of_what = re.sub(r"\W+(number|code|id|name|reference|key)\b", "", p.noun)
+    short = re.sub(r"[^a-z]", "", of_what.split()[-1] if of_what else "") or "ref"
     number = scene.rng.randint(1001, 98999)
     return (f"{short[:3].upper()}-{number}", f"{short[0].upper()}{number}", str(number))[style]
 
@@ -245,6 +246,9 @@ def _url(scene: Scene, p: Parameter) -> str:
     paths = banks()["url_paths"]
     if re.search(r"photo|image|picture|avatar|logo", p.words):
         paths = [f"/{name}" for name in banks()["images"]]
+    wanted = str(p.detail.get("pattern", ""))
+    if form := next((f for f in ("pdf", "png", "jpg", "csv", "html") if f in wanted), ""):
+        paths = [f"{re.sub('[.].*', '', path)}.{form}" for path in paths if len(path) > 1]
     return f"https://www.{scene.pick('domains')}{scene.rng.choice(paths)}"
 
 
@@ -260,6 +264,7 @@ GENERATORS = {
     "phone": _phone,
     "query": _query,
     "prompt": _query,
+    "keyword": _query,
     "id": _id,
     "street": _street,
     "city": _city,

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.clauses import DATES, LAST, field_noun, unit_words
+from raytune_agents.generate.clauses import DATES, LAST, clause_of, field_noun, unit_words
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
@@ -85,8 +85,8 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, dict) and p.fields:
         return _object_text(p, value, scene, rng)
     if isinstance(value, list) and p.items is not None and p.items.fields:
-        items = [_object_text(p.items, v, scene, rng) for v in value if isinstance(v, dict)]
-        return "; ".join(items)
+        records = [v for v in value if isinstance(v, dict)]
+        return "; ".join(_object_text(p.items, v, scene, rng, True) for v in records)
     if isinstance(value, list) and len(value) > 2 and not any(isinstance(v, str) for v in value):
         plain = ", ".join(map(shown, value))
         return rng.choices((shown(value), plain, f"[{plain}]"), NUMBER_LISTS)[0]
@@ -100,20 +100,34 @@ PLAIN = frozenset(phrases()["address_kinds"])
 LEADING = pattern("leading_fields")
 
 
-def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:
+def _object_text(
+    p: Parameter, value: Arguments, scene: Scene, rng: random.Random, listed: bool = False
+) -> str:
     """An object's fields: an address as on an envelope, others with their nouns."""
-    known, out, lead = {f.name: f for f in p.fields}, [], ""
+    known, lead = {f.name: f for f in p.fields}, ""
+    out: list[str] = []
+    leading = LEADING if listed else r"^(?!description)\b" + LEADING.pattern
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
     for name, inner in value.items():
         f = known.get(name)
-        if f is None or isinstance(inner, bool):
+        if f is None:
             out.append(f"{name.replace('_', ' ')} {shown(inner)}")
             continue
+        if isinstance(inner, bool):  # "(urgent)", "and notify me"
+            out.append(re.sub(r"^\(|\)$|^and ", "", clause_of(f, inner, rng)))
+            continue
         text, noun = spoken(f, inner, scene, rng), field_noun(f)
-        alone = len(value) == 1 and f.kind in DATES
+        if f.items is not None and f.items.fields:
+            text = " and ".join(f"({one})" for one in text.split("; "))
+        if f.kind in DATES and f.role in ("from", "to") and f.words.split()[0] == f.role:
+            out.append(f"{f.role} {text}")
+            continue
+        alone = f.sense in (*DATES, "weekday") and re.fullmatch(
+            r"(week ?)?day|date|time|when", noun
+        )
         if alone or (address and f.kind in PLAIN and not f.items):
             out.append(text)
-        elif not address and not lead and LEADING.search(f.words) and isinstance(inner, str):
+        elif not (address or lead) and isinstance(inner, str) and re.search(leading, f.words):
             lead = text
         elif isinstance(inner, int | float) and not noun.endswith(unit := unit_words(f)):
             out.append(f"{noun} {text} {unit}")
@@ -121,9 +135,12 @@ def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Rando
             out.append(f'{noun} "{text}"')
         else:
             out.append(f"{noun} {text}")
-    if lead:
+    if lead and listed:
         return f"{lead} ({', '.join(out)})" if out else lead
-    return ", ".join(out) if address else shown(out)
+    out = [lead, *out] if lead else out
+    bare = out and " " not in out[0]  # "Fri, period 5"
+    text = ", ".join(out) if address or listed or bare else shown(out)
+    return re.sub(r"(\bfrom [^,]+?)(?:,| and) to ", r"\1 to ", text)
 
 
 def _string_text(p: Parameter, value: str, rng: random.Random) -> str:

@@ -18,15 +18,15 @@ from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, described_requests, surface
-from raytune_agents.generate.actions import action
+from raytune_agents.generate.actions import action, makes, verb_groups
 from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, framed
-from raytune_agents.generate.grammar import mended
+from raytune_agents.generate.grammar import is_plural, mended
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.nouns import NUMBERED
+from raytune_agents.generate.nouns import NUMBERED, mentions
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -78,7 +78,36 @@ def argument_names(
     if not out and spare and not params[0].required and rng.random() < 0.85:
         usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
-    return _one_place(params, out)
+    new = makes(act)
+    one = not new and re.match(r"(an?|the|my) ", act.head) and not is_plural(act.head)
+    which = [p.name for p in params if one and mentions(act.head, p) and _thing_of(p) is not None]
+    if which and not set(which) & set(out):
+        out.append(rng.choice(which))  # "archive a section": which one?
+    renamed = new or verb == "rename" or verb_groups().get(verb) == "update"
+    return _one_place(params, _said(params, out, act.head, new, renamed))
+
+
+def _thing_of(p: Parameter) -> str | None:
+    """What a parameter is the id or the name of, None where it is neither."""
+    found = re.fullmatch(r"(.*?) ?\b(id|name|title|number|key|slug)", p.words)
+    return found[1] if found else None
+
+
+def _said(
+    params: Sequence[Parameter], names: list[str], head: str, new: bool, renamed: bool
+) -> list[str]:
+    """The names without optional ones that nobody says: the id of what is made, a second name of
+    one thing, the id of a path again in the body, how much to skip of an unlimited list."""
+    for p in [p for p in params if p.name in names and not p.required]:
+        others = [o for o in params if o is not p and (o.name in names or o.required)]
+        made = new and p.sense in NUMBERED and (p.words == "id" or mentions(head, p))
+        named = not renamed and _thing_of(p) in {_thing_of(o) for o in others} - {None}
+        twin = re.fullmatch(r"(?:body|query|path|form) (.+)", p.words)
+        again = twin and any(o.words == twin[1] for o in params)
+        skipped = p.sense == "offset" and not any(o.sense == "limit" for o in others)
+        if made or named or again or skipped:
+            names = [n for n in names if n != p.name]
+    return names
 
 
 def _one_place(params: Sequence[Parameter], names: list[str]) -> list[str]:
