@@ -255,7 +255,8 @@ def write_model(
     run = folder_of_run(config)
     adapters = trained_arms(run)
     if arm not in adapters:
-        refuse(f"--model {arm!r}: {run} has {[*adapters]}; write one of them")
+        own = ", ".join(adapters) or "none that is trained"
+        refuse(f"--model {arm!r} is no arm of {run}; write one of its arms: {own}")
     out = out or run / "export" / arm
     empty_folder(out, "--out")
     config = as_it_ran(config, run)

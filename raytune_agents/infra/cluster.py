@@ -77,12 +77,29 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
                 "object_store_memory": config.object_store_mib * 2**20,
             }
         ours = signal.getsignal(signal.SIGTERM)
-        ray.init(**options)
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray raises bare ones, too
+            raise not_started(error, address) from error
         _started[:] = [] if keep else [address]
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def not_started(error: Exception, address: str) -> ConfigError:
+    """What to look at where Ray does not start, or is not where it should be."""
+    why = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if address == "local":
+        return ConfigError(
+            f"Ray did not start on this machine ({why}); is it too busy, or its disk full? Type "
+            "the same again, or write resources.address of a Ray that runs"
+        )
+    return ConfigError(
+        f"resources.address={address!r}: no Ray answers there ({why}); write the address of its "
+        "head, for example 10.0.0.1:6379, or start it"
+    )
 
 
 def await_resources(config: ResourcesConfig, say: Callable[[str], None] = log.info) -> Resources:

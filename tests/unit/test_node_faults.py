@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from raytune_agents.infra.cluster import not_started
 from raytune_agents.infra.nodes import node_faults, other_versions
 from raytune_agents.infra.provenance import versions
 
@@ -47,3 +48,11 @@ def test_a_cpu_and_a_gpu_image_of_one_lock_are_alike() -> None:
     assert other_versions(head, gpu | {"vllm": "0.20.2"}) == "vllm 0.32.0 here, 0.20.2 there"
     del gpu["torch"]
     assert other_versions(head, gpu) == "torch 2.13.0+cpu here, None there".replace("+cpu", "")
+
+
+def test_a_ray_that_does_not_start_is_said_in_one_line() -> None:
+    slow = str(not_started(Exception("The node timed out.\nStack"), "local"))
+    assert slow.startswith("Ray did not start on this machine (The node timed out.); ")
+    gone = str(not_started(ConnectionError(), "10.0.0.1:6379"))
+    assert gone.startswith("resources.address='10.0.0.1:6379': no Ray answers there (Connection")
+    assert "\n" not in slow + gone
