@@ -93,7 +93,8 @@ def _mix(run: RunContents) -> Answer:
         shares = ", ".join(f"{k} {v * 100:.0f}\u00a0%" for k, v in advice.items() if finite(v))
         note += f"; the search recommends {shares}"
     elif run.trials:
-        note += "; the search recommends no other mix"
+        why = run.guidance.get("refused")
+        note += f"; the search recommends none{f': {why}' if why else ''}"
     return Answer(answer, note)
 
 
