@@ -17,6 +17,8 @@ from raytune_agents.records import JsonSchema
 MAX_NODES = 400  # schemas and listed values of one parameter or body
 MAX_ENUM = 200  # values of an enum; one of more is any value of its type
 MAX_LEVELS = 10  # of nested schemas, references among them
+COMPOSED = 0.25  # levels of what `allOf` takes in: it stands on the same one
+MAX_OPTIONS = 32  # of two compositions, each of one with each of the other
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
 NOISE = (
     *("xml", "discriminator", "externalDocs", "definitions"),
@@ -62,7 +64,7 @@ class _Writer:
     def __init__(self, document: Any) -> None:
         self.document, self.nodes = document, 0
 
-    def write(self, node: Any, levels: int, inside: tuple[int, ...]) -> Any:
+    def write(self, node: Any, levels: float, inside: tuple[int, ...]) -> Any:
         """A schema; `inside`: the ids of the references that it lies in."""
         if not isinstance(node, dict):
             return node
@@ -72,7 +74,7 @@ class _Writer:
         self.nodes += 1 + sum(len(v) for v in node.values() if isinstance(v, list))
         if self.nodes > MAX_NODES:
             raise TooMany
-        if levels == 0:
+        if levels <= 0:
             return _stub(node)
         out = {k: v for k, v in node.items() if k not in NOISE and not str(k).startswith("x-")}
         for key, value in out.items():
@@ -81,7 +83,8 @@ class _Writer:
             elif key in SINGLE and isinstance(value, dict):
                 out[key] = self.write(value, levels - 1, inside)
             elif key in LISTS and isinstance(value, list):
-                out[key] = [self.write(v, levels - 1, inside) for v in value]
+                deeper = levels - (COMPOSED if key == "allOf" else 1)
+                out[key] = [self.write(v, deeper, inside) for v in value]
         return simple(out)
 
     def followed(
@@ -114,7 +117,7 @@ def simple(schema: JsonSchema) -> JsonSchema:
     out.pop("nullable", None)
     inside: JsonSchema = {}
     for part in out.pop("allOf", None) or []:
-        inside = _both(inside, part) if isinstance(part, dict) else inside
+        inside = _both(inside, _unconditional(part)) if isinstance(part, dict) else inside
     out = _both(inside, out) if inside else out
     for word in ("oneOf", "anyOf"):
         if not isinstance(out.get(word), list):
@@ -124,8 +127,17 @@ def simple(schema: JsonSchema) -> JsonSchema:
         if len(left) == 1:
             out = _both(left[0], out)
         elif left:
-            out["anyOf"] = left
+            out = _both({"anyOf": left}, out)
     return out
+
+
+def _unconditional(part: JsonSchema) -> JsonSchema:
+    """A part of a composition with what its `then` and `else` add as what may be there: several
+    conditions are none that one schema can say."""
+    added = [part[word] for word in ("then", "else") if isinstance(part.get(word), dict)]
+    for more in added:
+        part = _both({"properties": more.get("properties") or {}}, part)
+    return {k: v for k, v in part.items() if not added or k not in ("if", "then", "else")}
 
 
 def _both(part: JsonSchema, own: JsonSchema) -> JsonSchema:
@@ -133,6 +145,13 @@ def _both(part: JsonSchema, own: JsonSchema) -> JsonSchema:
     out = part | own
     if "properties" in part or "properties" in own:
         out["properties"] = {**(part.get("properties") or {}), **(own.get("properties") or {})}
+    options = [s["anyOf"] for s in (part, own) if isinstance(s.get("anyOf"), list)]
+    one, other = ([o for o in some if isinstance(o, dict)] for some in (*options, [], [])[:2])
+    if one and other:
+        few = len(one) * len(other) <= MAX_OPTIONS
+        out["anyOf"] = [_both(a, b) for a in one for b in other] if few else [*one, *other]
+    elif options:
+        out["anyOf"] = one or other
     needed = [*(part.get("required") or []), *(own.get("required") or [])]
     return out | ({"required": list(dict.fromkeys(needed))} if needed else {})
 

@@ -9,6 +9,7 @@ import pytest
 
 from raytune_agents import filters, readers
 from raytune_agents.agents.init import tools_of_file
+from raytune_agents.agents.inlining import inlined
 from raytune_agents.calls import parse, schema_errors
 from raytune_agents.config import LabelConfig
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory
@@ -521,3 +522,38 @@ def test_a_tag_that_is_quoted_is_a_word_and_a_call_that_is_not_read_is_labelled(
     assert kept(read(chat({"role": "assistant", "content": odd}))).startswith("parses:")
     remark = 'Write `get_weather(city="Paris")` to ask for it.'
     assert read(chat({"role": "assistant", "content": remark})).calls == ()
+
+
+def has(name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: TEXT}, "required": [name]}
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "needed"),
+    [
+        ({"allOf": [{"anyOf": [has("a"), has("b")]}, {"anyOf": [has("c"), has("d")]}]}, "abcd", []),
+        ({"anyOf": [has("a")], "oneOf": [has("b"), has("c")]} | has("x"), "abcx", ["a", "x"]),
+        ({"anyOf": None, "oneOf": [has("b"), has("c")]}, "bc", []),
+        (
+            {"allOf": [{"if": {"required": ["x"]}, "then": has(n)} for n in "ab"]} | has("x"),
+            "abx",
+            ["x"],
+        ),
+    ],
+)
+def test_all_fields_of_several_compositions(
+    body: Any, names: str, needed: list[str], tmp_path: Any
+) -> None:
+    post = {"operationId": "f", "requestBody": {"content": {"application/json": {"schema": body}}}}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"openapi": "3.1.0", "paths": {"/a": {"post": post}}}))
+    [tool] = tools_of_file(path)
+    assert "".join(sorted(tool["parameters"]["properties"])) == names
+    assert sorted(tool["parameters"]["required"]) == needed
+
+
+def test_a_long_chain_of_compositions_keeps_its_fields() -> None:
+    chain: Any = has("a29")
+    for i in range(28, -1, -1):
+        chain = {"allOf": [chain, has(f"a{i}")]}
+    assert len(inlined(chain, chain)["properties"]) == 30
