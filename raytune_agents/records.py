@@ -78,6 +78,14 @@ class ToolCall:
         return value
 
     @property
+    def known_args(self) -> Arguments:
+        """`args`, {} where the text is not a JSON object."""
+        try:
+            return self.args
+        except ValueError:
+            return {}
+
+    @property
     def key(self) -> str:
         """What equal calls share, however their arguments are spelt; text that is no JSON object
         stands for itself."""

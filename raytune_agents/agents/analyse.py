@@ -108,11 +108,7 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
     for row in rows:
         for call in row.calls:
             tools[call.name] += 1
-            try:
-                args = call.args
-            except ValueError:
-                continue
-            for name, value in args.items():
+            for name, value in call.known_args.items():
                 seen.setdefault(call.name, {}).setdefault(name, []).append(value)
     phrased = [taken_apart(r.query) for r in rows]
     clauses: dict[str, list[str]] = defaultdict(list)

@@ -115,11 +115,7 @@ def value_marks(row: Trajectory) -> Iterator[str]:
     text = row.query
     schemas = {t.name: t.schema.get("properties", {}) for t in row.tools}
     for call in row.calls:
-        try:
-            args = call.args
-        except ValueError:
-            continue
-        for name, value in args.items():
+        for name, value in call.known_args.items():
             chosen = "enum" in schemas.get(call.name, {}).get(name, {})
             if not isinstance(value, str) or chosen or not re.search(r"[A-Za-z]", value):
                 continue
@@ -151,11 +147,7 @@ def clause_in(
 def clauses_of(row: Trajectory) -> Iterator[tuple[str, str]]:
     """(argument, clause with {x} for its value) of the row's calls, as the request says them."""
     for call in row.calls:
-        try:
-            args = call.args
-        except ValueError:
-            continue
-        for name, value in args.items():
+        for name, value in call.known_args.items():
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 continue
             number = re.fullmatch(r"[\d.]+", str(value)) is not None

@@ -27,7 +27,6 @@ from raytune_agents.inference import client
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.records import (
-    Arguments,
     FlatRow,
     JsonObject,
     Message,
@@ -140,7 +139,7 @@ class Conversation:
                 self.turns.append([])
                 self.messages += request_at(self.entry, self.turn)
             return
-        self.turns[-1].append([[c.name, _arguments(c)] for c in parsed.calls])
+        self.turns[-1].append([[c.name, c.known_args] for c in parsed.calls])
         try:
             self.messages += [
                 Message("tool", self.episode.call(c), name=c.name) for c in parsed.calls
@@ -154,13 +153,6 @@ class Conversation:
     def end_without_request(self, why: str) -> None:
         """Its prompt cannot be asked; where that was the first one, it has no answer at all."""
         self.end = TOO_LONG if why == "too_long" and not self.steps else why
-
-
-def _arguments(call: ToolCall) -> Arguments:
-    try:
-        return call.args
-    except ValueError:
-        return {}
 
 
 def entry_facts(entry: JsonObject) -> JsonObject:

@@ -264,12 +264,8 @@ def schema_words(tool: ToolSpec) -> dict[str, Evidence]:
 
 def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence) -> Iterator[Any]:
     """(argument path, value or None where it is grounded) for every scalar of one call."""
-    try:
-        arguments = call.args
-    except ValueError:
-        return
     schema = schema_words(tools[call.name]) if call.name in tools else {}
-    for path, value in scalars_in(arguments):
+    for path, value in scalars_in(call.known_args):
         own = [schema[k] for k in (path.split(".")[0], "") if k in schema]
         good = is_grounded(value, evidence) or any(is_grounded(value, e) for e in own)
         yield path, None if good else value

@@ -35,11 +35,7 @@ def seen_values(rows: Iterable[Trajectory]) -> dict[tuple[str, str], list[Any]]:
     found: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         for call in row.calls:
-            try:
-                args = call.args
-            except ValueError:
-                continue
-            for name, value in args.items():
+            for name, value in call.known_args.items():
                 known = found.setdefault((call.name, name), [])
                 if len(known) < KEPT and value not in known:
                     known.append(value)

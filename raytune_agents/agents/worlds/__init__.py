@@ -196,10 +196,7 @@ class Episode:
         wrong = [] if self.tools is None else schema_errors(call, self.tools)
         if wrong:
             return {"error": ", ".join(wrong)}
-        try:
-            arguments = call.args
-        except ValueError:
-            arguments = {}
+        arguments = call.known_args
         found = self._ask("carry_out", name=call.name, arguments=arguments)
         self._calls.append((call.name, arguments))
         return found.get("observation", found)
