@@ -98,7 +98,7 @@ def number(scene: Scene, p: Parameter) -> int | float:
         high -= (high - low) / 2
     step = detail.get("multipleOf")
     whole = descriptions.json_type(detail) != "number" or (
-        high - low >= 5 and not kind.digits and kind.step >= 1
+        high - low >= 2 and not kind.digits and kind.step >= 1
     )
     if step:
         first = -(-low // step)

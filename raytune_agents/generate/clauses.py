@@ -113,8 +113,8 @@ def clause_of(
     options = _options(p, value, sense, head) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
-    if coded and verb in TOWARDS:
-        options = [re.sub("^for ", f"{TOWARDS[verb]} ", c) for c in options]
+    if coded and TOWARDS.get(verb) == "to":
+        options = [re.sub("^for ", "to ", c) for c in options]
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
     noun = _noun(p, sense)
     counted = sense.kind == "amount" or (sense.kind == "count" and not p.role)

@@ -375,6 +375,8 @@ def unknown_field(parameter: Parameter) -> tuple[str, Parameter]:
 
 def advice(parameter: Parameter) -> str:
     """What to add so that values of a parameter can be drawn."""
+    if _unsaid(parameter, parameter.detail):
+        return "no user says it: leave it out of the tool's parameters, or add values"
     what = "say what its items are" if parameter.items is not None else "say what it is"
     return f'{what} in its description, with an example (e.g. "..."), or add values'
 

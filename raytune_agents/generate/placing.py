@@ -176,7 +176,7 @@ class Placing(Complements):
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
         bare = [p for p in ids if p.noun == "ID" and p.words.split()[0] not in spoken]
-        if len(bare) == 1 and re.match(r"(an?|the|my) (?!list |collection )", self.head):
+        if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
         alone = len(ids) == 1 and not self.act.parts and not self.makes
         found = alone and re.match(r"(a|an) \w+$", self.head)

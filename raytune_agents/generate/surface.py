@@ -140,7 +140,7 @@ def _object_text(
     out = [lead, *out] if lead else out
     bare = out and " " not in out[0]  # "Fri, period 5"
     text = ", ".join(out) if address or listed or bare else shown(out)
-    return re.sub(r"(\bfrom [^,]+?)(?:,| and) to ", r"\1 to ", text)
+    return re.sub(r"(\bfrom .+?)(?:,| and) to ", r"\1 to ", text)
 
 
 def _string_text(p: Parameter, value: str, rng: random.Random) -> str:

@@ -79,10 +79,11 @@ def argument_names(
         usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
     new = makes(act)
-    one = not new and re.match(r"(an?|the|my) ", act.head) and not is_plural(act.head)
-    which = [p.name for p in params if one and mentions(act.head, p) and _thing_of(p) is not None]
-    if which and not set(which) & set(out):
-        out.append(rng.choice(which))  # "archive a section": which one?
+    for phrase in [*([] if new else [act.head]), *(phrase for _, phrase in act.parts)]:
+        one = re.match(r"(?:an?|the|my) ", phrase) and not is_plural(phrase.split(" and ")[0])
+        named = [p for p in params if one and mentions(phrase, p) and _thing_of(p) is not None]
+        if named and not any(p.name in out for p in named):
+            out.append(rng.choice(named).name)  # "archive a section": which one?
     renamed = new or verb == "rename" or verb_groups().get(verb) == "update"
     return _one_place(params, _said(params, out, act.head, new, renamed))
 

@@ -13,6 +13,7 @@ from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
 from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.generate import arguments, described_requests, kinds, known, tasks
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.scenes import Scene
 
 TEXT, WHOLE, SIZE, YES = ({"type": t} for t in ("string", "integer", "number", "boolean"))
@@ -150,6 +151,7 @@ def test_values_of_objects_fit_each_other() -> None:
         "value_kwh": SIZE, "cost": SIZE | {"example": 0.25},
         "collected_at": WHEN | {"example": "1963-11-22T18:30:00Z"},
         "house_number": TEXT, "loadpoint": about("Index of the loadpoint", WHOLE),
+        "urgency": SIZE | {"minimum": 1, "maximum": 4},
     })  # fmt: skip
     for args in draws(tool):
         assert args["range"]["low"] <= args["range"]["high"]
@@ -164,6 +166,7 @@ def test_values_of_objects_fit_each_other() -> None:
         assert not args["collected_at"].startswith("1963")
         assert args["house_number"].isdigit()
         assert args["loadpoint"] <= 6
+        assert args["urgency"] in (1, 2, 3, 4)
 
 
 def test_a_class_of_pupils_is_no_course_and_a_page_is_no_users_business() -> None:
@@ -199,6 +202,14 @@ def test_a_gap_names_the_field_inside_an_object() -> None:
     assert str(gap).startswith("book.pallets.glork: say what it is")
 
 
+def test_nobody_says_a_secret() -> None:
+    ticket = about("Alfresco authentication ticket")
+    (gap,) = known.gaps(spec_with(tool_of("get", "Get a node", {"id": TEXT, "ticket": ticket})))
+    assert str(gap) == (
+        "get.ticket: no user says it: leave it out of the tool's parameters, or add values"
+    )
+
+
 def names_drawn(tool: ToolConfig) -> list[set[str]]:
     return [set(tasks.argument_names(tool, {}, random.Random(i))) for i in range(60)]
 
@@ -210,8 +221,18 @@ def test_optional_arguments_are_those_that_somebody_says() -> None:
     assert not any("id" in names for names in names_drawn(post))
     pages = tool_of("all", "List the orders", {"offset": WHOLE, "limit": WHOLE}, [])
     assert all("limit" in names for names in names_drawn(pages) if "offset" in names)
+    part = tool_of("rank", "Set the order of a task", {"task_id": TEXT, "order": WHOLE}, ["order"])
+    assert all("task_id" in names for names in names_drawn(part))
     one = tool_of("archive", "Archive a section", {"section_id": TEXT, "section_name": TEXT}, [])
     assert all(len(names) == 1 for names in names_drawn(one))
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["all available backups", "the completed tasks", "rooms that are free", "dishes used today"],
+)
+def test_many_are_many_whatever_is_said_of_them(phrase: str) -> None:
+    assert is_plural(phrase)
 
 
 def test_the_first_of_two_opposite_verbs_counts() -> None:
