@@ -12,11 +12,18 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Profile
-from raytune_agents.generate.actions import Action, action, base_verb, verb_groups, verb_words
+from raytune_agents.generate.actions import (
+    Action,
+    action,
+    base_verb,
+    verb_groups,
+    verb_words,
+)
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import (
     DOCUMENTS,
@@ -106,7 +113,17 @@ def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
     return None
 
 
+UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
 METHODS = ("method", "action", "operation", "op", "command")
+
+
+def unlisted(act: Action) -> Action:
+    """The action on a list's things, not on the list: "a list of all stores" -> "all stores"."""
+    if not re.fullmatch(r"((an?|the) )?(complete |full )?list", act.head) or not act.parts:
+        return act
+    (preposition, things), *rest = act.parts
+    whole = preposition == "of" and is_plural(things)
+    return replace(act, head=things, parts=tuple(rest)) if whole else act
 
 
 def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
@@ -146,6 +163,8 @@ def compose(
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
+    if rng.random() < UNLISTED:
+        act = unlisted(act)
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure

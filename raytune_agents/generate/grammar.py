@@ -31,7 +31,8 @@ def with_article(noun: str, definite: bool) -> str:
     first = noun.split()[0].lower() if noun else ""
     if not noun or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
         return noun
-    head = re.split(rf"\s(?:{PREPOSITIONS}|called|named|titled)\s|\s\{{", noun)[0]
+    after = "called|named|titled|related|associated|regarding|concerning"
+    head = re.split(rf"\s(?:{PREPOSITIONS}|{after})\s|\s\{{", noun)[0]
     last = re.sub(r"\W", "", head.split()[-1].lower())
     if definite:
         return f"the {noun}"

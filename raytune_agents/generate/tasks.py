@@ -31,7 +31,6 @@ from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
-MOST_OPTIONAL = 2.5  # of many optional arguments this many are given on average
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
@@ -63,9 +62,7 @@ def argument_names(
     for p in rng.sample(spare, len(spare)):
         known = habits.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
-        often = min(OPTIONAL_RATE, MOST_OPTIONAL / len(spare))
-        if known:
-            often = 0.5 * OPTIONAL_RATE + 0.5 * known.given
+        often = 0.5 * OPTIONAL_RATE + 0.5 * known.given if known else OPTIONAL_RATE
         if re.fullmatch(rf"(an?|the) {re.escape(p.words)}", act.head):
             often = 1.0  # "subscribe a phone number" + an optional one
         if drawable and len(out) < MOST and rng.random() < often:

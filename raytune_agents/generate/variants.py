@@ -16,30 +16,19 @@ from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, Profile, most_calls
-from raytune_agents.agents.phrasing import Phrasing, clause_in, taken_apart
-from raytune_agents.agents.wording import SLOT
-from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
 from raytune_agents.generate import arguments
-from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import clause_of
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.described_requests import known_clause
-from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, framed, weighed
-from raytune_agents.generate.grammar import PREPOSITIONS
+from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weighed
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.nouns import slot_of
-from raytune_agents.generate.surface import spoken
+from raytune_agents.generate.own_words import as_good, call_keys, recast, verbatim, whole_text
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
 TRIES = 8
 JOINED = 0.15  # share of rows that join two of the user's requests, where they join any
-REFRAMED = 0.5  # share of rows whose wish stands in another frame
-SHORTENED = 0.3  # share of rows that go without an optional value
-EXTENDED = 0.3  # share of rows that have another one
 SUBJECT = "(i|we|he|she|they)"
 
 
@@ -52,30 +41,13 @@ class ValueSpan:
     text: str
 
 
-def _whole(text: str) -> str:
-    """The pattern of a text that is no part of a word, a number or an address: not the "a.com" of
-    "me@a.com"."""
-    return rf"(?<![\w.@/-]){re.escape(text)}(?![\w@]|[.-]\w)"
-
-
-def _verbatim(value: Any, texts: Sequence[str]) -> str:
-    """The text by which a value is said word for word, in the case that it is said in; ""."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    pattern = _whole(str(value))
-    for text in texts:
-        if found := re.search(pattern, text, re.I):
-            return found[0]
-    return ""
-
-
 def value_spans(row: Trajectory) -> list[ValueSpan]:
     """Every value of the row's calls that its user says word for word."""
     texts = [m.content for m in row.messages if m.role == "user"]
     out = []
     for i, call in enumerate(row.calls):
         for name, value in call.args.items():
-            text = _verbatim(value, texts)
+            text = verbatim(value, texts)
             if text and len(text) > (0 if text.isdigit() else 1):
                 out.append(ValueSpan(i, name, text))
     return out
@@ -184,12 +156,12 @@ def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
     # One pass, or a new value that holds an old one would be swapped again; the longest first, or
     # "York" would be found in "York Avenue".
     old = sorted(swaps, key=len, reverse=True)
-    pattern = "|".join(map(_whole, old))
+    pattern = "|".join(map(whole_text, old))
     return re.sub(pattern, lambda m: swaps[m[0]], text) if old else text
 
 
 def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory | None:
-    """The row with other values, None where none fits."""
+    """The row with other values where others fit, None where it would be no good row."""
     tools = {t.name: t for t in spec.tools}
     found, calls, swaps = value_spans(row), [c.args for c in row.calls], {}
     for i, call in enumerate(row.calls):
@@ -208,8 +180,6 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
                 exact = isinstance(calls[i][p.name], str) and calls[i][p.name] == p.text
                 swaps[p.text] = text
                 calls[i] = calls[i] | {p.name: text if exact else new[p.name]}
-    if not swaps:
-        return None
     made = iter(
         [replace(c, arguments=json.dumps(a, ensure_ascii=False)) for c, a in zip(row.calls, calls)]
     )
@@ -222,7 +192,8 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
         for m in row.messages
     )
     meta = {k: v for k, v in row.meta.items() if k in ("ask", "refuse")}
-    meta |= {"wording": "own", "anchors": {str(i): v for i, v in enumerate(swaps.values())}}
+    said = list(swaps.values()) or [p.text for p in found]
+    meta |= {"wording": "own", "anchors": {str(i): v for i, v in enumerate(said)}}
     out = derive(
         row,
         messages=messages,
@@ -237,97 +208,6 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
     return out if as_good(out, row) else None
 
 
-def _said_calls(row: Trajectory) -> list[tuple[str, str]]:
-    return [(c.name, c.arguments) for c in row.calls]
-
-
-def as_good(new: Trajectory, old: Trajectory) -> bool:
-    """Whether the new row's calls fit their tools, differ from each other as the old row's do, and
-    are as grounded."""
-    if any(schema_errors(c, new.tools) for c in new.calls):
-        return False
-    if len(set(_said_calls(new))) < len(set(_said_calls(old))):
-        return False  # two ids became one
-    return len(grounding.check_values(new)[1]) <= len(grounding.check_values(old)[1])
-
-
-def shortened(row: Trajectory, rng: random.Random) -> Trajectory:
-    """The row without one of its optional values and the words that say it; the row itself where
-    none can go."""
-    if [m.role for m in row.messages if m.role != "system"] != ["user", "assistant"]:
-        return row
-    schemas = {t.name: t.schema for t in row.tools}
-    free = [
-        (i, name)
-        for i, call in enumerate(row.calls)
-        for name in call.args
-        if len(call.args) > 1 and name not in schemas[call.name].get("required", [])
-    ]
-    for i, name in rng.sample(free, len(free)):
-        args = row.calls[i].args
-        value = args.pop(name)
-        if isinstance(value, bool | list | dict):
-            continue
-        found = clause_in(row.query, value, name, str(value).isdigit())
-        calls = [*row.calls]
-        calls[i] = replace(calls[i], arguments=json.dumps(args, ensure_ascii=False))
-        if found and not any(_verbatim(v, [found[0]]) for c in calls for v in c.args.values()):
-            return _reworded(row, row.query[: found.start()] + row.query[found.end() :], calls)
-    return row
-
-
-def _one_sentence(row: Trajectory) -> Phrasing:
-    """The row's request taken apart, empty where it says more than its frame and wish."""
-    taken = taken_apart(row.query)
-    return taken if SLOT.sub(lambda _: taken.wish, taken.frame) == row.query else Phrasing()
-
-
-def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory:
-    """The row of one sentence with one more optional value, in a clause of its own; the row itself
-    where no clause is known or the new one would begin like another."""
-    tool = next((t for t in spec.tools if t.name == row.calls[0].name), None)
-    ends = re.search(r"\}([.?!]*)$", _one_sentence(row).frame)
-    if tool is None or len(row.calls) > 1 or ends is None:
-        return row
-    args, body = row.calls[0].args, row.query.removesuffix(ends[1])
-    free = [p for p in parameters_of(tool) if not (p.required or p.name in args or p.items)]
-    for p in rng.sample(free, len(free)):
-        known = spec_values(tool, rng, spec.habits.arguments.get(tool.name, {}))
-        try:
-            made, scene = arguments.sample(tool, [*args, p.name], rng, known, args)
-        except NoValue:
-            continue
-        value = made[p.name]
-        clause = known_clause(p, value, rng, spec.habits) or clause_of(p, value, rng)
-        first = clause.partition(" ")[0]
-        if not re.fullmatch(PREPOSITIONS, first) or f" {first} " in body:
-            continue
-        said = spoken(p, value, scene, rng)
-        calls = [replace(row.calls[0], arguments=json.dumps(made, ensure_ascii=False))]
-        new = _reworded(row, f"{body} {clause.replace(slot_of(p), said)}{ends[1]}", calls)
-        if as_good(new, row):
-            return new
-    return row
-
-
-def reframed(row: Trajectory, rng: random.Random, habits: Profile) -> Trajectory:
-    """The row's one English order in another of the frames that the user's rows have; any other row
-    as it is."""
-    taken = _one_sentence(row)
-    first, _, rest = taken.wish.partition(" ")
-    if taken.form != "order" or first.lower() not in verb_words() or len(row.calls) > 1:
-        return row
-    return _reworded(row, framed(f"{first.lower()} {rest}", rng, (), habits)[1], row.calls)
-
-
-def _reworded(row: Trajectory, text: str, calls: Sequence[ToolCall]) -> Trajectory:
-    """A row of one turn with another request and its calls."""
-    new = {"user": {"content": text}, "assistant": {"tool_calls": tuple(calls)}}
-    messages = tuple(replace(m, **new.get(m.role, {})) for m in row.messages)
-    said = {k: v for k, v in row.meta.get("anchors", {}).items() if v in text}
-    return derive(row, messages=messages, outcome=1.0, gold="", meta=row.meta | {"anchors": said})
-
-
 def joined_requests(
     one: Trajectory, two: Trajectory, rng: random.Random, habits: Profile = EVEN_HABITS
 ) -> Trajectory | None:
@@ -336,7 +216,7 @@ def joined_requests(
     for row in (one, two):
         if [m.role for m in row.messages if m.role != "system"] != ["user", "assistant"]:
             return None
-    keys = {*_said_calls(one), *_said_calls(two)}
+    keys = {*call_keys(one), *call_keys(two)}
     if len(keys) < len(one.calls) + len(two.calls) or one.query == two.query:
         return None
     first = one.query.strip()
@@ -363,7 +243,7 @@ def joined_requests(
 def value_variants(
     spec: AgentSpec, rows: Sequence[Trajectory], n: int, seed: int
 ) -> list[Trajectory]:
-    """`n` rows made of the user's own, with different requests; fewer where they run out."""
+    """At most `n` rows made of the user's own, as many of each, with different requests."""
     good = [r for r in rows if usable(r)]
     # what a row does not say, other values may make untrue
     good = [r for r in good if not grounding.check_values(r)[1]] or good
@@ -384,16 +264,11 @@ def _tries(
     for attempt in range(TRIES):
         # A seed per try: more rows wanted of an agent leave its earlier ones as they were.
         rng = random.Random(f"{seed}/{spec.name}/variant/{index}/{attempt}")
-        row = variant(good[(index + attempt) % len(good)], spec, rng)
-        if row is None:
+        old = good[index % len(good)]
+        row = variant(old, spec, rng)
+        row = recast(row, spec, rng) if row is not None else None
+        if row is None or row.query == old.query:
             continue
-        change = rng.random()
-        if change < SHORTENED:
-            row = shortened(row, rng)
-        elif change < SHORTENED + EXTENDED:
-            row = extended(row, spec, rng)
-        if rng.random() < REFRAMED:
-            row = reframed(row, rng, spec.habits)
         other = variant(rng.choice(good), spec, rng) if rng.random() < joining else None
         both = joined_requests(row, other, rng, spec.habits) if other is not None else None
         yield both or row

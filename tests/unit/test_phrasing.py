@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections import Counter
 
 import pytest
 
@@ -18,9 +19,9 @@ from raytune_agents.agents.phrasing import (
     value_marks,
 )
 from raytune_agents.filters import grounding
-from raytune_agents.generate import frames, variants
+from raytune_agents.generate import actions, frames, grammar, own_words, variants
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.described_requests import known_clause
+from raytune_agents.generate.described_requests import known_clause, unlisted
 from raytune_agents.generate.dialogue_patterns import listed_calls, parallel_calls
 from raytune_agents.generate.frames import (
     PRIOR_ROWS,
@@ -171,28 +172,28 @@ def test_a_copy_with_another_profile_has_its_habits():
 
 def test_own_rows_are_shortened_and_reframed():
     full = row("Book a table in Rome for 3 people.", {"city": "Rome", "people": 3})
-    short = variants.shortened(full, random.Random(1))
+    short = own_words.shortened(full, random.Random(1))
     assert (short.query, short.calls[0].args) == ("Book a table in Rome.", {"city": "Rome"})
     only = row("Book a table in Rome.", {"city": "Rome"})
-    assert variants.shortened(only, random.Random(1)) is only
+    assert own_words.shortened(only, random.Random(1)) is only
     seen = Profile(frames={"Kindly {wish}!": 10**6})
-    said = variants.reframed(full, random.Random(1), seen)
+    said = own_words.reframed(full, random.Random(1), seen)
     assert (said.query, said.calls) == ("Kindly book a table in Rome for 3 people!", full.calls)
     for text in ("Reserva una mesa en Rome.", "Is a table free in Rome?", "Book it. In Rome."):
         other = row(text, {"city": "Rome"})
-        assert variants.reframed(other, random.Random(1), seen) is other
+        assert own_words.reframed(other, random.Random(1), seen) is other
 
 
 def test_own_rows_are_extended_by_a_known_clause():
     seen = Profile(clauses={"people": {"for {x} guests": 1}}, marks={"": 9})
     spec = SPEC.model_copy(update={"profile": seen})
     plain = row("Book a table in Rome.", {"city": "Rome"})
-    said = [variants.extended(plain, spec, random.Random(i)) for i in range(12)]
+    said = [own_words.extended(plain, spec, random.Random(i)) for i in range(12)]
     guests = [r for r in said if "people" in r.calls[0].args]
     assert guests
     assert all(re.fullmatch(r"Book a table in Rome for \w+ guests\.", r.query) for r in guests)
     joint = row("Book it in Rome. It is late.", {"city": "Rome"})
-    assert variants.extended(joint, spec, random.Random(1)) is joint
+    assert own_words.extended(joint, spec, random.Random(1)) is joint
 
 
 def test_a_learned_clause_is_for_values_of_its_kind():
@@ -218,5 +219,27 @@ def test_a_swapped_value_is_no_part_of_an_address_and_calls_stay_different():
     )
     two = row("Book it in Rome and Oslo.", {"city": "Rome"}, {"city": "Oslo"})
     same = row("Book it in Oslo and Oslo.", {"city": "Oslo"}, {"city": "Oslo"})
-    assert not variants.as_good(same, two)
-    assert variants.as_good(two, two)
+    assert not own_words.as_good(same, two)
+    assert own_words.as_good(two, two)
+
+
+def test_a_list_of_things_is_asked_for_as_the_things():
+    act = actions.action("f", "Returns a list of all stores in a country.")
+    assert (act.head, act.parts) == ("a list", (("of", "all stores"), ("in", "a country")))
+    short = unlisted(act)
+    assert (short.head, short.parts) == ("all stores", (("in", "a country"),))
+    other = actions.action("f", "Returns the list price of a car.")
+    assert unlisted(other) is other
+    assert grammar.with_article("data related to tourism", False) == "data related to tourism"
+
+
+def test_each_own_row_has_the_same_share():
+    rows = [row("Book a table in Rome for 3 people.", {"city": "Rome", "people": 3}),
+            row("Book a bar in Rome", {"city": "Rome", "room": "bar"}),
+            row("Reserva una mesa en Lima, por favor", {"city": "Lima"})]  # fmt: skip
+    made = variants.value_variants(SPEC, rows, 30, 1)
+    shares = Counter(r.parents[0] for r in made)
+    assert len(made) > 20
+    assert max(shares.values()) <= 10 + 3  # ten of each, and those that join another
+    assert all(not grounding.check_values(r)[1] for r in made)
+    assert not {r.query for r in made} & {r.query for r in rows}
