@@ -18,6 +18,7 @@ from raytune_agents.readers.fields import (
     fold,
     meanings_of,
     names_of,
+    note,
     object_of,
 )
 from raytune_agents.readers.shapes import read_call, read_calls
@@ -116,6 +117,9 @@ def unquoted(content: Any) -> Any:
 def answered_calls(column: Any) -> tuple[Any, list[Message]]:
     """A column of calls, and the results that stand in them (the AI SDK's invocations)."""
     items = column if isinstance(column, list) else [column]
+    if not any(isinstance(i, dict) or (isinstance(i, str) and set(i) & set("{[(")) for i in items):
+        note("turn.calls", column)  # a mark, or the names of tools alone
+        return None, []
     results, out = [], []
     for item in items:
         fields = Fields(item, "call") if isinstance(item, dict) else None

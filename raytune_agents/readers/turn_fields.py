@@ -4,7 +4,7 @@ answers."""
 from __future__ import annotations
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, fold
+from raytune_agents.readers.fields import Fields, Names, blank
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parts import flat_text, kind_of_part
 from raytune_agents.readers.strict import as_text
@@ -69,8 +69,9 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
 
 def called_recipient(fields: Fields) -> str:
     """The tool that a turn is addressed to, as Harmony's messages say; "" for none."""
-    to = fields("recipient")
-    return to if isinstance(to, str) and fold(to) not in ("all", "assistant", "user") else ""
+    to = as_text(fields.peek("recipient"))
+    is_tool = to.startswith("functions.") or fields.peek("channel") == "commentary"
+    return to if is_tool and to not in ("", "all", "assistant", "user") else ""
 
 
 def acted_call(fields: Fields) -> JsonObject | None:

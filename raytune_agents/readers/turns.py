@@ -244,7 +244,7 @@ def results_apart(messages: Sequence[Message]) -> list[Message]:
             calls = turn.tool_calls
             continue
         beside = (*messages[i - 1 : i], *messages[i + 1 : i + 2])
-        alone = not turn.tool_call_id and all(m.role != "tool" for m in beside)
+        alone = not turn.tool_call_id and not turn.name and all(m.role != "tool" for m in beside)
         out += _shared(turn, calls, alone)
     return out
 

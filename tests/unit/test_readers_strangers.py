@@ -557,3 +557,24 @@ def test_a_long_chain_of_compositions_keeps_its_fields() -> None:
     for i in range(28, -1, -1):
         chain = {"allOf": [chain, has(f"a{i}")]}
     assert len(inlined(chain, chain)["properties"]) == 30
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tool_use": False},
+        {"called_tools": ["get_weather"]},
+        {"actions": ["reply"]},
+        {"tool_calls": 0},
+        {"recipient": "chat_manager"},
+    ],
+)
+def test_a_mark_or_a_name_is_no_call(more: dict[str, Any]) -> None:
+    row = read(chat(DONE | more))
+    assert (row.calls, row.answer.content, kept(row)) == ((), "It is 20 C.", "")
+
+
+def test_a_list_of_one_named_tool_is_one_result() -> None:
+    listed = {"role": "tool", "name": "get_weather", "content": '["mild", "dry"]'}
+    row = read(chat(ID_CALLS, listed, DONE))
+    assert [m.content for m in row.messages if m.role == "tool"] == ['["mild", "dry"]']
