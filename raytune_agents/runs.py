@@ -18,6 +18,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -229,7 +230,19 @@ class Step:
             # Before the new start: beside it, an old manifest would pass for its end.
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
+        else:
+            self._count_idle(started)
         self.clear_partial()
+
+    def _count_idle(self, started: Path) -> None:
+        """A killed step goes on: the time from its last write until now cost nothing."""
+        record = read_json(started)
+        last = record["started"]
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):  # a worker that outlived the driver tidies up
+                last = max(last, path.stat().st_mtime if path.is_file() else last)
+        idle = time.time() - last
+        write_json(started, record | {"idle": record.get("idle", 0.0) + max(0.0, idle)})
 
     def clear_partial(self) -> None:
         """Remove what killed writers left."""
@@ -241,10 +254,12 @@ class Step:
         """Append one line to metrics.jsonl."""
         append_jsonl(self.folder / METRICS, values | {"time": round(time.time(), 3)})
 
-    def finish(self, counts: Counts, **notes: Any) -> Manifest:
-        """Write the manifest; from now on the step is done."""
+    def finish(self, counts: Counts, seconds: float | None = None, **notes: Any) -> Manifest:
+        """Write the manifest; from now on the step is done. `seconds`: what it took; none = since
+        it began, without the time in which no process was at it."""
         self.clear_partial()  # of a worker that was killed and started again
-        now, started = time.time(), read_json(self.folder / STARTED)["started"]
+        now, begun = time.time(), read_json(self.folder / STARTED)
+        worked = now - begun["started"] - begun.get("idle", 0.0)
         # Hashed now, after all is written: what changes later is damage.
         files = output_marks(self.folder)
         manifest = Manifest(
@@ -258,9 +273,10 @@ class Step:
             commit=commit(),
             # Raises before the manifest is there: a step that lost rows is not done.
             rows=counts.settled(self.name),
-            started=started,
+            started=begun["started"],
             finished=now,
-            seconds=round(max(0.0, now - started), 3),  # a clock may be set back
+            # a clock may be set back
+            seconds=round(max(0.0, worked), 3) if seconds is None else seconds,
             versions=versions(),
             hardware=hardware(),
             outputs=files_hash(files, DATA),

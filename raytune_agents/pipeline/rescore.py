@@ -80,7 +80,8 @@ def rescore(config: Config, display: Display) -> Context:
     # Rows that were never asked have no answer here; the manifest before counted them.
     counts.rejected.update(before.rows.rejected)
     counts.rows_in += counts.rejected.total()
-    step.finish(counts, **before.notes | {"rescored": True})
+    # What the answers took is what the step cost, however much later they are scored again.
+    step.finish(counts, before.seconds, **before.notes | {"rescored": True})
     display.say(f"evaluate  {counts.line()}  (scored again, nothing was asked)")
     return context
 

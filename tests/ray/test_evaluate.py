@@ -218,8 +218,10 @@ def test_stored_answers_are_scored_again_without_the_engine(tiny, tmp_path) -> N
     folder = copy(tiny, tmp_path)
     before = read_json(folder / "evaluate" / "scores.json")
     where = f"runs_dir={folder.parent}"
+    took = read_json(folder / "evaluate" / "manifest.json")["seconds"]
     (folder / "evaluate" / "scores.json").unlink()
     done = cli("report", str(TINY), where, "--rescore", timeout=120)
+    assert read_json(folder / "evaluate" / "manifest.json")["seconds"] == took
     assert done.returncode == 0, done.stdout + done.stderr
     assert "starting Ray" not in done.stdout
     assert read_json(folder / "evaluate" / "scores.json") == before
@@ -234,7 +236,7 @@ def test_two_arms_are_compared_and_a_row_is_traced(tiny) -> None:
     folder, _ = tiny
     done = cli("compare", str(folder), str(folder), "--arm-a", "nat", "--arm-b", "dpo")
     assert done.returncode == 0, done.stderr
-    assert "too small for the claim" in " ".join(done.stdout.split())
+    assert "too few to show a difference" in " ".join(done.stdout.split())
     noisy = lines(folder, "perturbed")[0]
     done = cli("trace", noisy["id"], str(folder))
     assert f"from {noisy['of']}" in done.stdout

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.records import Message, Trajectory, finish, to_table
 from raytune_agents.runs import MANIFEST, STARTED, Counts, Manifest, RowsLost, Run, Shards, Step
-from raytune_agents.storage import read_json, read_rows, write_rows
+from raytune_agents.storage import read_json, read_rows, write_json, write_rows
 
 
 def row(text: str, **labels: str) -> Trajectory:
@@ -28,6 +29,19 @@ def made(run: Run, config: dict, text: str = "a", **outside: list[Path]) -> Step
     write_rows(step.folder / "rows-00000.parquet", [row(text)])
     step.finish(Counts(rows_in=1, rows_out=1), pools={"positive": 1})
     return step
+
+
+def test_the_time_in_which_nobody_worked_is_no_cost(tmp_path: Path) -> None:
+    step = Run.of(Config(runs_dir=str(tmp_path))).step("read", {})
+    step.begin()
+    write_rows(step.folder / "rows-00000.parquet", [row("a")])
+    yesterday = time.time() - 86_400
+    write_json(step.folder / STARTED, {"key": step.key, "started": yesterday - 60})
+    for file in step.folder.iterdir():
+        os.utime(file, (yesterday, yesterday))
+    step.begin()  # killed after a minute, gone on a day later
+    assert 60 <= step.finish(Counts(rows_in=1, rows_out=1)).seconds < 70
+    assert step.finish(Counts(rows_in=1, rows_out=1), seconds=5.0).seconds == 5.0
 
 
 @pytest.fixture
