@@ -55,7 +55,7 @@ HOPS = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
     f"upgrade host content-length accept-encoding {SESSION}".split()
 )
-KEYS = ("authorization", "x-api-key", "api-key")
+KEYS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 
 
 class Recorder:
@@ -210,6 +210,8 @@ def capture_app(
 
     async def forward(request: Request) -> Response:
         check_headers(request, hosts)
+        if not request.url.path.isprintable() or {".", ".."} & set(request.url.path.split("/")):
+            raise BadRequest(400, "the path leads out of the upstream's, or is none")
         recorded = request.method == "POST" and request.url.path.endswith(RECORDED)
         data = await bounded_body(request)
         body = request_body(data) if recorded else {}

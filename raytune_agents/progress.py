@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from raytune_agents.redact import redact
+from raytune_agents.redact import redact, visible
 
 LINE_EVERY_S = 10.0
 
@@ -105,9 +105,9 @@ class Display:
         self.alive()
         if self.json and isinstance(text, str):
             return self.write("error" if style == "red" else "info", text.strip(), **ids)
-        self.console.print(
-            redact(text) if isinstance(text, str) else text, style=style, highlight=False
-        )
+        said = visible(redact(text)) if isinstance(text, str) else text
+        # No markup: a reason may name a tool "[/b]".
+        self.console.print(said, style=style, highlight=False, markup=False)
 
     @contextmanager
     def live(self) -> Iterator[Display]:

@@ -4,6 +4,8 @@ keys and signatures inside URLs, headers and settings, and tokens that are known
 A secret that is none of these (a password of eight letters in a sentence, say) is not recognised:
 write secrets to the environment. Linear in the text, whatever it is: every pattern has a bound or
 starts only where a word does.
+
+And controls: a terminal obeys what stands in a text, and a row may be anybody's.
 """
 
 from __future__ import annotations
@@ -47,6 +49,25 @@ SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters 
     r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
     re.I,
 )
+
+
+# C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
+# zero-width space, line and paragraph separators, invisible operators, BOM, tags, lone surrogates,
+# noncharacters. Zero-width joiners stay: emoji and several scripts need them.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(value: Any) -> Any:
+    """Text with invisible and direction-changing characters written as ⟨U+202E⟩; else the value.
+
+    Markup (text this package made) passes through, so it can be jinja2's `finalize`.
+    """
+    if type(value) is not str:
+        return value
+    return CONTROLS.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", value.replace("\r\n", "\n"))
 
 
 def hide(variable: str) -> None:

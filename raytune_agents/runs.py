@@ -48,7 +48,7 @@ ANSWERS = "answers"  # folder of a run: what was answered, by what decides it
 MANIFEST, STARTED, METRICS, LOCK = "manifest.json", "started.json", "metrics.jsonl", "run.lock"
 DATA = (".parquet", ".safetensors", "quarantine.jsonl")  # files that the next step may read
 RESULTS = (*DATA, ".json", ".jsonl", ".csv", ".yaml", ".html")  # files that must stay as they are
-CHECKED_BYTES = 1 << 28  # a larger file of a finished step is read again only if its time changed
+CHECKED_BYTES = 1 << 28  # a larger file of a finished step is read again only if its times changed
 
 
 def steps_named(words: Iterable[str]) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def output_marks(folder: Path) -> dict[str, FileMark]:
     for file in sorted(p for p in folder.rglob("*") if p.name.endswith(RESULTS) and p.is_file()):
         path = file.relative_to(folder)
         if file.name not in (MANIFEST, STARTED, METRICS) and "ray" not in path.parts:
-            found[path.as_posix()] = FileMark.of(file, limit=None)
+            found[path.as_posix()] = FileMark.of(file)
     return found
 
 
@@ -165,10 +165,10 @@ def files_hash(files: Mapping[str, FileMark], ends: tuple[str, ...] = ("",)) -> 
 def damage(folder: Path, files: Mapping[str, FileMark]) -> str:
     """What is missing from, or differs in, the files of a finished step; "" where all is whole."""
     for name, mark in files.items():
-        # A disk can lose bytes without a new time; large files are trusted to their time.
+        # A disk can lose bytes without a new time; large files are trusted to their times.
         known = mark if mark.bytes > CHECKED_BYTES else None
         try:
-            now = FileMark.of(folder / name, known, limit=None)
+            now = FileMark.of(folder / name, known)
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
         if now.sha256 != mark.sha256:

@@ -12,6 +12,7 @@ JSON (which such a page may not send unasked).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field, ValidationError, model_validator
 
+from raytune_agents.calls.json_text import unique
 from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.config.loading import explain_errors
 from raytune_agents.records import JsonObject
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 KEPT = ("content-type", "retry-after")  # headers of the answer that are passed on
 MAX_BODY = 16 << 20  # bytes of a request
+BODY_S = 60.0  # for it to come
 LOGGED = 200  # characters of a name in the log
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 Share = Annotated[float, Field(ge=0)]
@@ -114,7 +117,9 @@ def request_body(data: bytes) -> JsonObject:
         return value
 
     try:
-        body = json.loads(data.decode("utf-8"), parse_float=finite, parse_constant=finite)
+        text = data.decode("utf-8")
+        # A key twice could be read in one way here and in another by the model server.
+        body = json.loads(text, parse_float=finite, parse_constant=finite, object_pairs_hook=unique)
         if not isinstance(body, dict):
             raise ValueError("it is no object")
         if not isinstance(body.get("model", ""), str):
@@ -126,13 +131,18 @@ def request_body(data: bytes) -> JsonObject:
 
 
 async def bounded_body(request: Request) -> bytes:
-    """Raises BadRequest where it is longer than MAX_BODY, before the rest is read."""
+    """Raises BadRequest where it is longer than MAX_BODY, before the rest is read, or takes longer
+    than BODY_S to come."""
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise BadRequest(413, f"the body is longer than {MAX_BODY} bytes")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY:
+                    raise BadRequest(413, f"the body is longer than {MAX_BODY} bytes")
+                parts.append(part)
+    except TimeoutError:
+        raise BadRequest(408, f"the body did not come within {BODY_S:.0f} s") from None
     return b"".join(parts)
 
 

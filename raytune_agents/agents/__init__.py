@@ -14,15 +14,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import SchemaError
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raytune_agents.agents.analyse import Profile, analyse, examples
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.agents.wording import problems, slots
+from raytune_agents.calls.json_text import dumps, strict_json
 from raytune_agents.calls.validation import bounded_errors, bounded_validator
 from raytune_agents.config import BaseConfig, ConfigError
+from raytune_agents.config.loading import parse_yaml
 from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Arguments, JsonObject, JsonSchema, ToolCall, ToolSpec
 
@@ -47,9 +48,13 @@ class ToolConfig(BaseConfig):
         if value.get("type") != "object" or not isinstance(value.get("properties"), dict):
             raise ValueError("is no schema of arguments; write {type: object, properties: {...}}")
         try:
+            if strict_json(dumps(value)) != value:  # a key that is no text
+                raise ValueError("a name in it is no text; write it in quotes")
             bounded_validator(value)
         except SchemaError as error:
             raise ValueError(f"is not JSON Schema: {error.message}") from None
+        except (TypeError, ValueError) as error:  # what YAML has and JSON has not
+            raise ValueError(f"is not JSON Schema: {error}") from None
         for name, prop in value["properties"].items():
             if not isinstance(prop, dict):  # one without a type takes any value
                 raise ValueError(f"has no schema for {name!r}; write {name}: {{type: string}}")
@@ -253,9 +258,9 @@ def _shipped(name: str) -> AgentSpec:
 
 def _read(path: Path, text: str) -> AgentSpec:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{text} is not YAML: {error}") from None
+        tree = parse_yaml(path.read_text(encoding="utf-8"), text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{text} is not YAML that we read: {error}") from None
     spec = parse_spec(tree, text)
     spec.__dict__["origin"] = path.resolve()  # where a cached property keeps its value
     return spec

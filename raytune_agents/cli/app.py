@@ -111,7 +111,7 @@ def main() -> None:
 def print_redacted(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    from raytune_agents.redact import redact
+    from raytune_agents.redact import redact, visible
 
     text = "".join(traceback.format_exception(kind, error, trace))
-    print(redact(text), file=sys.stderr, end="")
+    print(visible(redact(text)), file=sys.stderr, end="")

@@ -96,7 +96,7 @@ def trace(
 ) -> None:
     """Where a row came from: parents, steps, seeds, verdicts; who trained on it and answered it."""
     from raytune_agents.report import lineage
-    from raytune_agents.report.safe_text import clip, visible
+    from raytune_agents.report.safe_text import clip
 
     with printed_errors():
         found = lineage.trace_row(run_folder(run), row_id)
@@ -104,11 +104,11 @@ def trace(
         say(f"{'row' if not depth else 'from'} {row.id}  {row.pool}  {row.split}")
         config = f", config {row.config_hash}" if row.config_hash else ""
         say(f"     step {row.step or 'read'}, seed {row.seed}{config}")
-        say(visible(f"     source {row.source} {row.source_id}"))
-        say(visible(f"     {lineage.row_verdict(row)}"))
-        say(visible(f"     request: {clip(row.query, 300)}"))
+        say(f"     source {row.source} {row.source_id}")
+        say(f"     {lineage.row_verdict(row)}")
+        say(f"     request: {clip(row.query, 300)}")
         calls = ", ".join(f"{c.name}({c.arguments})" for c in row.calls)
-        say(visible(f"     calls: {clip(calls, 300) or 'none'}"))
+        say(f"     calls: {clip(calls, 300) or 'none'}")
     for name in found.missing:
         say(f"from {name}  (in no file of this run)")
     for arm, times in found.trained.items():
@@ -116,7 +116,7 @@ def trace(
     for answer in found.answers:
         good = answer["exact_match"]
         word = "not scored" if good is None else "right" if good else answer["fault"] or "wrong"
-        text = visible(clip(answer["answer"] or answer["failed"], 200))
+        text = clip(answer["answer"] or answer["failed"], 200)
         say(f"answered by {answer['arm']}: {word}: {text}")
 
 

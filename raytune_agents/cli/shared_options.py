@@ -14,11 +14,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raytune_agents.redact import redact, visible
+
 if TYPE_CHECKING:
     from raytune_agents.config import Config
 
-console = Console(width=None if sys.stdout.isatty() else 150)
-errors = Console(stderr=True, soft_wrap=True)
+
+class SafeConsole(Console):
+    """The console, for texts of rows too: their controls are shown, and do nothing."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*map(visible, objects), **options)
+
+
+console = SafeConsole(width=None if sys.stdout.isatty() else 150)
+errors = SafeConsole(stderr=True, soft_wrap=True)
 WRONG, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the last two as shells have them
 FILE_ERRORS = (
     FileNotFoundError,
@@ -110,8 +120,6 @@ def refuse(text: str) -> NoReturn:
 
 def fail(text: str) -> None:
     """Say what is wrong, without secrets, and end the command."""
-    from raytune_agents.redact import redact
-
     errors.print(redact(text), style="red", highlight=False, markup=False)
     raise typer.Exit(WRONG) from None
 
@@ -139,5 +147,5 @@ def table_of(
     for k, head in enumerate(heads):
         table.add_column(head, justify="left" if k < left else "right", no_wrap=k >= left)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     return table

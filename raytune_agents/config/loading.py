@@ -14,7 +14,7 @@ from raytune_agents.config.base import ConfigError
 from raytune_agents.config.tree import Config
 from raytune_agents.records import Options
 
-DEEPEST, MOST_VALUES = 40, 100_000  # of a YAML file, its aliases written out
+DEEPEST, MOST_VALUES = 40, 1_000_000  # of a YAML file, its aliases written out
 SHOWN = 200  # characters of a value in a message
 ROWS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".bz2", ".xz")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +45,10 @@ def user_object(
     if not (module and colon and name):
         raise error(f"{option}={path!r} is unknown; write module:function{also}")
     try:
-        return getattr(_import_current(module), name)
+        found = getattr(_import_current(module), name)
+        if not callable(found) and not is_dataclass(found):  # which a method, or a metric, may be
+            raise TypeError(f"it is a {type(found).__name__}")
+        return found
     except Exception as cause:  # the import of a user's module may raise anything
         raise error(
             f"{option}={path!r} cannot be loaded ({cause}); write module:function of an installed "

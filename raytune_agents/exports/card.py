@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.records import JsonObject
+from raytune_agents.redact import visible
 from raytune_agents.storage import filled
 
 CARD = Path(__file__).with_name("card.md.jinja")
@@ -18,7 +19,9 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    """A value as the text of a cell: a reason may hold what a row calls its tool."""
+    text = " ".join(visible(str(value)).split())
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

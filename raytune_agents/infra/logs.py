@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from raytune_agents.redact import redact
+from raytune_agents.redact import redact, visible
 
 OURS = logging.getLogger("raytune_agents")
 FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -19,7 +19,8 @@ FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 class _Redacted(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        # What a row holds must not look like a line of ours, nor speak to the terminal.
+        return visible(redact(super().format(record))).replace("\n", "\n  ")
 
 
 class _Messages(logging.Handler):

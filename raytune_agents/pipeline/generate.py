@@ -15,7 +15,7 @@ from itertools import chain
 
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.filters.shape import parses, too_long
@@ -207,6 +207,8 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
     """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
     key. Raises ConfigError."""
     sandbox.set_mode(config.sandbox)
+    if not (config.read.sources or config.generate.rows):
+        raise ConfigError("read.sources=[] with generate.rows=0 has no rows; write one of them")
     sampling.pool_shares(config.generate.pools)
     validate_rows.executor(config.generate)
     if needs_key:

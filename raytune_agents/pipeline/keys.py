@@ -11,19 +11,25 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raytune_agents.agents.worlds.process import locate
-from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
+from raytune_agents.config import (
+    Config,
+    GeneralConfig,
+    LoraConfig,
+    ModelConfig,
+    SourceConfig,
+    TuneConfig,
+)
 from raytune_agents.config.base import BaseConfig, ConfigError
-from raytune_agents.infra.provenance import code_files, local_files, module_files
+from raytune_agents.config.loading import parse_yaml
+from raytune_agents.infra.provenance import code_files, local_files, marks, module_files
 from raytune_agents.readers import bfcl, sources
 from raytune_agents.records import Options
 from raytune_agents.runs import STEPS
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function, module:Class
 SPECS = (".yaml", ".yml", ".json")
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 AFTER: dict[str, tuple[str, ...]] = {
     "read": (),
     "generate": ("read",),
@@ -60,9 +66,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 def sections(config: Config, step: str) -> Options:
     """The sections of the config that a step is given, by the last part of their names."""
     # An option that a step does not read must not be part of its key: it would run again.
+    turns = [config.train.grpo.turns] if step in ("train", "tune") else []
+    if step == "train":
+        turns += [arm.options.get("grpo.turns", 1) for arm in config.train.arms.values()]
     reads = {
         "model": step == "label" and config.label.difficulty,
-        "generate.agents": step in ("train", "tune") and config.train.grpo.turns > 1,
+        "generate.agents": any(n > 1 for n in turns),
         "generate.teacher": step == "evaluate" and config.evaluate.judge.rows > 0,
         "evaluate.limit": step == "tune" and config.tune.confirm > 0,
     }
@@ -89,15 +98,33 @@ def outside(config: Config, step: str) -> list[Path]:
     """The files outside the run that a step's sections name: data, agent specs with their tools,
     modules of functions, models, adapters. Hub sets and URLs are known by their name (write a
     revision), shipped files by the code's hash. Raises SourceError."""
+    named: list[Any] = [sections(config, step)]
+    if step == "train":  # whose options may name an adapter
+        named += [config.train.of(arm) for arm in config.train.arms.values()]
+    return files_named(named)
+
+
+def contents(*values: Any) -> list[str]:
+    """What the files that options name hold now."""
+    return [mark.content for mark in marks(files_named(values)).values()]
+
+
+def files_named(values: Any) -> list[Path]:
+    """The files that options name, as in `outside`. Raises SourceError."""
     found: set[Path] = set()
-    for value in nodes(sections(config, step)):
+    for value in nodes(values):
         match value:
             case SourceConfig():
                 found.update(source_files(value))
             case ModelConfig(name=name):
                 found.update(p for kind in MODEL_FILES for p in Path(name).expanduser().glob(kind))
-            case LoraConfig(start=str(folder)) | GeneralConfig(include_path=str(folder)):
-                found.update(p for p in Path(folder).glob("*") if p.is_file())
+            case LoraConfig(start=str(folder)):
+                found.update(p for p in Path(folder).expanduser().glob("*") if p.is_file())
+            case GeneralConfig(include_path=str(folder)):
+                found.update(p for p in Path(folder).rglob("*") if p.is_file())
+            case TuneConfig(from_run=str(run)) if run:
+                folder = Path(run).expanduser() / "tune"
+                found.update((*folder.glob("trials.json"), *folder.glob("stages/*.json")))
             case str() if FUNCTION.fullmatch(value):
                 found.update(module_files(value))
             case str() if value.endswith(SPECS) and Path(value).is_file():
@@ -139,8 +166,8 @@ def spec_files(path: Path) -> list[Path]:
     """An agent's spec, and the code that it names: its tools' file; modules beside it, or installed
     ones. A spec that cannot be read is only its file: whoever loads it says what is wrong."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, ValueError, RecursionError):
+        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (ConfigError, OSError, ValueError):
         tree = None
     found = [path]
     if isinstance(tree, dict):

@@ -25,7 +25,9 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.inference.options import validate_engine_options
 from raytune_agents.infra import cluster, telemetry
+from raytune_agents.infra.nodes import other_versions
 from raytune_agents.infra.placement import plan_placement
+from raytune_agents.infra.provenance import versions
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.row_lengths import (
@@ -126,7 +128,7 @@ def run_steps(
             context.settle(config)
             left = steps_left(context, names)
         for name in names[: len(names) - len(left)]:
-            display.say(f"{name:<9} done before, nothing to do", style="dim")
+            say_done(display, context.step(name))
         if not left:
             return context
         require_engine_packages(left)
@@ -141,13 +143,24 @@ def run_steps(
             for number, name in enumerate(left, 1 + len(names) - len(left)):
                 step = context.step(name)
                 if step.done:  # its inputs were made again, and came out as before
-                    display.say(f"{name:<9} done before, nothing to do", style="dim")
+                    say_done(display, step)
                     continue
                 display.current, display.step_number = name, f"[{number}/{len(names)}]"
                 run_step(context, step)
     finally:
         context.close()
     return context
+
+
+def say_done(display: Display, step: Step) -> None:
+    """That a step is skipped; and where other libraries are installed now than made it, which of
+    them: they are no part of its key, or a patch release would train everything again."""
+    made = step.manifest
+    other = other_versions(versions(), made.versions) if made else ""
+    text = f"{step.name:<9} done before, nothing to do"
+    if other:
+        text += f"; its packages were others ({other}): remove {step.folder} to do it again"
+    display.say(text, style="yellow" if other else "dim")
 
 
 def steps_left(context: Context, names: Sequence[str]) -> list[str]:

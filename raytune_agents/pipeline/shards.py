@@ -28,6 +28,7 @@ from raytune_agents.inference import client
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.infra.provenance import code_revision
+from raytune_agents.pipeline import keys
 from raytune_agents.pipeline.context import Context
 from raytune_agents.records import JsonObject, Trajectory, content_hash, to_table
 from raytune_agents.runs import ANSWERS, Counts, Shards, Step
@@ -271,6 +272,7 @@ def kept_shards(
         asdict(row) if isinstance(row, Trajectory) else dict(row) for part in parts for row in part
     ]
     own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
+    own += keys.contents(config.model)  # other weights may lie in the folder of that name
     # With the code: a changed template or parser may change any answer.
     key = content_hash([json_values(own, deciding=True), rows, config.seed, code_revision()])
     folder, slug = context.run.folder / ANSWERS, name.replace(" ", "-")

@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.infra.provenance import marks
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import keys, rounds
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import train_arm
-from raytune_agents.records import content_hash
+from raytune_agents.records import Options, content_hash
 from raytune_agents.runs import Counts, Step
 from raytune_agents.train import adapter_card, methods, validate_data
 from raytune_agents.train.tokenized import Tokenized, validate_mixed
@@ -63,6 +64,27 @@ def train_mixed(
     train_arm(context, step, name, method, config, mixed.rows.folder, numbers)
 
 
+def arm_step(config: Config, step: Step, name: str, inputs: dict[str, str]) -> Step:
+    """An arm as a step of its own, so that what decides another arm does not train it again."""
+    arm = config.train.arms[name]
+    arm_config = config.train.of(arm)
+    decides: Options = {"train": arm_config, "model": config.model}
+    if arm.method == "rounds":
+        decides |= keys.decides_rounds(config)
+    elif methods.method_named(arm.method).samples_answers and arm_config.grpo.turns > 1:
+        decides |= {"agents": config.generate.agents}
+    return Step(
+        f"train/{name}",
+        step.folder / name,
+        decides,
+        inputs,
+        config.seed if arm.seed is None else arm.seed,
+        # So that a finished arm is in the object store before the next one begins.
+        step.mirror,
+        marks(keys.files_named(decides), step.content),
+    )
+
+
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     config, counts, arms = context.config, Counts(), {}
@@ -79,16 +101,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         inputs = {"rows": step.inputs["label"], "ids": content_hash(ids)}
         if arm.start:
             inputs[f"arm {arm.start}"] = trained[arm.start]
-        own = Step(
-            f"train/{name}",
-            step.folder / name,
-            {"train": arm_config, "model": config.model}
-            | (keys.decides_rounds(config) if arm.method == "rounds" else {}),
-            inputs,
-            config.seed if arm.seed is None else arm.seed,
-            # So that a finished arm is in the object store before the next one begins.
-            step.mirror,
-        )
+        own = arm_step(config, step, name, inputs)
         # Also of an arm that is done: what goes on from it is known by it.
         trained[name] = own.key
         if own.done:

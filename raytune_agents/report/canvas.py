@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from raytune_agents.report.safe_text import visible
+from raytune_agents.redact import visible
 
 WIDTH = 320
 COLOURS = 8  # classes c0 .. c7 of report.css; c0 (grey) is the base model

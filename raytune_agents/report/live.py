@@ -45,6 +45,7 @@ class PageHandler(BaseHTTPRequestHandler):
     """GET `/`; everything else is refused."""
 
     server: LiveReport
+    timeout = 60.0  # for a request to come, or its thread would wait for good
 
     def do_GET(self) -> None:
         """The page; before the first step has ended, a line that says so."""

@@ -13,6 +13,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from raytune_agents.redact import visible
 from raytune_agents.report import (
     anchors,
     boards,
@@ -28,7 +29,7 @@ from raytune_agents.report import (
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.generated import generated_quality
-from raytune_agents.report.safe_text import clip, format_number, seconds, tidy_json, visible
+from raytune_agents.report.safe_text import clip, format_number, seconds, tidy_json
 from raytune_agents.report.tables import csv_text
 
 LIMIT_BYTES = 5_000_000

@@ -1,33 +1,16 @@
-"""Data as text that cannot do anything: controls become readable, long values are cut with a note.
+"""Data as text of a page: long values are cut with a note, numbers have few digits.
 
-Escaping of markup is left to jinja2 (autoescape) and ElementTree; this only decides what is said.
+Escaping of markup is left to jinja2 (autoescape) and ElementTree, controls to `redact.visible`;
+this only decides what is said.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
-# C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
-# zero-width space, line and paragraph separators, invisible operators, BOM, tags, lone surrogates,
-# noncharacters. Zero-width joiners stay: emoji and several scripts need them.
-CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
-)
 DASH = "–"
-
-
-def visible(value: Any) -> Any:
-    """Text with invisible and direction-changing characters written as ⟨U+202E⟩; else the value.
-
-    Markup (text this package made) passes through, so it can be jinja2's `finalize`.
-    """
-    if type(value) is not str:
-        return value
-    return CONTROLS.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", value.replace("\r\n", "\n"))
 
 
 def clip(value: Any, limit: int = 1200, length: int = 0) -> str:

@@ -14,11 +14,12 @@ from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.records import JsonObject, Options
+from raytune_agents.redact import visible
 from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure, Grid
 from raytune_agents.report.canvas import Chart, colour, shade
 from raytune_agents.report.numbers import metric_value
-from raytune_agents.report.safe_text import DASH, clip, finite, format_number, visible
+from raytune_agents.report.safe_text import DASH, clip, finite, format_number
 
 # Neither HTML nor anything that leads out of the page: the guide is text with headings and tables.
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -11,9 +11,10 @@ from typing import Any
 from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.exports.card import markdown_table
 from raytune_agents.records import JsonObject
+from raytune_agents.redact import visible
 from raytune_agents.report.boards import BoardCell, Grid, SplitBoard
 from raytune_agents.report.folder import RunContents
-from raytune_agents.report.safe_text import clip, format_number, seconds, visible
+from raytune_agents.report.safe_text import clip, format_number, seconds
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 

@@ -93,7 +93,7 @@ def tokenize_part(
     if made:
         names.append(f"rows-{number:05d}.arrow")
         write_columns(folder / names[1], made)
-    files = {name: FileMark.of(folder / name, limit=None).model_dump() for name in names}
+    files = {name: FileMark.of(folder / name).model_dump() for name in names}
     # Last: the part counts as made where this file says what its others hold.
     write_json(part_file(folder, number), files)
     return len(facts)

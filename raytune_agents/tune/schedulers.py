@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from raytune_agents.config import Config, ConfigError, TuneConfig
 from raytune_agents.evaluate.scoring import SCORED
 from raytune_agents.records import JsonObject, Options
+from raytune_agents.tune import trial_tables
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import reports_of
 from raytune_agents.tune.search_space import Space, parse_space
@@ -76,6 +77,11 @@ def validate_tune(config: Config) -> None:
         raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
     if tune.noise == 1:
         raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
+    if tune.from_run:
+        try:
+            trial_tables.load_trials(tune.from_run)
+        except FileNotFoundError as error:
+            raise ConfigError(f"tune.from={tune.from_run!r}: {error}") from None
 
 
 def search_algorithm(

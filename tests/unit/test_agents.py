@@ -9,6 +9,7 @@ from raytune_agents import agents
 from raytune_agents.agents.word_banks import fill, sample_value, shown
 from raytune_agents.agents.wording import Slot, fixed_value, parts, problems, slots
 from raytune_agents.config import ConfigError
+from raytune_agents.pipeline.keys import spec_files
 
 SIX = {
     "qa": ["pytest", "selenium", "unittest", "coverage"],
@@ -89,6 +90,14 @@ def test_other_faults_of_a_spec_are_named():
     )
 
 
+def test_a_schema_that_json_does_not_have_is_refused():
+    for wrong in ({"a": {"minimum": float("nan")}}, {1: {}}, {"a": {"default": b"x"}}):
+        assert "is not JSON Schema" in broken(
+            lambda d, wrong=wrong: d["tools"][0].update(parameters={"type": "object",
+                                                                    "properties": wrong})
+        )  # fmt: skip
+
+
 def test_load_names_what_is_wrong(tmp_path):
     with pytest.raises(ConfigError, match="did you mean support"):
         agents.load_spec("suport")
@@ -96,9 +105,18 @@ def test_load_names_what_is_wrong(tmp_path):
     path.write_text("[1, 2]")
     with pytest.raises(ConfigError, match="holds a list"):
         agents.load_spec(path)
-    path.write_text("a: [")
-    with pytest.raises(ConfigError, match="not YAML"):
-        agents.load_spec(path)
+    bomb = "".join(f"{k}: &{k} [{','.join([f'*{j}'] * 9)}]\n" for j, k in zip("abcdefg", "bcdefgh"))
+    for text, says in [
+        ("a: [", "not YAML"),
+        (f"a: &a [x]\n{bomb}", "more than 1,000,000 values"),
+        ("tools: &a [*a]", "nested more than 40 levels"),
+        ("tools: " + "[" * 3000, "nested more than 40 levels"),
+        ("name: a\nname: b", "'name' stands twice"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=says):
+            agents.load_spec(path)
+        assert spec_files(path) == [path]  # whoever loads it says what is wrong
     path.write_text(yaml.safe_dump(tree()))
     assert agents.load_spec(path).name == "mine"
 

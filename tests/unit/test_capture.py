@@ -267,6 +267,8 @@ def test_other_paths_pass_unrecorded_and_pages_are_refused(proxy: tuple[str, Pat
     url, path = proxy
     assert httpx.get(f"{url}/v1/models").json() == {"object": "list", "data": []}
     assert httpx.get(f"{url}/v1/models", headers={"host": "evil.io"}).status_code == 403
+    for path_there in ("/v1/%2e%2e/admin", "/v1/a%00b", "/%2e/models"):
+        assert httpx.get(f"{url}{path_there}").status_code == 400
     form = httpx.post(f"{url}/v1/chat/completions", data={"model": "m"})
     assert form.status_code == 415
     for bad in ({}, {"session": "s"}, {"session": "s", "outcome": "who knows"}, {"outcome": 1}):

@@ -115,6 +115,8 @@ CASES = [  # override, what the message names
     ("evaluate.sources={'../x': {path: bfcl}}", "evaluate.sources.../x"),
     ("tune.objective={exact_mach: 1}", "exact_mach"),
     ("tune.space={train.learning_rat: {loguniform: [1e-4, 1e-3]}}", "did you mean"),
+    ("tune.from=/nope tune.num_samples=2", "tune.from='/nope': /nope/tune: no trials"),
+    ("label.rules=['sys:maxsize']", "cannot be loaded (it is a int)"),
     ("budget.max_hours=.nan", "budget.max_hours=nan"),
     ("export.scale=.inf", "export.scale=inf"),
     ("engine.kv_cache_gib=.inf", "engine.kv_cache_gib=inf"),
@@ -155,6 +157,11 @@ def test_a_wrong_option_stops_before_anything_starts(
     assert named in refused(source, tmp_path, *several)
 
 
+def test_a_run_without_rows_is_refused(source: Path, tmp_path: Path) -> None:
+    said = refused(source, tmp_path, "read.sources=[]", "generate.rows=0")
+    assert "read.sources=[] with generate.rows=0 has no rows; write one of them" in said
+
+
 def test_a_runs_dir_that_is_a_file_is_refused(source: Path, tmp_path: Path) -> None:
     assert "Not a directory" in refused(source, tmp_path, f"runs_dir={source}")
 
@@ -172,7 +179,7 @@ DOCUMENTS = [
     ("seed: 1\x00", "is not YAML"),
     ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{k}: &{k} [{','.join([f'*{j}'] * 9)}]\n" for j, k in zip("abcdefgh", "bcdefghi")),
-     "more than 100,000 values"),
+     "more than 1,000,000 values"),
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.exports import splits
+from raytune_agents.exports.card import markdown_table
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.pricing import export_plan, roughly, tuning_commands
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -74,6 +75,14 @@ def test_files_summary_and_card(tmp_path: Path) -> None:
     ]
     again = write_files(rows[::-1], tmp_path, ExportConfig(val_share=0.25))
     assert again["files"] == summary["files"]  # the same bytes, whatever the order
+
+
+def test_a_reason_adds_nothing_to_a_card() -> None:
+    bad = "tool_exists:![x](http://evil.example/x.png)<script>|\r\n# a\x1b[31m"
+    table = markdown_table(("reason",), [[bad]])
+    assert table.splitlines()[2:] == [
+        "| tool_exists:![x]\\(http://evil.example/x.png)&lt;script>\\| # a⟨U+001B⟩[31m |"
+    ]
 
 
 def test_marked_val_rows_and_families(tmp_path: Path) -> None:

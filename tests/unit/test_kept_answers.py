@@ -13,6 +13,7 @@ from finished import finish_step
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.infra.provenance import marks, package_records
 from raytune_agents.pipeline.answering import asked_of_arm, identity
 from raytune_agents.pipeline.evaluate import arms_at_once
 from raytune_agents.pipeline.shards import in_shards, kept_shards
@@ -57,6 +58,16 @@ def test_whatever_decides_an_answer_asks_again_and_clears_the_old(tmp_path: Path
     )
 
 
+def test_other_weights_in_the_models_folder_ask_again(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    model = Config().model.model_copy(update={"name": str(tmp_path)})
+    context = context_in(tmp_path, model=model)
+    before = kept_shards(context, "ask base", [ROWS]).folder
+    assert kept_shards(context, "ask base", [ROWS]).folder == before
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert kept_shards(context, "ask base", [ROWS]).folder != before
+
+
 class Asked(Exception):
     """The engine was started: something is asked."""
 
@@ -69,11 +80,12 @@ def trained_arm(folder: Path, weights: bytes) -> Arm:
     return Arm("nat", str(folder / "adapter"))
 
 
+BFCL = [mark.content for mark in marks(package_records("bfcl_eval")).values()]
 # what is asked, and the options that decide its answers besides the arm
 ASKS = {
     "ask": lambda o: [64, 1024 - 64],
     "roll out": lambda o: [o.trajectories, 64],
-    "converse": lambda o: [o.multi_turn.max_steps, 64],
+    "converse": lambda o: [o.multi_turn.max_steps, 64, *BFCL],
     "measure": lambda o: [],
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
+from raytune_agents.cli.shared_options import SafeConsole, table_of
 from raytune_agents.infra.logs import driver_log
+from raytune_agents.progress import Display
 
 
 def test_the_driver_writes_all_and_says_warnings(tmp_path: Path, monkeypatch) -> None:
@@ -25,6 +30,25 @@ def test_the_driver_writes_all_and_says_warnings(tmp_path: Path, monkeypatch) ->
         "WARNING raytune_agents.pipeline.shards: the key [SOME_API_KEY] is odd",
     ]
     assert said == ["the key 0123456789abcdef is odd"]  # the display redacts what it says
+
+
+HOSTILE = "rejected 3 tool_exists:[/b] \x1b[2J\u202e\nnext \x9b31m[red]"
+SHOWN = "rejected 3 tool_exists:[/b] ⟨U+001B⟩[2J⟨U+202E⟩\nnext ⟨U+009B⟩31m[red]"
+
+
+def test_a_text_of_a_row_says_nothing_to_the_terminal_and_forges_no_line(tmp_path: Path) -> None:
+    with driver_log(tmp_path / "run.log", print):
+        logging.getLogger("raytune_agents.x").info("%s\n2026-01-01 INFO forged", HOSTILE)
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert [line.startswith("  ") for line in lines] == [False, True, True]
+    assert "\n".join(lines[:2]).replace("\n  ", "\n").endswith(SHOWN)
+    for console in (SafeConsole(file=io.StringIO()), Console(file=io.StringIO(), soft_wrap=True)):
+        Display(console).say(HOSTILE)
+        assert console.file.getvalue() == f"{SHOWN}\n"
+    console = SafeConsole(file=io.StringIO(), width=200)
+    console.print(table_of("", ("a",), [[HOSTILE]]))
+    console.print(HOSTILE, markup=False)
+    assert "\x1b" not in console.file.getvalue()
 
 
 def test_a_run_without_events_leaves_no_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from report_run import GENERATED, LABELLED, dump, make_run, manifest
 
-from raytune_agents import report
+from raytune_agents import redact, report
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS
@@ -28,7 +28,6 @@ from raytune_agents.report import (
     folder,
     generated,
     numbers,
-    safe_text,
     shown_rows,
     tables,
 )
@@ -112,7 +111,7 @@ def test_hostile_strings_are_text(hostile):
     assert not [a for a in page.attributes if a[1].startswith("on")]
     hrefs = [v for _, k, v in page.attributes if k == "href"]
     assert all(v.startswith(("#", "data:,", "data:text/csv;base64,")) for v in hrefs), hrefs
-    assert not safe_text.CONTROLS.search(raw)
+    assert not redact.CONTROLS.search(raw)
     for words in (
         "<script>alert('x')</script></style>",
         "user⟨U+202E⟩gnp.exe⟨U+2066⟩ ⟨U+0000⟩⟨U+200B⟩ tail",
@@ -127,7 +126,7 @@ def test_hostile_strings_are_text(hostile):
     assert len(raw.encode()) < 5_000_000
     md = hostile.with_name("report.md").read_text(encoding="utf-8")
     assert "<script" not in md
-    assert not safe_text.CONTROLS.search(md)
+    assert not redact.CONTROLS.search(md)
 
 
 def test_markdown_and_csv_beside_the_page(demo, hostile):

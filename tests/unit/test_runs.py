@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.infra import provenance
+from raytune_agents.infra.provenance import FileMark
 from raytune_agents.records import Message, Trajectory, finish, to_table
 from raytune_agents.runs import MANIFEST, STARTED, Counts, Manifest, RowsLost, Run, Shards, Step
 from raytune_agents.storage import read_json, read_rows, write_json, write_rows
@@ -69,8 +71,30 @@ def test_a_file_outside_the_run_that_changes_makes_the_step_undone(run: Run, tmp
     assert run.step("read", {}, content=[source]).done
     source.write_text("[]\n")  # as long as before
     assert not run.step("read", {}, content=[source]).done
+    source.write_text("{}\n")
+    assert made(run, {}, content=[source]).done
+    at = source.stat()
+    source.write_text("[]\n")  # and of the same time: unpacked, or copied with its dates
+    os.utime(source, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert not run.step("read", {}, content=[source]).done
     source.unlink()
     assert not run.step("read", {}, content=[source]).done
+
+
+def test_a_large_file_is_known_by_its_bytes_and_read_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(provenance, "LARGE_BYTES", 4)
+    read: list[Path] = []
+    own = provenance.sha256
+    monkeypatch.setattr(provenance, "sha256", lambda path: read.append(path) or own(path))
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights1")
+    first, second = FileMark.of(path), FileMark.of(path)
+    assert (first, len(read)) == (second, 1)
+    os.utime(path, ns=(1, 1))
+    assert FileMark.of(path).content == first.content
+    path.write_bytes(b"weights2")
+    os.utime(path, ns=(1, 1))
+    assert FileMark.of(path, first).content != first.content
 
 
 def test_a_killed_step_goes_on_and_another_one_is_cleared(run: Run) -> None:

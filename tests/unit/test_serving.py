@@ -4,6 +4,7 @@ asked for; and Ray Serve's own schema of what `export --serve` writes."""
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ import uvicorn
 import yaml
 from openai import APIError, APIStatusError, OpenAI
 
-from raytune_agents import models
+from raytune_agents import models, serving
 from raytune_agents.cli.summary import best_arm
 from raytune_agents.cli.take_away import as_it_ran, serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
@@ -136,6 +137,7 @@ BODIES = [  # bytes, status
     (b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
     (b'{"temperature":NaN}', 400), (b'{"temperature":1e999}', 400), (b'{"seed":Infinity}', 400),
     (b'{"seed":' + b"9" * 5000 + b"}", 400), (b'{"user":"' + b"a" * (MAX_BODY + 9) + b'"}', 413),
+    (b'{"model":"base","model":"nat"}', 400),
     (b'{"model":"nat","user":"\\ud800","messages":[{"role":"user","content":"\\udfff"}]}', 200),
 ]  # fmt: skip
 
@@ -147,6 +149,15 @@ def test_a_body_is_bounded_strict_json(served, body: bytes, status: int) -> None
     assert found.status_code == status, found.text[:300]
     if status >= 400:
         assert found.json()["error"]["message"]
+
+
+def test_a_body_that_does_not_come_is_given_up(served, monkeypatch) -> None:
+    monkeypatch.setattr(serving, "BODY_S", 0.2)
+    url = served[0].base_url
+    with socket.create_connection((url.host, url.port), timeout=20) as slow:
+        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                     b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        assert b" 408 " in slow.recv(99)
 
 
 def test_pages_of_other_hosts_and_forms_are_refused(served) -> None:

@@ -5,14 +5,17 @@ key of its step unless it is written down here that it changes no output."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from raytune_agents.config import Config, load_config
 from raytune_agents.config.base import BaseConfig, json_values
-from raytune_agents.pipeline.keys import sections
+from raytune_agents.infra.provenance import marks
+from raytune_agents.pipeline.keys import contents, outside, sections
+from raytune_agents.pipeline.train import arm_step
 from raytune_agents.records import content_hash
-from raytune_agents.runs import STEPS
+from raytune_agents.runs import STEPS, Step
 from raytune_agents.train.job import Job, fingerprint
 
 # option -> the steps whose output it changes
@@ -178,3 +181,41 @@ def test_a_checkpoint_goes_on_under_the_options_that_its_key_leaves_out(tmp_path
     assert mark(sharding="none", num_workers=0) == mark(sharding="ddp", num_workers=4)
     assert mark(num_workers=4) != mark()  # FSDP's checkpoints are of so many workers
     assert mark(weight_decay=0.1) != mark()
+
+
+def test_an_arm_is_trained_again_where_the_files_that_decide_it_change(tmp_path) -> None:
+    model, own, other = (tmp_path / n for n in ("model", "own", "other"))
+    for folder in (model, own, other):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_text("1")
+    tasks = tmp_path / "lm_eval" / "group"
+    tasks.mkdir(parents=True)
+    (tasks / "task.yaml").write_text("task: a")
+    spec = tmp_path / "agent.yaml"
+    spec.write_text("name: a")
+    arms = {"n": {"options": {"lora.start": str(own)}},
+            "s": {"options": {"lora.start": str(other)}},
+            "g": {"method": "grpo", "options": {"grpo.turns": 2, "grpo.rewards": ["goal"],
+                                                "grpo.reward_weights": [1.0]}}}  # fmt: skip
+    config = load_config(None, [
+        f"model.name={model}", f"train.arms={json.dumps(arms)}", f"generate.agents=[{spec}]",
+        f"evaluate.general={{tasks: [a], include_path: {tmp_path / 'lm_eval'}}}",
+    ])  # fmt: skip
+    assert tasks / "task.yaml" in outside(config, "evaluate")
+
+    def found() -> dict[str, str]:
+        step = Step("train", tmp_path, {}, {}, 0, content=marks(outside(config, "train")))
+        return {n: arm_step(config, step, n, {}).key for n in config.train.arms} | {"": step.key}
+
+    def changed(path) -> set[str]:
+        before = found()
+        path.write_text("2")
+        now = found()
+        return {n for n in now if now[n] != before[n]}
+
+    answers = contents(config.model)
+    assert changed(model / "weights.safetensors") == {"n", "s", "g", ""}
+    assert contents(config.model) != answers
+    assert changed(own / "weights.safetensors") == {"n", ""}
+    assert changed(other / "weights.safetensors") == {"s", ""}
+    assert changed(spec) == {"g", ""}
