@@ -100,9 +100,8 @@ class Placing(Complements):
             amount = re.match(r"(how much an? )?(amount|quantity|sum|value)$", bare)
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
-            people = one in ("email", "person", "username") and re.fullmatch(
-                rf"{CROWD}|{p.noun}", bare
-            )
+            crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
+            people = one in ("email", "person", "username") and crowd
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
             if (quantity and not p.items) or people or files:
                 self.left.remove(p)
@@ -208,10 +207,7 @@ class Placing(Complements):
         ):
             self.head = f"the {slot_of(p)}"  # "the back door"
         elif p.sense in ITSELF or p.kind == "choice":
-            self.head = (
-                slot_of(p)
-                if " " not in bare or p.sense in ITSELF
-                else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
-            )
+            whole = " " not in bare or p.sense in ITSELF
+            self.head = slot_of(p) if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
         else:
             self.head = f"the {bare} {slot_of(p)}"

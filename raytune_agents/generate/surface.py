@@ -110,11 +110,9 @@ def _object_text(
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
     for name, inner in value.items():
         f = known.get(name)
-        if f is None:
-            out.append(f"{name.replace('_', ' ')} {shown(inner)}")
-            continue
-        if isinstance(inner, bool):  # "(urgent)", "and notify me"
-            out.append(re.sub(r"^\(|\)$|^and ", "", clause_of(f, inner, rng)))
+        if f is None or isinstance(inner, bool):  # "(urgent)", "and notify me"
+            flag = clause_of(f, inner, rng) if f else f"{name.replace('_', ' ')} {shown(inner)}"
+            out.append(re.sub(r"^\(|\)$|^and ", "", flag))
             continue
         text, noun = spoken(f, inner, scene, rng), field_noun(f)
         if f.items is not None and f.items.fields:
@@ -122,10 +120,10 @@ def _object_text(
         if f.kind in DATES and f.role in ("from", "to") and f.words.split()[0] == f.role:
             out.append(f"{f.role} {text}")
             continue
-        alone = f.sense in (*DATES, "weekday") and re.fullmatch(
-            r"(week ?)?day|date|time|when", noun
-        )
-        if alone or (address and f.kind in PLAIN and not f.items):
+        alone = re.fullmatch(r"(week ?)?day|date|time|when", noun)
+        if (alone and f.sense in (*DATES, "weekday")) or (
+            address and f.kind in PLAIN and not f.items
+        ):
             out.append(text)
         elif not (address or lead) and isinstance(inner, str) and re.search(leading, f.words):
             lead = text
