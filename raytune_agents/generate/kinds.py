@@ -126,7 +126,10 @@ def parameter(
         return next((p for p in tried if p.kind or p.examples), tried[0])
     detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
-    words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
+    words, type_ = (
+        descriptions.spelled_out(name_words(name) or "value"),
+        descriptions.json_type(detail),
+    )
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
     if not written and (

@@ -235,6 +235,14 @@ def test_many_are_many_whatever_is_said_of_them(phrase: str) -> None:
     assert is_plural(phrase)
 
 
+@pytest.mark.parametrize("name", ["_", "?", "a+b", "(x", "c["])
+def test_a_name_may_hold_any_character(name: str) -> None:
+    for kind in (YES, many(TEXT), thing(**{name: TEXT}), about(f"ID of the {name}")):
+        spec = spec_with(tool_of("move", f"Move a {name} thing", {name: kind, "city": TEXT}))
+        known.gaps(spec)
+        tasks.tasks(spec, 2, 1)
+
+
 def test_the_first_of_two_opposite_verbs_counts() -> None:
     tool = tool_of("shelve", "Archive or unarchive a project", {"project_id": TEXT})
     for seed in range(12):
