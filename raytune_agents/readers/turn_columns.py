@@ -10,6 +10,7 @@ from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
 from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.strict import value_or
+from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.records import JsonObject
 
 HOLDS = aliases.CONTENT + aliases.CALLS + Names("data kwargs")  # what a turn says, or wraps
@@ -53,6 +54,9 @@ def turns_in(value: Any, every: bool = False) -> list[Any]:
     answers, unless `every` list of turns will do."""
     if isinstance(value, str) and value.lstrip()[:2] == "[{" and len(value) <= MOST_TEXT:
         value = value_or(value)
+    if isinstance(value, dict) and all(isinstance(v, list) for v in value.values()):  # columns
+        even = len({len(v) for v in value.values()}) == 1
+        value = [dict(zip(value, turn)) for turn in zip(*value.values())] if even else []
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
         return []
     if all(map(is_pydantic_ai, value)) or all(map(is_autogen, value)):
@@ -62,6 +66,6 @@ def turns_in(value: Any, every: bool = False) -> list[Any]:
 
 
 def _role(turn: JsonObject) -> str:
-    fields = Fields(turn)
+    fields = Fields(unwrapped_turn(turn))
     word = fields.peek(aliases.ROLE) or fields.peek("type")  # LangChain's turns have a type
     return known_role(word) if fields.have(HOLDS) else ""

@@ -17,8 +17,9 @@ DETAILS = aliases.THOUGHT + Names("text summary")  # of OpenRouter's parts of a 
 
 
 def unwrapped_turn(item: JsonObject) -> JsonObject:
-    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
-    provider's API gave stands in `additional_kwargs`, often once more."""
+    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`, a completion's
+    choice under `message`; what the provider's API gave stands in `additional_kwargs`, often once
+    more."""
     kwargs, data, kind = item.get("kwargs"), item.get("data"), item.get("id")
     name = str(kind[-1]) if isinstance(kind, list) and kind else ""
     if isinstance(kwargs, dict) and (name or "lc" in item):
@@ -26,6 +27,9 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
         item = {"role": role} | {k: v for k, v in kwargs.items() if k != "type"}
     elif isinstance(data, dict) and "content" in data and "content" not in item:
         item = {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
+    inner, why = item.get("message"), item.get("finish_reason")
+    if isinstance(inner, dict) and "role" in inner and "role" not in item:  # a choice
+        item = inner | ({"finish_reason": why} if why else {})
     extra = item.get("additional_kwargs")
     if isinstance(extra, dict):
         own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}

@@ -578,3 +578,26 @@ def test_a_list_of_one_named_tool_is_one_result() -> None:
     listed = {"role": "tool", "name": "get_weather", "content": '["mild", "dry"]'}
     row = read(chat(ID_CALLS, listed, DONE))
     assert [m.content for m in row.messages if m.role == "tool"] == ['["mild", "dry"]']
+
+
+def choice(turn: dict[str, Any], why: str = "stop") -> dict[str, Any]:
+    return {"finish_reason": why, "index": 0, "message": turn}
+
+
+def test_choices_of_completions_among_messages() -> None:
+    turns = [ASK, choice(ID_CALLS), *({"role": "tool"} | r for r in BY_ID), choice(DONE)]
+    row = read({"messages_and_choices": turns, "tools": TOOLS, "reward": 1.0})
+    assert (roles(row), calls(row), row.outcome) == ("uatta", BOTH, 1.0)
+    cut = read({"messages": [ASK, choice(DONE, "length")]})
+    assert (cut.target.trained, cut.pool) == (False, "negative.observed")
+
+
+def test_turns_as_columns() -> None:
+    columns = {
+        "role": ["user", "assistant", "tool", "assistant"],
+        "content": ["Weather in Paris?", None, "20 C", "It is 20 C."],
+        "tool_calls": [None, [{"id": "c", "function": CALL}], None, None],
+        "tool_call_id": [None, None, "c", None],
+    }
+    row = read({"messages": columns, "tools": TOOLS})
+    assert (roles(row), calls(row), kept(row)) == ("uata", [["get_weather", PARIS]], "")
