@@ -10,6 +10,10 @@ rows   one node, no time per shard: shards per second that the driver can hand o
 nodes  1, 2 and 4 simulated nodes on this host, constant time per shard, twice as many shards under
        way as the engines answer at a time: share of the ideal speed (`ideal_share_4_nodes`)
 
+The share is that of the steady stream: from the shard with which all workers are at work to the one
+from which on fewer are left than go on at a time. How long the stream takes to begin is beside it
+(`start_s`): Ray starts a process for every shard under way, here all of them on this host's cores.
+
 From the slopes follows where 1,000 GPUs and 100 million rows would meet the first wall (`paper`).
 Prints one JSON object on the last line and writes benchmarks/results/scaling.json.
 """
@@ -33,8 +37,10 @@ from raytune_agents.storage import write_json
 
 HERE = Path(__file__).parent
 SHARD = GenerateConfig().shard_rows
-NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 EACH = 2  # shards that one engine answers at a time
+# A CPU for each shard under way: Ray keeps as many idle processes as CPUs, and starts as many
+# at a time.
+NODE = {"num_cpus": 2 * EACH, "object_store_memory": 150 * 2**20}
 GPUS, ROWS = 1_000, 100_000_000
 ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens per row
 
@@ -84,16 +90,21 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
         pass
     me = psutil.Process()
     before, peak, start = me.memory_info().rss, 0, time.perf_counter()
+    ends = []
     for done, _ in enumerate(map_shards(context, "rows", parts(shards), work, at_once=under_way)):
+        ends.append(time.perf_counter() - start)
         if done % 64 == 0:
             peak = max(peak, me.memory_info().rss)
     seconds = time.perf_counter() - start
+    steady = ends[under_way : shards - under_way] if shards > 3 * under_way else ends
     peak = max(peak, me.memory_info().rss)
     context.close()
     cluster.shutdown()
     return {
         "nodes": nodes, "shards": shards, "rows": shards * SHARD, "shard_s": shard_s,
         "seconds": round(seconds, 2), "shards_per_s": round(shards / seconds, 1),
+        "start_s": round(ends[0] - shard_s, 2),
+        "steady_shards_per_s": round((len(steady) - 1) / max(1e-9, steady[-1] - steady[0]), 2),
         "rows_per_s": round(shards * SHARD / seconds),
         "driver_mib": round(peak / 2**20, 1), "driver_grew_mib": round((peak - before) / 2**20, 1),
     }  # fmt: skip
@@ -145,7 +156,8 @@ def main() -> None:
     nodes = []
     for n in options.nodes:
         found = alone(n, n * options.shards_each, options.shard_s)
-        found["share_of_ideal"] = round(found["shards_per_s"] / (EACH * n / options.shard_s), 3)
+        ideal = EACH * n / options.shard_s
+        found["share_of_ideal"] = round(found["steady_shards_per_s"] / ideal, 3)
         nodes.append(found)
         print(json.dumps(found), flush=True)
     result = {

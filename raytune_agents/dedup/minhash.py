@@ -19,6 +19,7 @@ from raytune_agents.dedup.space import assign_survivors
 SHINGLE = 5  # bytes of folded text in one shingle
 PERMUTATIONS = 256
 BAND_ROWS = 5  # sketch bytes that must agree in one band; as many bands as fit
+_TEXTS = 1024  # sketched at a time
 _CHUNK = 1 << 16  # shingles hashed at a time: stays in the cache
 
 
@@ -85,7 +86,10 @@ def _fmix32(x: np.ndarray) -> np.ndarray:
 
 def sketches(texts: Sequence[str], count: int = PERMUTATIONS) -> np.ndarray:
     """The low byte of every MinHash value, uint8 [texts, count]."""
-    return signatures(texts, count).astype(np.uint8)
+    # In parts: while it is made, a sketch takes a hundred times its bytes.
+    parts = (texts[i : i + _TEXTS] for i in range(0, len(texts), _TEXTS))
+    made = [signatures(part, count).astype(np.uint8) for part in parts]
+    return np.concatenate([np.empty((0, count), np.uint8), *made])
 
 
 def similarity(sketch: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from sys import intern
 from typing import Any, Self, TypeVar
 
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
@@ -67,7 +68,8 @@ class AnswerRow(Measured):
     def read(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `record`; columns that an older run lacks have their defaults."""
         names = {f.name for f in fields(cls)} - {"values"}
-        known = {name: record[name] or "" for name in names if name in record}
+        # Interned: the texts of one row, and the tools of many, stand once for all arms.
+        known = {name: intern(record[name] or "") for name in names if name in record}
         values = {
             k: v
             for k, v in record.items()

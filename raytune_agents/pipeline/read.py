@@ -49,6 +49,7 @@ from raytune_agents.storage import (
 )
 
 SHOWN_TASKS = 12
+MOST_TASKS = 2_000  # that read files: of more files each reads several
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on
 FACTS = (  # split.RowFacts
     pa.field("gold_tools", pa.list_(pa.string())),
@@ -248,14 +249,14 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     work = step.folder / "work"
 
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for text, number in zip(batch["source"], batch["number"]):
-            source = SourceConfig.model_validate_json(text)
-            tables = parse_source(source, config, config_hash, seed)
-            yield from write_parsed(work, int(number), tables)
+        sources = map(SourceConfig.model_validate_json, batch["source"])
+        tables = (t for s in sources for t in parse_source(s, config, config_hash, seed))
+        yield from write_parsed(work, int(batch["number"][0]), tables)
 
+    blocks = min(len(items), MOST_TASKS)
     # In order: which of two equal rows survives the label step depends on it.
-    ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "read")
-    found = ds.map_batches(parse, batch_size=1)
+    ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=blocks), "read")
+    found = ds.map_batches(parse, batch_size=None)
     return found.iter_batches(batch_size=None, batch_format="pyarrow")
 
 

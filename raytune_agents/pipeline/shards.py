@@ -268,8 +268,11 @@ def kept_shards(
     """RUN/answers/NAME-KEY, whose key has all that decides these answers: they outlive the step, so
     that an arm which is added later is asked alone."""
     config = context.config
+    # One by one: the JSON text of all rows would be larger than the rows.
     rows = [
-        asdict(row) if isinstance(row, Trajectory) else dict(row) for part in parts for row in part
+        content_hash(asdict(row) if isinstance(row, Trajectory) else dict(row), 64)
+        for part in parts
+        for row in part
     ]
     own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
     own += keys.contents(config.model)  # other weights may lie in the folder of that name

@@ -64,6 +64,7 @@ def labelled(folder: Path, config: Config) -> dict[str, dict]:
 
 def test_read_and_label_account_for_every_row(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(storage, "FILE_ROWS", 250)  # several files, so that workers write them
+    monkeypatch.setattr("raytune_agents.pipeline.read.MOST_TASKS", 2)  # one reads two files
     good = [raw(i) for i in range(600)]
     copy = good[5] | {"id": "copy"}
     other = good[7] | {"id": "other", "answers": [{"name": "tool_7", "arguments": {"a": "hotel"}}]}
@@ -93,6 +94,8 @@ def test_read_and_label_account_for_every_row(tmp_path: Path, monkeypatch) -> No
     rows = {r.source_id: r for r in read_rows(tmp_path / "run" / "label")}
     assert len(rows) == 610
     assert [r.id for r in rows.values()] == [r.id for r in read_rows(tmp_path / "run" / "read")]
+    in_order = [json.loads(line)["id"] for part in range(3) for line in lines[part::3]]
+    assert list(rows) == in_order
     groups = row_groups(sorted((tmp_path / "run" / "read").glob("*.parquet")))
     assert len(groups) == 3
     twins = sorted([rows["copy"].reject_reason, rows["5"].reject_reason])

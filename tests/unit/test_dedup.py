@@ -13,7 +13,7 @@ import pytest
 from datasketch import MinHash
 
 from raytune_agents.config import ConfigError, LabelConfig
-from raytune_agents.dedup import step
+from raytune_agents.dedup import minhash, step
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import (
     clusters,
@@ -231,6 +231,11 @@ def test_signatures_are_those_of_datasketch():
         own = MinHash(num_perm=256, seed=1, hashfunc=int)
         own.update_batch(hashes[edges[i] : edges[i + 1]].tolist())
         assert (own.hashvalues == got).all()
+
+
+def test_sketches_are_made_in_parts(monkeypatch):
+    monkeypatch.setattr(minhash, "_TEXTS", 4)
+    assert (sketches(TEXTS) == signatures(TEXTS).astype(np.uint8)).all()
 
 
 def test_shingles_never_reach_into_the_next_text():
