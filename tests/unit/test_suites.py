@@ -3,18 +3,23 @@
 import json
 import random
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from finished import finish_step
+from rich.console import Console
 
 from raytune_agents.calls import judge, render_calls
 from raytune_agents.config import Config, ConfigError, LabelConfig, SourceConfig, load_config
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.evaluate import suites
 from raytune_agents.evaluate.perturb import PERTURBATIONS, number_formats, perturb, typos
-from raytune_agents.pipeline.evaluate import check_bases
+from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.evaluate import check_bases, rows_to_ask
+from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.split import gold_tools
+from raytune_agents.storage import write_json, write_rows
 
 PAY = ToolSpec("pay", "Pay an amount.", json.dumps({"type": "object", "required": ["amount"],
     "properties": {"amount": {"type": "number"}, "who": {"type": "string"}}}))  # fmt: skip
@@ -171,3 +176,24 @@ def test_arms_of_another_base_are_refused(tmp_path):
     other = load_config(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
     with pytest.raises(ConfigError, match=r"trained with model\.name='smollm2-135m', not"):
         check_bases(other, tmp_path)
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_split_without_a_limit_gives_no_more_rows_than_a_driver_holds(
+    tmp_path, monkeypatch, limit
+):
+    asked = [row(f"Pay bill {i}.", ToolCall.of("pay", amount=i)) for i in range(5)]
+    write_rows(tmp_path / "run/read/rows-00000.parquet", asked)
+    write_json(tmp_path / "run/read/manifest.json", {})
+    nothing = {"unseen_agents": [], "irrelevance_rows": 0, "instruction_rows": 0, "few_shot": 0,
+               "val_rows": 0, "perturbations": [], "trajectories": {"tasks": 0}}  # fmt: skip
+    options = nothing | {"splits": ["test_seen"], "limit": limit}
+    said = StringIO()
+    context = Context(
+        Config(name="run", runs_dir=str(tmp_path), evaluate=options), Display(Console(file=said))
+    )
+    monkeypatch.setattr("raytune_agents.pipeline.evaluate.MOST_SPLIT_ROWS", 3)
+    found = rows_to_ask(context).rows
+    context.close()
+    assert [r.id for r in found] == sorted(r.id for r in asked)[: limit or 3]
+    assert ("evaluate.limit" in said.getvalue()) == (limit is None)
