@@ -97,7 +97,7 @@ def test_read_and_label_account_for_every_row(tmp_path: Path, monkeypatch) -> No
     in_order = [json.loads(line)["id"] for part in range(3) for line in lines[part::3]]
     assert list(rows) == in_order
     groups = row_groups(sorted((tmp_path / "run" / "read").glob("*.parquet")))
-    assert len(groups) == 3
+    assert len(groups) == 2
     twins = sorted([rows["copy"].reject_reason, rows["5"].reject_reason])
     assert rows["5"].split == rows["copy"].split
     assert twins[0] == ""
