@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.fields import Fields, Names, fold, names_of, object_of, words_of
-from raytune_agents.readers.strict import value_of, value_or
+from raytune_agents.readers.strict import as_text, value_of, value_or
 from raytune_agents.records import JsonObject
 
 
@@ -47,8 +47,12 @@ def outcome_mark(value: Any) -> float | None:
 
 
 def _object(value: Any) -> JsonObject:
-    """An object, or JSON text of one; {} for anything else."""
-    return object_of(value_or(value) if isinstance(value, str) and value[:1] == "{" else value)
+    """An object, JSON text of one, or a list of scores by name; {} for anything else."""
+    value = value_or(value) if isinstance(value, str) and value[:1] == "{" else value
+    if isinstance(value, list):
+        scores = [Fields(s) for s in value if isinstance(s, dict)]
+        value = {as_text(s("name", "key")): s("value", "score") for s in scores}
+    return object_of(value)
 
 
 _MARKS = ((LABELS, outcome_mark, False), (FAILURES, outcome_mark, True))

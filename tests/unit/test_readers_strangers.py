@@ -165,6 +165,12 @@ def test_a_cut_or_filtered_answer_is_a_failure() -> None:
         assert read(chat(DONE, finish_reason=why)).pool == "negative.observed"
 
 
+@pytest.mark.parametrize(("name", "value"), [("name", "value"), ("key", "score")])
+def test_scores_by_name(name: str, value: str) -> None:
+    scores = [{name: "latency", value: 3}, {name: "user-feedback", value: 0}]
+    assert read(chat(DONE, scores=scores)).pool == "negative.observed"
+
+
 def test_a_chosen_answer_whose_rejected_one_is_null() -> None:
     row = read({"prompt": [ASK], "chosen": [DONE], "rejected": None})
     assert (row.pool, row.target.content) == ("positive", "It is 20 C.")
