@@ -75,13 +75,11 @@ def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
         end = system.find(close, opened.end())
         body = system[opened.end() : end].strip() if end > 0 else ""
         if body[:1] in ("[", "{"):
-            lines = [line for line in body.splitlines() if line.strip()]
-            for form in (body, f"[{','.join(lines)}]"):
-                try:
-                    found = read_tools(form)
-                except RecordError:
-                    continue
-                return found, _joined(system[: opened.start()], system[end + len(close) :])
+            try:
+                found = read_tools(body)
+            except RecordError:
+                continue
+            return found, _joined(system[: opened.start()], system[end + len(close) :])
     return (), system
 
 

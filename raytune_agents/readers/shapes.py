@@ -153,13 +153,15 @@ def _listed(value: Any) -> list[tuple[Any, str]]:
         return []
     if isinstance(value, str):
         text = value.strip()
+        if text[:1] == "{":  # one object, or one a line
+            text = f"[{_LINES.sub('},{', text)}]"
         try:
-            listed = raw_items(text if text[:1] == "[" else f"[{text}]")
+            listed = raw_items(text)
             return [pair for item, raw in listed for pair in _unpacked(item, raw)]
         except RecordError as error:
             if not str(error).startswith(("not JSON", "a list of objects")):
                 raise
-        value = None if text.lower() in NOTHING else value_of(value)
+        value = None if text.lower() in NOTHING else value_of(text)
     items = [value] if isinstance(value, dict) else value
     if items is None:  # the text "null" or "nan"
         return []
@@ -214,6 +216,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 FREE = ("custom", "customtoolcall")  # calls of free text: apply_patch
 CALL_WRAPPERS = names_of("call_wrapper")
+_LINES = re.compile(r"\}\s*\n\s*\{")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"

@@ -500,6 +500,13 @@ def test_tools_among_the_arguments_of_the_template(name: str) -> None:
     assert [t.name for t in row.tools] == ["get_weather"]
 
 
+def test_tools_one_a_line() -> None:
+    lines = "\n".join(map(json.dumps, (WEATHER, CLOCK)))
+    for column in (lines, lines.replace('"', "'"), lines.replace("\n", ", ")):
+        names = [t.name for t in read(chat(DONE, tools=column)).tools]
+        assert names == ["get_weather", "clock"]
+
+
 def test_an_indented_list_of_tools_in_the_system_text() -> None:
     system = f"You have tools:\n{json.dumps([WEATHER], indent=1)}\nBe kind."
     row = read({"messages": [{"role": "system", "content": system}, ASK, DONE]})
