@@ -54,7 +54,7 @@ def known_role(word: Any) -> str:
     """The role that a source's own word stands for, "" for an unknown one: also as an enum's member
     (ChatRole.USER), and as one of LangChain's chunks."""
     folded = fold(str(word))
-    bare = folded.removeprefix("chat").removeprefix("role").removesuffix("chunk")
+    bare = folded.rpartition("role")[2].removeprefix("chat").removesuffix("chunk")
     return ROLES.get(folded) or ROLES.get(bare, "")
 
 

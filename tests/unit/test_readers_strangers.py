@@ -614,3 +614,8 @@ def test_turns_as_columns() -> None:
     }
     row = read({"messages": columns, "tools": TOOLS})
     assert (roles(row), calls(row), kept(row)) == ("uata", [["get_weather", PARIS]], "")
+
+
+@pytest.mark.parametrize("word", ["MessageRole.USER", "ChatRole.USER", "Role.user", "USER "])
+def test_words_of_enums_for_who_speaks(word: str) -> None:
+    assert roles(read({"messages": [ASK | {"role": word}, DONE]})) == "ua"
