@@ -7,6 +7,7 @@ enough; what lies below is `{"type": "object"}`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -219,10 +220,11 @@ def with_type(schema: JsonSchema) -> JsonSchema:
 
 def unique_names(names: Iterator[str]) -> Iterator[str]:
     """The names, a number after each that came before."""
-    taken: set[str] = set()
+    taken: Counter[str] = Counter()  # name -> its last number
     for name in names:
-        fresh, i = name, 2
+        fresh, i = name, max(2, taken[name] + 1)
         while fresh in taken:
             fresh, i = f"{name}_{i}", i + 1
-        taken.add(fresh)
+        taken[name] = i - 1
+        taken[fresh] += 0
         yield fresh

@@ -24,6 +24,7 @@ from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.context import Context
 from raytune_agents.readers.notes import SourceNotes
+from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
@@ -51,6 +52,8 @@ from raytune_agents.storage import (
 SHOWN_TASKS = 12
 MOST_TASKS = 2_000  # that read files: of more files each reads several
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on
+MOST_BAD = 1_000_000  # bad rows of a source of which most are bad
+MOST_REASONS = 1_000  # that are counted apart: a reason may hold what a row calls its tool
 FACTS = (  # split.RowFacts
     pa.field("gold_tools", pa.list_(pa.string())),
     pa.field("ties", pa.list_(pa.string())),
@@ -90,19 +93,25 @@ def write_parsed(folder: Path, number: int, tables: Iterable[pa.Table]) -> Itera
 def parse_source(
     source: SourceConfig, config: ReadConfig, config_hash: str, seed: int
 ) -> Iterator[pa.Table]:
-    """Rows of one source as tables of PARSED; a bad row has its error."""
+    """Rows of one source as tables of PARSED; a bad row has its error. Raises SourceError where
+    there are more than MOST_BAD and most of them are bad: a few bytes can stand for billions."""
     held: list[FlatRow] = []
-    size = 0
+    size = bad = 0
     blank = to_row(Trajectory())
     catalogue = catalogue_of(source)
-    for found in readers.read_source(source):
+    for number, found in enumerate(readers.read_source(source), 1):
         made, error = [], found.error
         try:
             made = [flat_row(with_catalogue(row, catalogue), config, seed) for row in found.rows]
         except ROW_FAULTS as cause:  # a row whose gold or calls cannot be told apart for the split
             error = str(cause) if isinstance(cause, RecordError) else f"split: {cause!r:.100}"
         if error:
-            made = [blank | {"error": error}]
+            made, bad = [blank | {"error": error}], bad + 1
+            if bad > MOST_BAD and bad > max(config.max_error_share, 0.5) * number:
+                raise SourceError(
+                    f"{source.path}: {bad:,} of its first {number:,} rows are bad ({error[:80]}); "
+                    "leave the source out, or write the format that it has"
+                )
         else:  # of the raw row, not of each of its trajectories
             notes: FlatRow = {"format": found.format, "sure": found.sure}
             notes["redacted"] = list(found.redacted.items())
@@ -192,7 +201,9 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             counts.rows_in += len(table)
             good = pc.equal(table["error"], "")
             for item in table.filter(pc.invert(good)).select(["where", "error"]).to_pylist():
-                counts.failed[item["error"].partition(":")[0][:80]] += 1
+                why = item["error"].partition(":")[0][:80]
+                few = why in counts.failed or len(counts.failed) < MOST_REASONS
+                counts.failed[why if few else "another reason"] += 1
                 line = {"where": item["where"], "reason": item["error"]}
                 bad.write(redact(json.dumps(line)) + "\n")
             table = table.filter(good)

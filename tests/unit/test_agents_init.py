@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from raytune_agents import agents
 from raytune_agents.agents.init import init_spec, spec_schema, to_yaml
+from raytune_agents.agents.inlining import unique_names
 from raytune_agents.agents.signatures import docstring, python_tools
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.config import ConfigError
@@ -469,3 +470,11 @@ def test_classes_that_name_each_other(tmp_path):
     assert sorted(tool.parameters["properties"]["a"]["properties"]) == [f"x{i}" for i in names]
     inner = tool.parameters["properties"]["b"]["properties"]
     assert inner == {"next": {"type": "object"}, "v": {"type": "integer"}}
+
+
+def test_many_operations_of_one_name_take_no_time():
+    started = time.process_time()
+    several = iter(["a", "a", "a_2", "a", "a_2"])
+    assert list(unique_names(several)) == ["a", "a_2", "a_2_2", "a_3", "a_2_3"]
+    assert len(set(unique_names(iter(["a"] * 50_000)))) == 50_000
+    assert time.process_time() - started < 2

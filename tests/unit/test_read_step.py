@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from raytune_agents import split
-from raytune_agents.config import LabelConfig, ReadConfig, SourceConfig
+from raytune_agents.config import ConfigError, LabelConfig, ReadConfig, SourceConfig
 from raytune_agents.filters import label
 from raytune_agents.pipeline import read
 from raytune_agents.records import from_row
@@ -28,6 +30,18 @@ def raw(i: int, query: str | None = None, tool: str = "add") -> dict:
 
 def parse(path: Path) -> list[pa.Table]:
     return list(read.parse_source(SourceConfig(path=str(path)), SECTION, "c0ffee", 17))
+
+
+def test_a_few_bytes_do_not_become_a_quarantine_of_gigabytes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(read, "MOST_BAD", 9)
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"query": pa.nulls(1000)}), path)
+    with pytest.raises(ConfigError, match="10 of its first 10 rows are bad"):
+        parse(path)
+    lines = ["0", json.dumps(raw(1)), json.dumps(raw(2))] * 20  # fewer than half: counted on
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines))
+    assert sum(map(len, parse(path))) == 60
 
 
 def test_bad_rows_are_counted_and_no_good_row_is_lost(tmp_path: Path) -> None:
