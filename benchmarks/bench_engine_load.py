@@ -179,7 +179,8 @@ def ray_data_llm(options: argparse.Namespace) -> dict[str, Pass]:
         processor = build_processor(
             config, preprocess=ready,
             postprocess=lambda row: {"tokens": row["num_generated_tokens"], "first": row["first"]},
-            preprocess_map_kwargs=slim, postprocess_map_kwargs=slim,
+            # One at a time: several that wait would take the CPUs of the stages behind them.
+            preprocess_map_kwargs=slim | {"concurrency": 1}, postprocess_map_kwargs=slim,
         )  # fmt: skip
         chats, warm = questions(options.prompts), options.shard
         limits = answer_limits(len(chats), options.tokens)
