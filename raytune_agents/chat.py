@@ -127,7 +127,9 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
     lack = "" if habits.native else lacking(native, habits, path)
     if lack and (template == "native" or (template == "auto" and habits.unread)):
-        raise ConfigError(f"model.template={template!r}: {lack}; write model.template=ours")
+        # What the template raised helps whoever insists on it; `auto` just takes ours.
+        why = f" ({habits.refused})" if habits.refused else ""
+        raise ConfigError(f"model.template={template!r}: {lack}{why}; write model.template=ours")
     ours = template == "ours" or bool(lack)
     if ours:
         tokenizer.chat_template = our_template(tokenizer, tools, path)

@@ -83,8 +83,7 @@ class Habits:
     def lacks(self) -> str:
         """What it drops, in words."""
         lost = {"tools": self.shows_tools, "calls": self.shows_calls, "results": self.shows_results}
-        why = f" ({self.refused})" if self.refused else ""
-        return " and ".join(name for name, shown in lost.items() if not shown) + why
+        return " and ".join(name for name, shown in lost.items() if not shown)
 
     @property
     def ends(self) -> tuple[str, str]:
