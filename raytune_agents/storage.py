@@ -89,8 +89,12 @@ def filled(template: Path, filters: JsonObject | None = None, **values: Any) -> 
     """The text of a Jinja file with these values and, beside Jinja's own, filters."""
     import jinja2
 
-    how = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    form = jinja2.Environment(**how, undefined=jinja2.StrictUndefined)
+    form = jinja2.Environment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
     form.filters |= filters or {}
     return form.from_string(template.read_text(encoding="utf-8")).render(values)
 

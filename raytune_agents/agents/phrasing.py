@@ -73,7 +73,8 @@ def taken_apart(text: str) -> Phrasing:
     text = re.sub(rf"([.?!])[{MARKS}]$", r"\1", " ".join(text.split()))
     closing = _CLOSING.search(text)
     end = closing[0] if closing else ""
-    opening = _GREETING.match(text)[0]
+    greeted = _GREETING.match(text)
+    opening = greeted[0] if greeted else ""
     body = text[len(opening) : len(text) - len(end)]
     first = _SENTENCE.split(body)[0]
     if first != body:  # a stop of its own, and what follows the last sentence

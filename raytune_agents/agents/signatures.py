@@ -85,8 +85,10 @@ class Types:
             raise Untyped(f"annotation {name!r} is not known")  # an alias of itself
         if name not in self.schemas and name not in self.open:
             self.open.add(name)
-            is_class = isinstance(found, ast.ClassDef)
-            self.schemas[name] = (_class if is_class else annotation_schema)(found, self)
+            if isinstance(found, ast.ClassDef):
+                self.schemas[name] = _class(found, self)
+            else:
+                self.schemas[name] = annotation_schema(found, self)
             self.open.discard(name)
         return {"$ref": f"#/$defs/{name}"}
 
@@ -269,9 +271,9 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
 
 def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     """Names that the file gives to types: `Day = Literal["Mon", "Tue"]`."""
-    nodes = [n for n in body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    nodes = [n for n in body if isinstance(n, ast.Assign | ast.AnnAssign)]
     named = ((n.target if isinstance(n, ast.AnnAssign) else n.targets[0], n.value) for n in nodes)
-    return {target.id: value for target, value in named if isinstance(target, ast.Name)}
+    return {to.id: value for to, value in named if isinstance(to, ast.Name) and value}
 
 
 def python_tools(source: str, path: str) -> list[JsonSchema]:

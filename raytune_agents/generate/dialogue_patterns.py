@@ -33,7 +33,7 @@ from raytune_agents.generate.tasks import (
     sample_call,
 )
 from raytune_agents.generate.wordlists import phrases
-from raytune_agents.records import Arguments, Message, ToolCall, Trajectory
+from raytune_agents.records import Arguments, Message, Options, ToolCall, Trajectory
 
 DIALOGUE: dict[str, Any] = phrases()["dialogue"]
 
@@ -70,7 +70,7 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     frame, text = framed(wish, rng, anchors.values(), spec.habits)
     messages = [Message("user", text), Message("assistant", tool_calls=tuple(calls))]
     tools = shown_tools(spec, rng, {c.name for c in calls})
-    meta = {"anchors": anchors, "wording": source, "frame": frame}
+    meta: Options = {"anchors": anchors, "wording": source, "frame": frame}
     return make_row(spec, "parallel", index, seed, messages, tools, **meta)
 
 

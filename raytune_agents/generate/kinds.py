@@ -195,8 +195,8 @@ def _list(
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
     kind = "list" if inner.kind or inner.examples else ""
-    like = {"role": inner.role, "sense": inner.sense, "said": inner.said}
-    return replace(known, kind=kind, items=inner, closed=False, **like)
+    known = replace(known, role=inner.role, sense=inner.sense, said=inner.said)
+    return replace(known, kind=kind, items=inner, closed=False)
 
 
 CODED = re.compile(r"\^?\[?[A-Z][^*+]*(\\d|\d-9)")

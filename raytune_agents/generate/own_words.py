@@ -29,7 +29,7 @@ from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import PREPOSITIONS
 from raytune_agents.generate.nouns import slot_of
 from raytune_agents.generate.surface import spoken
-from raytune_agents.records import ToolCall, Trajectory, derive
+from raytune_agents.records import Options, ToolCall, Trajectory, derive
 
 REFRAMED = 0.5  # share of rows whose wish stands in another frame
 SHORTENED = 0.3  # share of rows that go without an optional value
@@ -148,7 +148,10 @@ def reframed(row: Trajectory, rng: random.Random, habits: Profile) -> Trajectory
 
 def _reworded(row: Trajectory, text: str, calls: Sequence[ToolCall]) -> Trajectory:
     """A row of one turn with another request and its calls."""
-    new = {"user": {"content": text}, "assistant": {"tool_calls": tuple(calls)}}
+    new: dict[str, Options] = {
+        "user": {"content": text},
+        "assistant": {"tool_calls": tuple(calls)},
+    }
     messages = tuple(replace(m, **new.get(m.role, {})) for m in row.messages)
     said = {k: v for k, v in row.meta.get("anchors", {}).items() if v in text}
     return derive(row, messages=messages, outcome=1.0, gold="", meta=row.meta | {"anchors": said})

@@ -134,8 +134,10 @@ class Setting:
         """The fault's edit, told what it needs."""
         if fault == "wrong_value":
             return partial(answers.wrong_value, seen=self.seen)
-        if fault in ("malformed_json", "wrong_format"):
-            return partial(FAULTS[fault], written=self.written)
+        if fault == "malformed_json":
+            return partial(answers.malformed_json, written=self.written)
+        if fault == "wrong_format":
+            return partial(answers.wrong_format, written=self.written)
         return fault_named(fault)
 
 

@@ -221,7 +221,8 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, rolls out the tasks
     and converses; val rows are measured; a judge compares its answers with the base's, twice."""
     options, arms = config.evaluate, config.train.arms.values()
-    most, by_split = options.limit or COUNTED, {n: sample.split(n) for n in options.splits}
+    most = options.limit or COUNTED
+    by_split: dict[str, list[Trajectory]] = {n: sample.split(n) for n in options.splits}
     known = [row for rows in by_split.values() for row in rows]
     sizes = {n: min(round(len(rows) * sample.scale), most) for n, rows in by_split.items()}
     sizes |= {n: min(s.limit or 100, most) for n, s in options.sources.items()}

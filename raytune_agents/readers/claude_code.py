@@ -107,10 +107,10 @@ def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
     errors = 0
     about: Event = {}
     for event in events:
-        message = event.get("message")
+        message = object_of(event.get("message"))
         if event.get("type") not in TURN_TYPES or event.get("isVisibleInTranscriptOnly"):
             continue
-        unread = not isinstance(message, dict) or message.get("content") is None
+        unread = message.get("content") is None
         # the program's own words in the model's place
         if unread or event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
             errors += 1
