@@ -32,6 +32,8 @@ OURS = {
     "trust_remote_code": "a model that needs no code of its own",
 }
 
+PICKLED = ("auto", "hf", "npcache", "pt")  # load formats that may unpickle a file of weights
+
 
 def vllm_options(config: EngineConfig, dtype: str, gpu: bool) -> Options:
     """vLLM's arguments that follow from the config, whoever starts it."""
@@ -76,6 +78,11 @@ def validate_engine_options(config: Config) -> None:
         if known and name not in known:
             hint = did_you_mean(name, sorted(known), "its arguments are")
             raise ConfigError(f"engine.options.{name}: the installed vLLM has none; {hint}")
+    if (form := config.engine.options.get("load_format")) in PICKLED:
+        raise ConfigError(
+            f"engine.options.load_format={form!r} may unpickle weights, which runs code of theirs; "
+            "write safetensors, or leave it out"
+        )
     lora_options(config.train)
     if config.engine.serve:
         validate_serve(config.engine)

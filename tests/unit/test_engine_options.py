@@ -34,6 +34,12 @@ def test_an_argument_with_an_option_of_its_own_names_that() -> None:
         validate_engine_options(config_of(options={"max_model_len": 8}))
 
 
+def test_weights_that_would_be_unpickled_are_refused() -> None:
+    validate_engine_options(config_of(options={"load_format": "dummy"}))
+    with pytest.raises(ConfigError, match=r"load_format='pt' may unpickle.*write safetensors"):
+        validate_engine_options(config_of(options={"load_format": "pt"}))
+
+
 @pytest.mark.parametrize(("rank", "served"), [(4, 8), (16, 16), (100, 128), (512, 512)])
 def test_the_lora_rank_is_the_least_that_holds_all_arms(rank: int, served: int) -> None:
     arms = {"one": ARM, "two": ARM | {"options": {"lora.r": rank}}}
