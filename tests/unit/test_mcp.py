@@ -181,14 +181,14 @@ def test_each_task_is_recorded_in_a_session_of_its_own(tmp_path: Path) -> None:
     tasks = [asked("twice", lamp, more, lamp), asked("once", lamp),
              asked("lost", lamp, ("count", {"item": "sofa"})), asked("image", ("picture", {})),
              asked("slow", ("hang", {})), asked("dead", ("die", {}))]
-    found = cassettes.record_tasks(server(tmp_path, STOCK), tasks, timeout_s=2.0)
+    found = cassettes.record_tasks(server(tmp_path, STOCK), tasks, timeout_s=5.0)
     assert [(r["task"], r["observation"]) for r in found.lines] == [
         (0, 3), (0, "5 held"), (0, 5), (1, 3)]
     assert [e.request for e in found.examples] == ["twice", "once"]
     why = dict(found.left_out)
     assert why["lost"].startswith("count fails: Error executing tool count")
     assert why["image"] == "picture answers with more than text"
-    assert why["slow"] == "hang does not answer within 2 s"
+    assert why["slow"] == "hang does not answer within 5 s"
     assert why["dead"] == "die ended the server"
 
 
