@@ -5,7 +5,7 @@ import json
 import pytest
 from report_run import make_run
 
-from raytune_agents import report
+from raytune_agents import redact, report
 from raytune_agents.report import (
     boards,
     canvas,
@@ -103,8 +103,8 @@ def test_long_curves_are_thinned_by_means():
 
 
 def test_text_by_hand():
-    assert safe_text.visible("a\u202eb\ud800\r\nc\x1b[3m") == "a⟨U+202E⟩b⟨U+D800⟩\nc⟨U+001B⟩[3m"
-    assert safe_text.visible("👩\u200d💻 ok\n\t") == "👩\u200d💻 ok\n\t"
+    assert redact.visible("a\u202eb\ud800\r\nc\x1b[3m") == "a⟨U+202E⟩b⟨U+D800⟩\nc⟨U+001B⟩[3m"
+    assert redact.visible("👩\u200d💻 ok\n\t") == "👩\u200d💻 ok\n\t"
     assert safe_text.clip("x" * 10, 4) == "xxxx … [cut: the first 4 of 10 characters]"
     values = (1234, 0.01234, 1234.5, None, float("nan"), True, 2.5e-5)
     shown = ["1,234", "0.0123", "1,234", "–", "–", "–", "2.5e-05"]

@@ -224,7 +224,7 @@ def test_a_metric_that_raises_is_counted_and_the_rest_is_scored(polite):
         ("no_such_module_x:f", "cannot be loaded"),
         ("polite_metrics:nothing", "cannot be loaded"),
         ("polite_metrics:POLITE_TEXT", "cannot be loaded"),
-        ("json:__doc__", "neither a function"),
+        ("json:__doc__", "it is a str"),
     ],
 )
 def test_what_is_no_metric_is_refused(polite, path, words):
