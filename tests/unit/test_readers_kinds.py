@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from row_reading import calls, kept
 
 from raytune_agents import filters, readers
 from raytune_agents.calls import judge
-from raytune_agents.config import LabelConfig
 from raytune_agents.filters.shape import parses
 from raytune_agents.records import RecordError, Trajectory
 
@@ -25,17 +25,9 @@ def read(raw: dict[str, Any], format: str = "auto") -> list[Trajectory]:
     return readers.read_row(json.loads(json.dumps(raw)), "x.jsonl:1", format)
 
 
-def calls(row: Trajectory) -> list[list[Any]]:
-    return [[c.name, json.loads(c.arguments)] for c in row.calls]
-
-
 def roles(row: Trajectory) -> str:
     return "".join({"assistant": "a", "user": "u", "tool": "t", "system": "s"}[m.role]
                    for m in row.messages)
-
-
-def kept(row: Trajectory) -> str:
-    return filters.label(row, LabelConfig()).reject_reason
 
 
 def chat(*turns: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from row_reading import calls, kept, read, roles
 
-from raytune_agents import filters, readers
+from raytune_agents import readers
 from raytune_agents.agents.init import tools_of_file
 from raytune_agents.calls import judge, parse, schema_errors
-from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.text import calls_key, situation_key
 from raytune_agents.records import RecordError, ToolCall, ToolSpec, Trajectory
 
@@ -38,22 +38,6 @@ def seen(text: str = "20 C", key: str | None = "c1", **more: Any) -> dict[str, A
 
 def chat(*turns: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"messages": [ASK, *turns], "tools": [WEATHER, CLOCK]} | more
-
-
-def read(raw: dict[str, Any]) -> Trajectory:
-    return readers.read_row(json.loads(json.dumps(raw)), "x.jsonl:1")[0]
-
-
-def calls(row: Trajectory) -> list[list[Any]]:
-    return [[c.name, json.loads(c.arguments)] for c in row.calls]
-
-
-def roles(row: Trajectory) -> str:
-    return "".join(m.role[0] for m in row.messages)
-
-
-def kept(row: Trajectory) -> str:
-    return filters.label(row, LabelConfig()).reject_reason
 
 
 # --- calls and their results, wherever they stand ---------------------------------------------

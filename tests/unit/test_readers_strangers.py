@@ -6,13 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from row_reading import calls, kept, read, roles
 
-from raytune_agents import filters, readers
 from raytune_agents.agents.init import tools_of_file
 from raytune_agents.agents.inlining import inlined
 from raytune_agents.calls import parse, schema_errors
-from raytune_agents.config import LabelConfig
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import ToolCall, ToolSpec
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "d", "parameters": CITY}
@@ -24,24 +23,8 @@ PARIS, ROME = {"city": "Paris"}, {"city": "Rome"}
 BOTH = [["get_weather", PARIS], ["clock", ROME]]
 
 
-def read(raw: dict[str, Any]) -> Trajectory:
-    return readers.read_row(json.loads(json.dumps(raw)), "x.jsonl:1")[0]
-
-
 def chat(*turns: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"messages": [ASK, *turns], "tools": TOOLS} | more
-
-
-def calls(row: Trajectory) -> list[list[Any]]:
-    return [[c.name, json.loads(c.arguments)] for c in row.calls]
-
-
-def roles(row: Trajectory) -> str:
-    return "".join(m.role[0] for m in row.messages)
-
-
-def kept(row: Trajectory) -> str:
-    return filters.label(row, LabelConfig()).reject_reason
 
 
 # --- results of several calls in one turn -----------------------------------------------------

@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from row_reading import kept
 
-from raytune_agents import filters, readers
+from raytune_agents import readers
 from raytune_agents.calls import parse
 from raytune_agents.calls.schema import validator
-from raytune_agents.config import LabelConfig, SourceConfig
+from raytune_agents.config import SourceConfig
 from raytune_agents.records import RecordError, Trajectory
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -35,10 +36,6 @@ def read(raw: dict[str, Any]) -> list[Trajectory]:
 def said(text: Any, **more: Any) -> Trajectory:
     turns = [ASK, {"role": "assistant", "content": text} | more]
     return read({"messages": turns, "tools": [TOOL]})[0]
-
-
-def kept(row: Trajectory) -> str:
-    return filters.label(row, LabelConfig()).reject_reason
 
 
 def text_of(row: Trajectory) -> list[str]:

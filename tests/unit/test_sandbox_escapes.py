@@ -20,6 +20,7 @@ NAMES = [n.name for n in ast.parse(SOURCE).body if isinstance(n, ast.FunctionDef
 HELPERS = {"c", "call", "done", "answers", "answers_with", "_request"}
 TOO_MUCH = {
     "fills_the_disk": ("OSError: [Errno 28]", "disk"),
+    # Landlock refuses a folder whose path is longer than 4,096 characters.
     "fills_folders": ("OSError: [Errno 28]", "disk", "timeout", "forbidden: [Errno 13]"),
     "fills_a_folder": ("OSError: [Errno 28]", "disk", "timeout"),
     "fills_memory": ("memory",),
