@@ -60,6 +60,8 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     already, or is started to `keep`, stays when `disconnect` is called."""
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
+    # Loaded by PEFT, it warns of a package that nobody needs, on CPUs with bf16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     address = address_of(config)
     ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():

@@ -29,6 +29,8 @@ from raytune_agents.tune.trial_spec import POINT, TrialInputs
 from raytune_agents.tune.trials import Trial, best_first
 
 log = logging.getLogger(__name__)
+# Ray Tune prints the whole traceback of each failed trial; its folder and the report keep it.
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note
 LEDGER_KEYS = (
     *("report", "step", "tokens", "exact_match", "val_loss"),
@@ -106,6 +108,11 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
+    if failed := [t.error for t in trials if t.error]:
+        log.warning(
+            "tune: %d of %d trials of stage %s failed: %s",
+            *(len(failed), len(trials), stage.name, failed[0]),
+        )
     write_json(done, [asdict(t) for t in trials])
     return trials
 

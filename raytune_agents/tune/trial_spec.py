@@ -18,6 +18,8 @@ OBJECTIVE = "objective"
 POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
 UNTRAINED = "untrained"  # a sample with this key set is the base model, scored as it is
 NO_RATE = 1e-12  # the learning rate of an untrained trial: its one step moves no weight
+# Chosen for that step: of one token, each of many pools has a share that rounds to no row at all.
+STEP_TOKENS = 1_000
 Columns = Mapping[str, Any]  # one tokenised row: input_ids, labels, row_id, pool, trained_tokens
 RowCost = tuple[str, str, int]  # row id, pool, loss tokens
 
@@ -104,7 +106,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         text=text,
         weights=with_rows(weights, costs),
         options=with_options(inputs.job.config, options),
-        tokens=1 if untrained else inputs.full_tokens if full else inputs.tune.tokens,
+        tokens=STEP_TOKENS if untrained else inputs.full_tokens if full else inputs.tune.tokens,
         max_epochs=options.get("mix.max_epochs", inputs.max_epochs),
         no_call=options.get("mix.no_call", inputs.no_call),
         seed=int(sample.get("seed", inputs.job.seed)),

@@ -21,6 +21,7 @@ from raytune_agents import config
 from raytune_agents.cli.look import chosen_trials as chosen
 from raytune_agents.cli.look import trials_table
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
+from raytune_agents.mix import choose_rows
 from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
@@ -235,6 +236,11 @@ def test_an_untrained_trial_is_one_step_that_moves_nothing():
     sample = shared.space.baseline_samples()[0] | {one.UNTRAINED: True}
     plan = one.specify(sample, shared)
     assert (plan.options.learning_rate, plan.untrained, plan.reports) == (1e-12, True, False)
+    # Of many small pools, too, it has rows for its step.
+    shares = {f"negative.{k}": 0.1 for k in range(10)}
+    rows = [(f"n{k}", f"negative.{k}", 5) for k in range(10)]
+    chosen = choose_rows(rows, shares, plan.tokens, plan.max_epochs, plan.seed)
+    assert set(chosen.ids) == {f"n{k}" for k in range(10)}
 
 
 # --- budget ---
