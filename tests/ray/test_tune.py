@@ -39,6 +39,8 @@ def test_the_search_is_read_back_in_every_form(tiny) -> None:
     grid = tune.search_results(run)
     scores = {t["trial_id"]: t["score"] for t in read_json(run / "tune" / "trials.json")}
     assert {r.metrics["trial_id"]: r.metrics["exact_match"] for r in grid} == scores
+    base = read_json(run / "tune" / "stages" / "base.json")
+    assert [(t["error"], t["score"] is None) for t in base] == [("", False)]
     shown = cli("trials", str(run), "--best", "1", timeout=60)
     assert shown.returncode == 0
     assert "1 trials" in shown.stdout
@@ -67,6 +69,9 @@ def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search
     words = (f"runs_dir={labelled}", *spent, FAILING, "budget.max_tokens=200")
     done = cli("run", "--steps", "tune", str(TINY), *words, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout + done.stderr
+    assert "of stage search failed" in told
+    assert "Traceback" not in told  # the trial's folder has it
     folder = labelled / "tiny" / "tune"
     trials = read_json(folder / "trials.json")
     failed = [t for t in trials if t["status"] == "failed"]
