@@ -29,8 +29,6 @@ from raytune_agents.tune.trial_spec import POINT, TrialInputs
 from raytune_agents.tune.trials import Trial, best_first
 
 log = logging.getLogger(__name__)
-# Ray Tune prints the whole traceback of each failed trial; its folder and the report keep it.
-logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note
 LEDGER_KEYS = (
     *("report", "step", "tokens", "exact_match", "val_loss"),
@@ -82,6 +80,7 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends no stage half-done
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # its folder keeps the traceback
     folder = context.folder / "ray" / stage.name
     ProgressCallback.begin(stage, context)
     trainable = ray_tune.with_parameters(run_trial, inputs=inputs)
