@@ -108,10 +108,8 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
     if failed := [t.error for t in trials if t.error]:
-        log.warning(
-            "tune: %d of %d trials of stage %s failed: %s",
-            *(len(failed), len(trials), stage.name, failed[0]),
-        )
+        share = f"{len(failed)} of {len(trials)} trials of stage {stage.name}"
+        log.warning("tune: %s failed: %s", share, failed[0])
     write_json(done, [asdict(t) for t in trials])
     return trials
 
