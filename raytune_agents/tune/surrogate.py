@@ -137,17 +137,22 @@ class Option:
         return float(f"{value:.3g}")
 
 
+def configurations_needed(pools: int) -> int:
+    """Different configurations below which nothing is fitted (Olmix)."""
+    return 3 * (pools + 1)
+
+
 def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
     """Scores y [runs] over rows x [runs, columns] whose first `pools` columns are weights.
 
     Runs of one configuration (several seeds) count once and are left out together. Refuses below
-    3 * (pools + 1) configurations (Olmix), on constant scores, and where the left-out rank
+    `configurations_needed`, on constant scores, and where the left-out rank
     correlation is below max(0.5, 1.96 / sqrt(n - 1)): on pure noise over 3 pools that let through 3
     of 150 fits at 12 configurations, 2 of 150 at 16 and none of 60 at 40.
     """
     # Rounded: weights of two seeds of one mix differ in their last digits.
     groups = np.unique(x.round(6), axis=0, return_inverse=True)[1].ravel() if len(x) else x[:0]
-    count, needed = len(set(groups.tolist())), 3 * (pools + 1)
+    count, needed = len(set(groups.tolist())), configurations_needed(pools)
     if count < needed:
         return Refusal(
             f"{count} different configurations were scored; {pools} pools need {needed}",

@@ -31,8 +31,9 @@ def at_level(trials: Sequence[Trial], metric: str) -> tuple[int, list[Level], li
         n: [(t, v) for t in good if (v := _value(t, metric, n)) is not None]
         for n in range(1, top + 1)
     }
-    # What `fit_surrogate` needs, counted in runs.
-    enough = [n for n, got in values.items() if len(got) >= 3 * (len(pools) + 1)]
+    # What `fit_surrogate` needs: repeats of a configuration count once.
+    needed = surrogate.configurations_needed(len(pools))
+    enough = [n for n, got in values.items() if len(_groups(got)) >= needed]
     level = max(enough) if enough else max(values, key=lambda n: (len(values[n]), n))
     levels = []
     for n, got in values.items():

@@ -190,6 +190,15 @@ def test_stopped_trials_are_compared_at_a_report_that_enough_reached():
     )  # finished: its last one counts
 
 
+def test_repeats_of_a_configuration_are_one_where_a_report_is_chosen():
+    """12 whole runs of four mixes are too few mixes for a fit; report 1 has 16."""
+    found = planted(0.0, count=13)[:16]
+    whole = [replace(t, trial_id=f"{t.trial_id}-{k}", seed=k) for t in found[:4] for k in range(3)]
+    stopped = [replace(t, status="stopped", reports=t.reports[:1]) for t in found[4:]]
+    assert trial_stats.at_level(whole + stopped, "exact_match")[0] == 1
+    assert trial_stats.at_level(whole + found[4:12], "exact_match")[0] == 3
+
+
 def test_the_best_config_loads_unchanged(tmp_path):
     base = config.load_config(None, ["name=demo", "mix.tokens=5000", "train.lora.r=8"])
     best = Trial(
