@@ -279,9 +279,8 @@ def hardware() -> dict[str, Any]:
 def real(runs: Path) -> dict[str, Any]:
     """Run (or go on with) the real search: times and verdict; its files in results/search_real."""
     root = HERE.parent
-    for step in ("read", "generate", "label", "tune"):
-        words = [sys.executable, "-m", "raytune_agents", step, str(REAL), f"runs_dir={runs}"]
-        subprocess.run(words, cwd=root, check=True)
+    words = [sys.executable, "-m", "raytune_agents", "run", str(REAL), f"runs_dir={runs}"]
+    subprocess.run([*words, "--steps", "read,generate,label,tune"], cwd=root, check=True)
     folder = runs / "search-prepared" / "tune"
     guide = json.loads((folder / "guide.json").read_text(encoding="utf-8"))
     found = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
