@@ -55,11 +55,20 @@ _data_before: dict[str, Any] = {}  # what DATA stands in place of
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
 
+def set_environment(config: ResourcesConfig) -> None:
+    """The variables that Ray reads when it is loaded: a run sets them before its checks load it."""
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    if address_of(config) == "local":
+        # A signal to the whole group (`timeout`, a closed terminal) ends Ray's head with us: we do
+        # not look for it for a minute.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+
+
 def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     """Start a local Ray, or join the job's cluster, and say what there is. A Ray that is there
     already, or is started to `keep`, stays when `disconnect` is called."""
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
+    set_environment(config)
     # Loaded by PEFT, it warns of a package that nobody needs, on CPUs with bf16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     address = address_of(config)

@@ -118,6 +118,7 @@ def run_steps(
     """Run the named steps in order, skipping those that are done. `announce` is told the config
     and the steps that are left, before the first begins. Ray ends with the last one; where all are
     done, nothing is started."""
+    cluster.set_environment(config.resources)
     context = Context(with_kept_length(config), display)
     display.run, display.json = config.name, config.resources.log == "json"
     try:

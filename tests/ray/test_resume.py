@@ -24,6 +24,25 @@ def texts(folder) -> dict[str, tuple]:
 
 
 @pytest.mark.slow
+def test_a_signal_to_the_whole_group_ends_the_run_at_once(tmp_path) -> None:
+    """As `timeout` sends it: Ray's processes end too, and nobody waits for them."""
+    driver = subprocess.Popen(
+        command("run", str(TINY), f"runs_dir={tmp_path}"), cwd=ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    stop = time.monotonic() + 300
+    while not (tmp_path / "tiny" / "generate").is_dir():
+        assert driver.poll() is None
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+    time.sleep(5)
+    os.killpg(driver.pid, signal.SIGTERM)
+    _, errors = driver.communicate(timeout=45)
+    assert driver.returncode == 143
+    assert "the same command goes on from here" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
     words = (str(TINY), f"runs_dir={tmp_path}")
     assert cli("run", "--steps", "read", *words).returncode == 0
