@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from raytune_agents.records import Trajectory
 
 TASKS, SEED = 8, 17  # drawn for a new world
+WORLDS = ("_world.py", "_world")  # how a world's file, and a recorded one's folder, end
 
 
 def init(
@@ -56,7 +61,7 @@ def init(
     """Write an agent's spec and the config of its first run; go on with both by hand."""
     from raytune_agents.agents.init import spec_schema
     from raytune_agents.models import EMBEDDED
-    from raytune_agents.pipeline.first_run import FirstRun, detectable_difference
+    from raytune_agents.pipeline.first_run import FirstRun
     from raytune_agents.pipeline.read import with_catalogue
 
     with printed_errors():
@@ -74,12 +79,37 @@ def init(
         rows = [with_catalogue(row, spec.toolspecs) for row in found]
         named = spec.name, "", spec, positives or "", rows, model or EMBEDDED
         first = FirstRun(*named, bare=sum(not row.tools for row in found), folds=folds)
-        for fold, place in enumerate(paths):
-            write_fold(replace(first, spec_path=str(place), fold=fold), world, mcp, only)
+        with all_or_none(paths):
+            for fold, place in enumerate(paths):
+                write_fold(replace(first, spec_path=str(place), fold=fold), world, mcp, only)
         if folds > 1:
-            runs = ",".join(f"runs/{spec.name}-{k}" for k in range(folds))
-            typer.echo(f"after all {folds}: raytune-agents compare {runs}")
-            typer.echo(f"  {len(rows)} real rows, can show {detectable_difference(len(rows))}")
+            say_folds(spec.name, folds, len(rows))
+
+
+def say_folds(name: str, folds: int, rows: int) -> None:
+    """What to type once the folds' runs have ended, and what they can show together."""
+    from raytune_agents.pipeline.first_run import detectable_difference
+
+    runs = ",".join(f"runs/{name}-{k}" for k in range(folds))
+    typer.echo(f"after all {folds}: raytune-agents compare {runs}")
+    typer.echo(f"  {rows} real rows, can show {detectable_difference(rows)}")
+
+
+@contextmanager
+def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """After an error, nothing is left of what is written beside these specs: typed again, the
+    command must not meet half of it."""
+    worlds = [world_path(path, ending) for path in paths for ending in WORLDS]
+    own = [place for place in (*paths, *map(run_path, paths), *worlds) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in own:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)
+        raise
 
 
 def write_fold(first: FirstRun, world: bool, mcp: str | None, only: str) -> None:
@@ -199,6 +229,7 @@ def run_path(path: Path) -> Path:
 def write_spec_and_run(first: FirstRun) -> None:
     """The spec and the run config beside it; says what it has no rows for, its suites and minutes,
     and the next command."""
+    from raytune_agents.agents import load_spec
     from raytune_agents.agents.init import to_yaml
     from raytune_agents.config import load_config
     from raytune_agents.generate.known import gaps, with_known
@@ -206,6 +237,7 @@ def write_spec_and_run(first: FirstRun) -> None:
 
     path = Path(first.spec_path)
     path.write_text(to_yaml(first.spec), encoding="utf-8")
+    load_spec(path)  # what cannot be read is refused here, and not by the run
     names = ", ".join(t.name for t in first.spec.tools[:12])
     typer.echo(f"{path}: {len(first.spec.tools)} tools ({names})")
     run = run_path(path)
@@ -217,8 +249,9 @@ def write_spec_and_run(first: FirstRun) -> None:
     for line in suite_lines(first):
         typer.echo(f"  {line}")
     typer.echo(f"{run}: " + (f"about {minutes:.0f} minutes" if minutes else "minutes: see plan"))
-    typer.echo(f"look first: raytune-agents plan {run} --preview 3")
-    typer.echo(f"next: raytune-agents run {run}")
+    typed = shlex.quote(str(run))
+    typer.echo(f"look first: raytune-agents plan {typed} --preview 3")
+    typer.echo(f"next: raytune-agents run {typed}")
 
 
 def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
@@ -227,7 +260,7 @@ def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_template
     from raytune_agents.generate.tasks import tasks
 
-    source = free_place(path, "_world.py")
+    source = free_place(world_path(path, WORLDS[0]))
     text = world_template("world", spec, Path(spec.module).stem)
     source.write_text(text, encoding="utf-8")
     found = sampled_tasks(spec, tasks(spec, TASKS, SEED))
@@ -244,7 +277,7 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
     if not allowed:
         names = ",".join(t.name for t in spec.tools)
         refuse(f"init: --mcp with --world calls tools; name them by --only {names}")
-    folder = free_place(path, "_world")
+    folder = free_place(world_path(path, WORLDS[1]))
     recording = record_tasks(server, sampled_tasks(spec, tasks(spec, TASKS, SEED)))
     for request, why in recording.left_out:
         typer.echo(f"left out: {request!r}: {why}")
@@ -253,11 +286,15 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
     return with_tasks(spec, path, world, recording.examples)
 
 
-def free_place(path: Path, ending: str) -> Path:
-    """Where a world stands beside its spec. Raises ConfigError where something is there."""
-    place = path.with_name(f"{path.stem.replace('-', '_')}{ending}")
+def world_path(path: Path, ending: str) -> Path:
+    """Where a world stands beside its spec."""
+    return path.with_name(f"{path.stem.replace('-', '_')}{ending}")
+
+
+def free_place(place: Path) -> Path:
+    """The place itself, its folder made. Raises ConfigError where something is there."""
     refuse_taken(place)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     return place
 
 

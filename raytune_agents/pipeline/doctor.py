@@ -107,8 +107,17 @@ class Doctor:
         return planner.plan(self.config, self.context.resources)
 
     def rows(self, count: int) -> list[Trajectory]:
-        """Training rows with calls, short enough to be trained on, of every pool in turn."""
-        fit = [r for r in self.plan.sample.split("train") if r.calls and self.fits(r)]
+        """Training rows with calls, short enough to be trained on, of every pool in turn. Raises
+        CheckWarning where there is none: a run of chats alone may be meant."""
+        every = self.plan.sample.split("train")
+        fit = [r for r in every if r.calls and self.fits(r)]
+        if not fit:
+            called, limit = sum(bool(r.calls) for r in every), self.config.model.max_length
+            raise CheckWarning(
+                f"not tried: of {len(every)} training rows {called} have a call"
+                + (f", and none fits model.max_length={limit}; write more" * bool(called))
+                + ("; add rows with calls, or generate.rows" * (not called))
+            )
         # Sorted by pool and taken at even steps: a few rows of each kind.
         order = sorted(fit, key=lambda r: (r.pool, r.id))
         return order[:: max(1, len(order) // count)][:count]
@@ -131,13 +140,14 @@ class Doctor:
     def data(self) -> str:
         """Raises ConfigError where more of the first rows are bad than a run would let pass."""
         limit, seen, reasons = self.config.read.max_error_share, 0, Counter()
-        for source in self.config.read.sources:
+        sources = self.config.read.sources
+        for source in sources:
             for row in islice(readers.read_source(source), source.limit or ROWS):
                 seen += 1
                 reasons.update([f"{row.where}: {row.error}"] if row.error else [])
         bad, first = reasons.total(), next(iter(reasons), "no rows")
         more = f"the first: {first}; see `raytune-agents read --explain PATH`"
-        if bad > limit * seen or not seen:
+        if bad > limit * seen or (sources and not seen):
             raise ConfigError(
                 f"{bad} of the first {seen} rows are bad (read.max_error_share={limit}); {more}"
             )
@@ -145,7 +155,8 @@ class Doctor:
             raise CheckWarning(f"{bad} of the first {seen} rows are bad; {more}")
         config, lengths = with_max_length(self.config)
         lengths, limit = lengths or row_lengths(config), config.model.max_length
-        return f"{seen} rows read; {lengths.describe(limit)}"
+        read = f"{seen} rows read" if sources else "no sources: every row is generated"
+        return f"{read}; {lengths.describe(limit)}"
 
     def placement(self) -> str:
         placed = self.context.placement

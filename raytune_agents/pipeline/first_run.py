@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import yaml
+
 from raytune_agents.agents import AgentSpec
 from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
 from raytune_agents.evaluate.paired import detectable
@@ -124,7 +126,9 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     both = {"positive": share, "synthetic": round(1 - share, 2)}
     return filled(
         TEMPLATE,
+        {"quoted": yaml_scalar},
         first=first,
+        run_name=f"{first.name}-{first.fold}" if first.folds > 1 else first.name,
         tools=len(first.spec.tools),
         duration=duration_text(minutes),
         seed=SEED,
@@ -136,6 +140,16 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
         tested=[s for s in ("test_seen", "test_unseen") if splits[s]] or ["test_seen"],
         suites=suite_lines(first),
     )
+
+
+def yaml_scalar(text: str) -> str:
+    """A text as a YAML value that reads back as itself, inside brackets too; in quotes only where
+    it needs them."""
+    style = '"' if "\n" in text else None  # a line of its own would end a comment
+    line = yaml.safe_dump(
+        [text], default_flow_style=True, default_style=style, allow_unicode=True, width=1 << 30
+    )
+    return line[1:-2]
 
 
 def duration_text(minutes: float | None) -> str:

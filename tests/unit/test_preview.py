@@ -19,6 +19,7 @@ from raytune_agents.config import GenerateConfig, load_config
 from raytune_agents.generate import sampling
 from raytune_agents.inference.client import EngineDown
 from raytune_agents.negatives import FAULTS
+from raytune_agents.pipeline import first_run
 from raytune_agents.split import split_rows
 
 TOOLS = '''
@@ -166,6 +167,43 @@ def test_a_first_run_of_rows_alone_and_of_tools_alone(here) -> None:
     assert run.read.sources == []
     assert run.mix.weights == {"synthetic": 1.0}
     said("init", code=2)
+
+
+ODD = ["*", "&a", "a, b", "a: b", "a #b", "it's", 'a"b', "a]b", "ü{}", "!x", "- a", "%a", "a\nb"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_first_run_names_files_of_any_name(here, odd) -> None:
+    folder = here / odd
+    folder.mkdir()
+    write_positives(folder / f"{odd}.jsonl")
+    words = ("--positives", f"{odd}/*.jsonl", "--out", f"{odd}/{odd}.yaml", "--model", f"my/{odd}")
+    said("init", *words)
+    run = load_config(folder / f"{odd}_run.yaml")
+    assert run.read.sources[0].path == f"{odd}/*.jsonl"
+    assert run.generate.agents == [f"{odd}/{odd}.yaml"]
+    assert run.model.name == f"my/{odd}"
+
+
+@pytest.mark.parametrize("name", ["123", "null", "1.5", "true", "2026-01-01", "1e5", "0x1f"])
+def test_a_name_that_yaml_takes_for_something_else_stays_a_name(here, name) -> None:
+    said("init", "--tools", "calc.py", "--name", name, "--out", "x.yaml")
+    assert load_config(here / "x_run.yaml").name == name
+    assert agents.load_spec(here / "x.yaml").name == name
+
+
+def test_what_init_cannot_finish_it_does_not_begin(here, monkeypatch) -> None:
+    def broken(first, minutes=None):
+        return "read: {sources: [*]}"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first_run, "run_yaml", broken)
+        said("init", "--tools", "calc.py", "--world", code=2)
+    assert [p.name for p in here.iterdir()] == ["calc.py"]
+    (here / "calc_world.py").write_text("mine")
+    said("init", "--tools", "calc.py", "--world", code=2)
+    assert (here / "calc_world.py").read_text() == "mine"
+    assert not (here / "calc.yaml").exists()
 
 
 def test_a_large_catalogue_is_shown_in_parts(here) -> None:
