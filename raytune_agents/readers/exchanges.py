@@ -8,6 +8,7 @@ model call of a trace, and calls that go on from one another become one conversa
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from raytune_agents.readers import aliases, spans
@@ -32,8 +33,9 @@ def read(row: Event) -> list[Trajectory]:
             note = as_text(event.get("note"))
             word = f"outcome={event.get('outcome')}" + (f", {note}" if note else "")
             outcomes[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
-    steps = [_exchanged(e) for e in events if e["type"] == "exchange"]
-    outcome, word = outcomes.pop("", (None, "")) if row["session"] else (None, "")
+    steps = spans.spans_read(_exchanged, (e for e in events if e["type"] == "exchange"))
+    stated = outcomes.pop("", (None, ""))
+    outcome, word = stated if row["session"] else (None, "")
     arms = list(dict.fromkeys(as_text(e["arm"]) for e in events if not blank(e.get("arm"))))
     meta = {"arm": arms[0] if len(arms) == 1 else arms} if arms else {}
     return spans.trajectories_of(steps, row["session"], meta, outcome, word, outcomes)
@@ -41,11 +43,12 @@ def read(row: Event) -> list[Trajectory]:
 
 def _exchanged(event: Event) -> spans.Span:
     call_fields = model_call_of(event.get("request"), event.get("response"))
-    start = float(event.get("at") or 0.0)
-    error = as_text(event.get("error")) or call_fields.pop("error", "")
-    end = start + float(event.get("seconds") or 0.0)
-    key = as_text(event.get("id"))
-    return spans.Span("model", key, start=start, end=end, error=error, **call_fields)
+    start, seconds = (float(event.get(name) or 0.0) for name in ("at", "seconds"))
+    if not math.isfinite(start + seconds):
+        raise RecordError("a time that is no number")
+    unread = call_fields.pop("error", "")
+    error, key = as_text(event.get("error")) or unread, as_text(event.get("id"))
+    return spans.Span("model", key, start=start, end=start + seconds, error=error, **call_fields)
 
 
 def _batched(events: list[Event]) -> spans.Span:
@@ -87,7 +90,7 @@ def one(row: JsonObject) -> Trajectory:
         asked.rest("stream")  # how it came says nothing
     error = as_text(call_fields.get("error"))
     if not call_fields.get("answer"):
-        raise RecordError(error.removeprefix("unread: ") or "a request without an answer")
+        raise RecordError(error.removeprefix(spans.UNREAD) or "a request without an answer")
     outcome, word = outcome_of(fields)
     if error and outcome is None:
         outcome, word = 0.0, error

@@ -34,7 +34,8 @@ def read(row: Event) -> list[Trajectory]:
     about = {k: trace[k] for k in kept if not blank(trace.get(k))}
     about |= {"scores": dict(scores)} if scores else {}
     key = as_text(trace.get("id") or row.get("session"))
-    return spans.trajectories_of([_span(o) for o in observations], key, about, outcome, word)
+    steps = spans.spans_read(_span, observations)
+    return spans.trajectories_of(steps, key, about, outcome, word)
 
 
 def _span(seen: Event) -> spans.Span:

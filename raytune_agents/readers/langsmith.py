@@ -28,7 +28,8 @@ def read(row: Event) -> list[Trajectory]:
     outcome, word = spans.outcome_of_scores(list(averages.items()))
     about = {k: root[k] for k in ("name", "tags", "session_name") if not blank(root.get(k))}
     about |= {"scores": averages} if averages else {}
-    return spans.trajectories_of([_span(r) for r in runs], row["session"], about, outcome, word)
+    steps = spans.spans_read(_span, runs)
+    return spans.trajectories_of(steps, row["session"], about, outcome, word)
 
 
 def _span(run: Event) -> spans.Span:

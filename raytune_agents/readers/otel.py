@@ -1,8 +1,9 @@
 """OpenTelemetry traces: OTLP as JSON, or spans as the Python SDK prints them.
 
-Read are the attributes of the GenAI semantic conventions (gen_ai.*) and of OpenInference (llm.*,
-flattened: "llm.input_messages.0.message.role"). Most instrumentations leave the messages out
-unless they are told to record them.
+Read are the attributes of the GenAI semantic conventions (gen_ai.*), of OpenInference (llm.*,
+flattened: "llm.input_messages.0.message.role") and of OpenLLMetry ("gen_ai.prompt.0.role", as in
+traceloop/openllmetry `opentelemetry-instrumentation-openai`). Most instrumentations leave the
+messages out unless they are told to record them.
 """
 
 from __future__ import annotations
@@ -11,22 +12,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers import spans
-from raytune_agents.readers.fields import object_of
+from raytune_agents.readers.fields import Fields, object_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import Trajectory
 
 MODEL_CALLS = ("chat", "text_completion", "generate_content")
 WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
+ATTRIBUTES = "attributes"
 MAX_INDEX = 100_000  # of a flattened list
 
 
 def read(row: Event) -> list[Trajectory]:
     """The spans of one trace. Raises RecordError where none says what a model was asked."""
-    steps, scores, meta = [], [], {}
-    for event in row[EVENTS]:
-        about = _attributes(event.get("attributes"))
-        steps.append(_span(event, about))
+    events = [e | {ATTRIBUTES: _attributes(e.get(ATTRIBUTES))} for e in row[EVENTS]]
+    steps = spans.spans_read(_span, events)
+    scores, meta = [], {}
+    for event in events:
+        about = event[ATTRIBUTES]
         scores += _scores(event, about)
         for name in ("session.id", "gen_ai.conversation.id", "gen_ai.agent.name"):
             if about.get(name):
@@ -52,11 +55,12 @@ def _plain_value(value: Any) -> Any:
         return None
     [(kind, inner)] = value.items()
     if kind in ("arrayValue", "array_value"):
-        return [_plain_value(v) for v in (inner or {}).get("values") or []]
+        values = object_of(inner).get("values")
+        return [_plain_value(v) for v in values] if isinstance(values, list) else []
     if kind in ("kvlistValue", "kvlist_value"):
-        return _attributes((inner or {}).get("values"))
-    if kind in ("intValue", "int_value"):
-        return int(inner)
+        return _attributes(object_of(inner).get("values"))
+    if kind in ("intValue", "int_value") and isinstance(inner, str):
+        return int(inner) if inner.removeprefix("-").isdecimal() else inner
     return inner
 
 
@@ -91,11 +95,14 @@ def _listed_tree(tree: Any) -> Any:
 # --- spans ------------------------------------------------------------------------------------
 
 
-def _span(event: Event, about: Event) -> spans.Span:
+def _span(event: Event) -> spans.Span:
+    about = event[ATTRIBUTES]
     base = spans.base_span(event | object_of(event.get("context")), _error(event, about))
     operation, kind = about.get("gen_ai.operation.name"), about.get("openinference.span.kind")
     if operation == "execute_tool" or kind == "TOOL":
         return _tool(base, about)
+    if "gen_ai.prompt.0.role" in about:
+        return spans.model_span(base, _openllmetry(about))
     if operation in MODEL_CALLS:
         return spans.model_span(base, _gen_ai(about))
     return spans.model_span(base, _openinference(about)) if kind == "LLM" else base
@@ -104,10 +111,29 @@ def _span(event: Event, about: Event) -> spans.Span:
 def _gen_ai(about: Event) -> Event:
     names = ("input.messages", "output.messages", "tool.definitions", "system_instructions")
     prompt, answer, tools, system = (value_of(about.get(f"gen_ai.{name}")) for name in names)
-    return spans.read_model_call(prompt, answer, tools, system) | {
+    return spans.read_model_call(prompt, answer, tools, system) | _gen_ai_counts(about)
+
+
+def _gen_ai_counts(about: Event) -> Event:
+    names = [("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")]
+    counts = (_counts(about, *(f"gen_ai.usage.{name}" for name in pair)) for pair in names)
+    return {
         "model": as_text(about.get("gen_ai.response.model", about.get("gen_ai.request.model"))),
-        "tokens": _counts(about, "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
+        "tokens": next(filter(any, counts), (0, 0)),
     }
+
+
+def _openllmetry(about: Event) -> Event:
+    prompt, answers = (unflattened(about, f"gen_ai.{n}") for n in ("prompt", "completion"))
+    functions = unflattened(about, "llm.request.functions")
+    named = [Fields(f) for f in functions if isinstance(f, dict)]
+    tools = [{n: f(n) for n in ("name", "description")} | {"parameters": _schema(f)} for f in named]
+    # of several answers to one request the others are alternatives
+    return spans.read_model_call(prompt, answers[:1], tools) | _gen_ai_counts(about)
+
+
+def _schema(function: Fields) -> Any:
+    return value_of(function("parameters", "arguments", "input_schema"))
 
 
 def _openinference(about: Event) -> Event:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,6 +33,7 @@ NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
+UNREAD = "unread: "  # before the error of a step that we cannot read: no failure of the trace's own
 OF_USAGE = names_of("prompt_tokens"), names_of("answer_tokens")
 ABOUT_A_TURN = words_of("trace_turn")
 
@@ -126,7 +127,19 @@ def read_model_call(prompt: Any, answer: Any, tools: Any = None, system: Any = N
         return {"prompt": prompt_turns, "answer": answer_turns, "tools": known}
     except RecordError as error:
         note("span", str(error))
-        return {"error": f"unread: {error}"}
+        return {"error": f"{UNREAD}{error}"}
+
+
+def spans_read(read: Callable[[JsonObject], Span], lines: Iterable[JsonObject]) -> Iterator[Span]:
+    """The span of each line of a log. One that cannot be read costs itself, not its neighbours."""
+    for line in lines:
+        try:
+            yield read(line)
+        except Exception as error:  # a gathered line is a boundary, as a row is
+            kind = "" if isinstance(error, RecordError) else f"{type(error).__name__} "
+            reason = f"{kind}{error}"[:120]
+            note("span", reason)
+            yield Span(error=f"{UNREAD}{reason}")
 
 
 def _turns_read(
@@ -214,24 +227,34 @@ def trajectories_of(
     by_span: Mapping[str, tuple[float | None, str]] = MappingProxyType({}),
 ) -> list[Trajectory]:
     """The conversations of one trace; the longest has the outcome, others one of `by_span` (span's
-    id -> outcome, its word). A trace whose first span failed is a failure where nothing else is
-    known. Raises RecordError where no messages were recorded."""
+    id -> outcome, its word). Where nothing else is known, a trace whose first span failed is a
+    failure, and so is a conversation whose last answer was cut or is marked bad. Raises RecordError
+    where no messages were recorded."""
     steps = sorted(spans, key=lambda s: (s.start, s.end))
     models = [s for s in steps if s.kind == "model" and (s.prompt or s.answer)]
     if not models:
-        unread = next((s.error for s in steps if s.error.startswith("unread: ")), "")
-        raise RecordError(unread.removeprefix("unread: ") or NO_CONTENT)
+        unread = next((s.error for s in steps if s.error.startswith(UNREAD)), "")
+        raise RecordError(unread.removeprefix(UNREAD) or NO_CONTENT)
     results = _Results(steps)
     found = _conversations(models)
     longest = max(found, key=lambda c: len(c.turns))
-    ids = {s.id for s in steps}
-    failed = next((s.error for s in steps if s.error and s.parent not in ids), "")
-    # a retry may have mended an inner failure, so only spans without a parent count
-    if outcome is None and failed:
-        outcome, word = 0.0, f"error: {failed[:200]}"
+    ids = {s.id for s in steps if s.id}
+
+    def failure(span: Span) -> tuple[float | None, str]:
+        # a retry may have mended an inner failure, so only spans without a parent count
+        if not span.error or span.error.startswith(UNREAD) or span.parent in ids:
+            return None, ""
+        return 0.0, f"error: {span.error[:200]}"
+
+    if outcome is None:
+        # exchanges have no parent: a failed call, or tool, is none of the conversations beside it
+        holders = (failure(s) for s in steps if not s.kind)
+        outcome, word = next((f for f in holders if f[1]), (None, ""))
     out = []
     for c in found:
         known = (outcome, word) if c is longest else (None, "")
+        if known[0] is None and c.spans[-1].answer:  # an endpoint that gave none failed, no model
+            known = failure(c.spans[-1])
         known = next((by_span[s.id] for s in reversed(c.spans) if s.id in by_span), known)
         turns, tools = [*c.turns, *results.after(c.turns)], tuple(c.tools) or seen_tools(c.turns)
         about = meta | _about(c)

@@ -110,6 +110,45 @@ def test_a_trace_without_content_says_how_to_record_it() -> None:
     assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" in found.error
 
 
+OPENLLMETRY = {
+    "gen_ai.system": "openai", "llm.request.type": "chat", "gen_ai.request.model": "gpt-4o",
+    "gen_ai.prompt.0.role": "system", "gen_ai.prompt.0.content": "Be brief.",
+    "gen_ai.prompt.1.role": "user",
+    "gen_ai.prompt.1.content": '[{"type": "text", "text": "Weather in Paris?"}]',
+    "llm.request.functions.0.name": "get_weather",
+    "llm.request.functions.0.description": "Weather of a city.",
+    "llm.request.functions.0.parameters":
+        '{"type": "object", "properties": {"city": {"type": "string"}}}',
+    "gen_ai.usage.prompt_tokens": 20, "gen_ai.usage.completion_tokens": 5,
+}
+CALLED = {"tool_calls.0.id": "c1", "tool_calls.0.name": "get_weather",
+          "tool_calls.0.arguments": '{"city": "Paris"}'}
+
+
+def test_openllmetry_flattens_turns_calls_and_functions(tmp_path: Path) -> None:
+    """The attributes that `_set_prompts`, `_set_completions` and `set_tools_attributes` write."""
+    asked = OPENLLMETRY | {"gen_ai.completion.0.role": "assistant",
+                           "gen_ai.completion.0.finish_reason": "tool_calls"}
+    asked |= {f"gen_ai.completion.0.{k}": v for k, v in CALLED.items()}
+    told = OPENLLMETRY | {"gen_ai.prompt.2.role": "assistant"}
+    told |= {f"gen_ai.prompt.2.{k}": v for k, v in CALLED.items()}
+    told |= {"gen_ai.prompt.3.role": "tool", "gen_ai.prompt.3.tool_call_id": "c1",
+             "gen_ai.prompt.3.content": "20 C",
+             "gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "20 C.",
+             "gen_ai.completion.0.finish_reason": "stop",
+             "gen_ai.completion.1.role": "assistant", "gen_ai.completion.1.content": "Warm."}
+    log = [{"name": "openai.chat", "context": {"trace_id": "t", "span_id": str(i)},
+            "start_time": f"2025-01-01T00:00:0{i}Z", "attributes": about}
+           for i, about in enumerate((asked, told))]
+    row = only(written(tmp_path, log))
+    assert (shape(row), row.source_id) == ("suCta", "t")
+    assert said(row) == ["Be brief.", "Weather in Paris?", "", "20 C", "20 C."]
+    assert row.calls[0] == ToolCall("get_weather", '{"city": "Paris"}', "c1")
+    assert row.tools[0].description == "Weather of a city."
+    assert row.tools[0].schema["properties"] == {"city": {"type": "string"}}
+    assert (row.meta["model"], row.meta["tokens"]) == ("gpt-4o", [40, 10])
+
+
 def test_claude_code_joins_the_blocks_of_a_reply() -> None:
     row = only(TRACES / "claude_code.jsonl", redact=False)
     first = row.messages[1]
@@ -493,6 +532,50 @@ def test_a_trace_that_failed_is_a_failure() -> None:
     assert (row.outcome, row.outcome_word) == (0.0, "error: rate limited")
 
 
+def exchange(key: str, at: Any, text: Any, answer: str | None, why: str = "stop",
+             **more: Any) -> dict[str, Any]:
+    """A line of `raytune-agents capture`."""
+    choice = {"message": {"role": "assistant", "content": answer}, "finish_reason": why}
+    body = {"id": key, "choices": [choice]} if answer else None
+    return {"type": "exchange", "session": "", "at": at, "id": key, "seconds": 1.0,
+            "request": {"messages": [{"role": "user", "content": text}]}, "response": body} | more
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def outcomes(path: Path) -> list[tuple[str, float | None]]:
+    [found] = read_file(path)
+    assert not found.error
+    return [(said(row)[0], row.outcome) for row in found.rows]
+
+
+def test_a_failed_exchange_is_no_failure_of_the_conversation_beside_it(tmp_path: Path) -> None:
+    good = exchange("a", 1.0, "good", "yes")
+    cut = exchange("b", 2.0, "cut", "no and", why="length")
+    assert outcomes(written(tmp_path, [good, cut])) == [("good", None), ("cut", 0.0)]
+    picture = exchange("b", 2.0, [PICTURE], "a cat")
+    busy = exchange("", 0.5, "busy", None, error="status 429")
+    assert outcomes(written(tmp_path, [good, picture])) == [("good", None)]
+    # an endpoint that is down is no answer of the model's
+    assert outcomes(written(tmp_path, [busy, good])) == [("busy", None), ("good", None)]
+    unnamed = [exchange("", 1.0, "good", "yes"), exchange("", 2.0, "cut", "no", why="length")]
+    assert outcomes(written(tmp_path, unnamed)) == [("good", None), ("cut", 0.0)]
+    stray = {"type": "outcome", "session": "", "outcome": False}
+    assert outcomes(written(tmp_path, [exchange("", 1.0, "good", "yes"), stray])) == [
+        ("good", None)]
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("at", "x"), ("at", "nan"), ("seconds", [1]), ("request", {"messages": 5}),
+    ("response", {"choices": [{"message": {"role": "assistant", "content": [[]]}}]})])
+def test_a_strange_exchange_costs_its_line(name: str, value: Any, tmp_path: Path) -> None:
+    log = [exchange("a", 1.0, "good", "yes"), exchange("b", 2.0, "bad", "no") | {name: value}]
+    [found] = read_file(written(tmp_path, log))
+    assert [said(row) for row in found.rows] == [["good", "yes"]]
+    assert "span" in found.unread
+
+
 # --- torn and hostile --------------------------------------------------------------------------
 
 
@@ -583,6 +666,7 @@ def test_a_picture_costs_its_call_not_the_trace(tmp_path: Path) -> None:
     row = only(path)
     assert shape(row) == "uuC"
     assert len(row.meta["after"]) == 1
+    assert (row.outcome, row.pool) == (None, "positive")
     trace["observations"][0]["input"][0]["content"] = [part]
     path.write_text(json.dumps(trace))
     assert read_file(path)[0].error == "a content part that is no text: image_url"
