@@ -17,6 +17,7 @@ from raytune_agents.cli.shared_options import (
     console,
     printed_errors,
     refuse,
+    refuse_unused,
     run_folder,
     say,
     table_of,
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
+OTHER_BASE = (
+    "the runs have different base models ({}), so a difference is not the adapters' alone; write "
+    "--any-base to compare them all the same"
+)
 NAMED = 10  # rows of a reason that a terminal shows
 
 
@@ -53,19 +58,19 @@ def compare_command(
 
     how = Resampling(resamples, confidence)
     with printed_errors():
-        a = ab.load_side(run_folders(run_a))
         if Path(run_b).is_file():
-            show_drift(a, run_b, arm_b)
+            other = metric if metric != METRIC else None
+            own = {"--arm-a": arm_a, "--any-base": any_base, "--metric": other}
+            refuse_unused(own, f"is of two runs, and {run_b} is a recording; leave it out")
+            show_drift(ab.load_side(run_folders(run_a)), run_b, arm_b)
             return
+        a = ab.load_side(run_folders(run_a))
         b = ab.load_side(run_folders(run_b)) if run_b else a
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
             refuse(f"--metric {metric!r} is not compared; write {', '.join(known)}")
         if (odd := ab.base_difference(a, b)) and not any_base:
-            refuse(
-                f"the runs have different base models ({odd}), so a difference is not the "
-                "adapters' alone; write --any-base to compare them all the same"
-            )
+            refuse(OTHER_BASE.format(odd))
         chosen = ab.arm_pairs(a, b, arm_a, arm_b)
         found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
         if not any(found.values()):

@@ -19,12 +19,35 @@ batches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from raytune_agents.cli.shared_options import CONFIG, OVERRIDES, load_tree, printed_errors, refuse
+from raytune_agents.cli.shared_options import (
+    CONFIG,
+    OVERRIDES,
+    load_tree,
+    printed_errors,
+    refuse,
+)
+
+# What is written -> the options that it takes.
+ROWS = ("--format", "--preset", "--scale")
+TAKES = {
+    "--model": ("--out", "--gguf"),
+    "--hub": ("--push", *ROWS),
+    "--serve": (),
+    "": ("--out", "--markers", *ROWS),
+}
+# Option -> what to write, where what is written does not take it.
+INSTEAD = {
+    "--out": "--out is not used, since {kind} names the folder; leave --out out",
+    "--gguf": "--gguf is of a model; write --model ARM, too",
+    "--push": "--push sends what --hub wrote; write --hub DIR",
+}
+OF_ROWS = "{option} is of rows; write it without {kind}"
 
 
 def export(
@@ -45,18 +68,28 @@ def export(
     from raytune_agents.cli import take_away
 
     options = {"format": format, "preset": preset, "scale": scale}
+    given = {f"--{k}": v for k, v in options.items()} | {"--out": out, "--markers": markers}
+    kinds = {"--model": model, "--hub": hub, "--serve": serve}
     with printed_errors():
+        refuse_others(kinds, given | {"--gguf": gguf, "--push": push})
         words = [f"export.{k}={v}" for k, v in options.items() if v is not None]
         tree = load_tree(config, overrides, *words)
-        if len([x for x in (model, hub, serve) if x is not None]) > 1:
-            refuse("--model, --hub and --serve each write their own; write one of them")
-        if model is not None or gguf:
-            take_away.say_written(*take_away.write_model(tree, model or "", out, gguf))
-        elif push and not hub:
-            refuse("--push sends what --hub wrote; write --hub DIR, too")
+        if model is not None:
+            take_away.say_written(*take_away.write_model(tree, model, out, gguf))
         elif hub:
-            take_away.export_hub(tree, hub, push)
+            take_away.export_hub(tree, hub, push, words)
         elif serve:
             take_away.say_written(serve, "to serve:", take_away.write_serve(tree, serve))
         else:
             take_away.export_rows(tree, out, markers)
+
+
+def refuse_others(kinds: Mapping[str, object], given: Mapping[str, object]) -> None:
+    """Raises ConfigError for two kinds at once, and for an option that the kind does not take."""
+    wanted = [kind for kind, value in kinds.items() if value is not None]
+    if len(wanted) > 1:
+        refuse("--model, --hub and --serve each write their own; write one of them")
+    kind = next(iter(wanted), "")
+    for option, value in given.items():
+        if value is not None and value is not False and option not in TAKES[kind]:
+            refuse(INSTEAD.get(option, OF_ROWS).format(option=option, kind=kind))

@@ -8,15 +8,17 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from raytune_agents.cli.shared_options import (
     OVERRIDES,
     RUN,
     console,
+    errors,
     load_tree,
     printed_errors,
     refuse,
@@ -24,6 +26,9 @@ from raytune_agents.cli.shared_options import (
     say,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from raytune_agents.config import Config
 
 Trial = Mapping[str, Any]
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -131,42 +136,54 @@ def report_command(
     as_json: Annotated[bool, typer.Option("--json", help="figures for a script, no page")] = False,
     serve: Annotated[bool, typer.Option(help="show it on loopback while the run goes on")] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="of --serve; 0 takes a free one")
-    ] = 8080,
+        int | None, typer.Option(min=0, max=65_535, help="of --serve: 8080; 0 takes a free one")
+    ] = None,
 ) -> None:
     """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
-    from raytune_agents.cli.summary import show_summary
-
     with printed_errors():
+        if port is not None and not serve:
+            refuse("--port is of --serve; write that, or leave it out")
+        if serve and as_json:
+            refuse("--serve shows a page, --json prints figures; write one of them")
+        place = folder_or_config(config)
+        step = rescore or official or not (serve or as_json or place.is_dir())
+        if step:
+            tree, shown = load_tree(str(place), overrides), errors if as_json else console
+            folder = report_step(tree, shown, rescore, official)
+        else:
+            folder = report_folder(config, overrides)
         if serve:
             from raytune_agents.report.live import LiveReport
 
-            with LiveReport(report_folder(config, overrides), port) as server:
+            with LiveReport(folder, 8080 if port is None else port) as server:
                 say(f"http://127.0.0.1:{server.server_port}/ until Ctrl-C")
                 server.serve_forever()
-            return
-        if as_json:
+        elif as_json:
             from raytune_agents.report import digest_of
 
-            print(json.dumps(digest_of(report_folder(config, overrides)), indent=1))
-            return
-        folder = folder_or_config(config)
-        if folder.is_dir() and not (rescore or official):
+            print(json.dumps(digest_of(folder), indent=1))
+        elif step:
+            from raytune_agents.cli.summary import show_summary
+
+            show_summary(folder, ("report",))
+        else:
             from raytune_agents.report import write_report
 
-            say(f"report: {write_report(report_folder(config, overrides))}")
-            return
-        tree = load_tree(str(folder), overrides)
-        from raytune_agents.pipeline import rescore as stored
-        from raytune_agents.pipeline.run import run_steps
-        from raytune_agents.progress import Display
+            say(f"report: {write_report(folder)}")
 
-        display = Display(console)
-        for wanted, work in ((rescore, stored.rescore), (official, stored.official)):
-            if wanted:
-                work(tree, display).close()
-        context = run_steps(tree, ("report",), display)
-    show_summary(context.run.folder, ("report",))
+
+def report_step(config: Config, shown: Console, rescore: bool, official: bool) -> Path:
+    """The report step of a config's run, its stored answers scored again first where wanted; the
+    run's folder. `shown`: where progress goes."""
+    from raytune_agents.pipeline import rescore as stored
+    from raytune_agents.pipeline.run import run_steps
+    from raytune_agents.progress import Display
+
+    display = Display(shown)
+    for wanted, work in ((rescore, stored.rescore), (official, stored.official)):
+        if wanted:
+            work(config, display).close()
+    return run_steps(config, ("report",), display).run.folder
 
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
@@ -210,12 +227,15 @@ def trials(
     with printed_errors():
         found = trial_tables.trial_rows(trial_tables.load_trials(run_folder(run)))
         rows = chosen_trials(found, where or [], best, failures)
+        columns = ["rank", *found[0]] if found else ["rank"]
         for path, write in ((csv, trial_tables.write_csv), (parquet, trial_tables.write_parquet)):
-            if path and rows:
-                write(rows, path)
+            if path:
+                write(rows, path, columns)
                 say(f"{len(rows)} trials: {path}")
-    if not (csv or parquet):
-        console.print(trials_table(rows, failures) if rows else "no such trial")
+    if not rows:
+        say(f"no such trial: none of {len(found)} fits")
+    elif not (csv or parquet):
+        console.print(trials_table(rows, failures))
 
 
 def chosen_trials(

@@ -46,6 +46,16 @@ def read_command(
 ) -> None:
     """The read step of a config; or a look at a source (file, folder, glob, URL, hub id, bfcl)."""
     with printed_errors():
+        if looks := [text for text in (explain, profile) if text is not None]:
+            if len(looks) > 1:
+                refuse("read: --explain and --profile are two looks; write one of them")
+            words = [*([config] if config else []), *(overrides or [])]
+            if words:
+                refuse(
+                    f"read: {words[0]!r} is not used beside a look at {looks[0]!r}; leave it out"
+                )
+        if as_json and profile is None:
+            refuse("read: --json is of --profile ROWS; write that, or leave it out")
         if explain is not None:
             from raytune_agents.readers.mapping import source_report
 
@@ -175,6 +185,8 @@ def plan_command(
 ) -> None:
     """What a run will take: placement, tokens, memory, hours, disk, money; nothing is started."""
     with printed_errors():
+        if preview and provider is not None:
+            refuse("plan: --provider and --preview are two looks; write one of them")
         tree = load_tree(config, overrides)
         if preview:
             from raytune_agents.cli.preview import preview as show

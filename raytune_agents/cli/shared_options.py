@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -116,6 +116,13 @@ def refuse(text: str) -> NoReturn:
     from raytune_agents.config import ConfigError
 
     raise ConfigError(text)
+
+
+def refuse_unused(options: Mapping[str, object], why: str) -> None:
+    """Raises ConfigError where one of these options was written: what else was asked uses none."""
+    for option, value in options.items():
+        if value is not None and value is not False and value != "":
+            refuse(f"{option} {why}")
 
 
 def fail(text: str) -> None:

@@ -82,9 +82,11 @@ def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
     asked = [name for name in left if name != "tune" or config.tune.num_samples]
     steps = ", ".join(f"{name}{detail.get(name, '')}" for name in asked)
     minutes = foreseen_minutes(config, left)
-    time = "how long: see raytune-agents plan" if minutes is None else duration_text(minutes)
+    time = "; how long: see raytune-agents plan" if minutes is None else ""
+    if minutes:  # none of mix and report, which are not measured
+        time = f"; {duration_text(minutes)}"
     where = f"{config.runs_dir}/{config.name}"
-    return [f"to do: {steps}", f"in {where}; {time}; stopped, the same command goes on"]
+    return [f"to do: {steps}", f"in {where}{time}; stopped, the same command goes on"]
 
 
 def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:

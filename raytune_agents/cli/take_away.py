@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,15 @@ def show_export(summary: Mapping[str, Any], folder: Path) -> None:
 # --- export --hub ---
 
 
-def export_hub(config: Config, out: Path, owner: str | None) -> None:
-    """Write the folders, where they are not there yet for an owner to be sent to; send them."""
-    if owner is None or not out.exists():
+def export_hub(config: Config, out: Path, owner: str | None, options: Sequence[str] = ()) -> None:
+    """Write the folders, where they are not there yet for an owner to be sent to; send them.
+    Raises ConfigError for options of the rows where they were written before."""
+    there = owner is not None and out.exists()
+    if there and options:
+        refuse(
+            f"{options[0]}: {out} is sent as it is; leave it out, or write --hub with a new folder"
+        )
+    if not there:
         write_hub(config, out)
         say(f"written: {out}")
     if owner is None:

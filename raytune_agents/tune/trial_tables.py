@@ -73,18 +73,22 @@ def write_tables(trials: Sequence[Trial], folder: Path) -> None:
         write_hparams(trials, folder / "tensorboard")
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_csv(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = None) -> None:
+    """`columns`: named even where there is no row; None = those of the rows."""
     import pandas as pd
 
     # As objects: a column with a gap must not turn its whole numbers into fractions.
-    pd.DataFrame(rows, dtype=object).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=columns, dtype=object).to_csv(path, index=False)
 
 
-def write_parquet(rows: Sequence[Row], path: Path) -> None:
+def write_parquet(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = None) -> None:
+    """`columns`: as those of `write_csv`."""
     import pandas as pd
     import pyarrow as pa
 
-    frame = pd.DataFrame(rows).map(lambda v: canonical(v) if isinstance(v, list | dict) else v)
+    frame = pd.DataFrame(rows, columns=columns).map(
+        lambda v: canonical(v) if isinstance(v, list | dict) else v
+    )
     # Numbers that differ are numbers; anything else that differs is text.
     mixed = [name for name in frame if frame[name].dropna().map(type).nunique() > 1]
     frame[mixed] = frame[mixed].astype("string")

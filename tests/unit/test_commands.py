@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from raytune_agents.cli.app import app
 from raytune_agents.cli.shared_options import console, load_tree
 from raytune_agents.cli.summary import funnel_table
-from raytune_agents.config import load_config
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.storage import read_json, write_json, write_rows
+from raytune_agents.tune.trials import Trial
 
 TOOL = ToolSpec("add", "adds", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
 
@@ -140,6 +141,22 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
         (("init", "--tools", "my.py", "--only", "a"), "--only a chooses of --mcp"),
         (("init", "--mcp", ""), "--mcp ''"),
         (("export", "--model", "sft", "--serve", "app"), "write one of them"),
+        (("export", "--model", "nat", "--push", "ME"), "write --hub DIR"),
+        (("export", "--push", "ME"), "write --hub DIR"),
+        (("export", "--model", "nat", "--format", "xlam"), "--format is of rows; write it without"),
+        (("export", "--model", "nat", "--markers"), "--markers is of rows; write it without --mod"),
+        (("export", "--serve", "app", "--scale", "0"), "--scale is of rows; write it without --se"),
+        (("export", "--serve", "app", "--out", "X"), "--serve names the folder; leave --out out"),
+        (("export", "--hub", "h", "--out", "X"), "--hub names the folder; leave --out out"),
+        (("export", "--hub", "h", "--gguf"), "write --model ARM"),
+        (("export", "--gguf"), "write --model ARM"),
+        (("report", "demo", "--port", "8"), "--port is of --serve"),
+        (("report", "demo", "--serve", "--json"), "write one of them"),
+        (("read", "cfg.yaml", "--explain", "f"), "'cfg.yaml' is not used beside a look at 'f'"),
+        (("read", "seed=3", "--profile", "f"), "'seed=3' is not used"),
+        (("read", "--explain", "f", "--profile", "f"), "write one of them"),
+        (("read", "--explain", "f", "--json"), "--json is of --profile"),
+        (("plan", "--provider", "openai", "--preview", "3"), "write one of them"),
         (("export", "--model", ""), "--model ''"),
         (("capture", "--upstream", "http://"), "'http://' is no URL"),
     ],
@@ -148,6 +165,40 @@ def test_an_option_that_would_be_ignored_is_refused(words: tuple, told: str, cap
     code, said = ask(*words)
     assert code == 2
     assert told in said + capsys.readouterr().err
+
+
+def test_what_was_written_for_the_hub_takes_no_options_of_rows(tmp_path: Path) -> None:
+    from raytune_agents.cli.take_away import export_hub
+
+    (tmp_path / "hub").mkdir()
+    with pytest.raises(ConfigError, match=r"export\.format=gemini: .* is sent as it is"):
+        export_hub(load_config(None), tmp_path / "hub", "me", ["export.format=gemini"])
+
+
+def test_a_recording_is_compared_without_the_options_of_two_runs(tmp_path: Path, capsys) -> None:
+    (tmp_path / "used.jsonl").write_text("{}\n")
+    words = ("compare", "demo", str(tmp_path / "used.jsonl"))
+    code, said = ask(*words, "--arm-a", "nat")
+    assert code == 2
+    assert "--arm-a is of two runs, and" in said + capsys.readouterr().err
+
+
+def test_a_filter_that_no_trial_fits_gives_an_empty_table(tmp_path: Path) -> None:
+    import pandas as pd
+
+    (tmp_path / "tune").mkdir()
+    trials = [asdict(Trial(f"t{n}", score=n / 9, objective=n / 9)) for n in range(3)]
+    (tmp_path / "tune" / "trials.json").write_text(json.dumps(trials))
+    for ending, load in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        files = [tmp_path / f"{name}.{ending}" for name in ("all", "none")]
+        for file, least in zip(files, ("0", "9")):
+            words = ("--filter", f"score>={least}", f"--{ending}", str(file))
+            code, said = ask("trials", str(tmp_path), *words)
+            assert code == 0, said
+        assert "none of 3 fits" in said
+        every, none = map(load, files)
+        assert (len(every), len(none)) == (3, 0)
+        assert list(none) == list(every)
 
 
 def test_a_run_without_labels_says_what_to_run(tmp_path: Path, capsys) -> None:
@@ -229,7 +280,7 @@ def test_a_table_has_no_more_columns_than_the_terminal_and_no_arm_without_answer
     assert "hallucination" not in text
 
 
-def test_a_run_says_first_what_it_will_do():
+def test_a_run_says_first_what_it_will_do(monkeypatch):
     from raytune_agents.cli import summary
     from raytune_agents.pipeline import first_run
 
@@ -239,6 +290,11 @@ def test_a_run_says_first_what_it_will_do():
         "to do: label, train of sft (sft), nat (nat)",
         "in runs/mine; how long: see raytune-agents plan; stopped, the same command goes on",
     ]
+    config = load_config(None, ["name=mine"])
+    with monkeypatch.context() as patch:
+        patch.setattr(first_run, "foreseen_minutes", lambda config, steps: 0.0)
+        said = summary.outline_lines(config, ["report"])
+    assert said == ["to do: report", "in runs/mine; stopped, the same command goes on"]
     assert first_run.duration_text(0.2).startswith("about a minute on")
 
 
