@@ -191,6 +191,9 @@ class RoundRecord:
     in_band_share: float = 0.0
     asked_for: list[JsonObject] = field(default_factory=list)
     new_tasks: int = 0  # of those asked for, verified
+    # by reason: answers that are neither right nor wrong, new tasks that fail a check, rows that
+    # training cannot hold
+    lost: dict[str, int] = field(default_factory=dict)
     rows: int = 0  # different rows trained on
     tokens: int = 0  # trained, with repeats
     worse: str = ""  # why it was thrown away
@@ -201,6 +204,17 @@ class RoundRecord:
         self.in_band, self.easy = len(tasks.kept), len(tasks.easy)
         self.hard, self.retired = len(tasks.hard), len(tasks.retired)
         self.in_band_share = round(tasks.share, 4)
+
+    def lose(self, counts: Mapping[str, int]) -> None:
+        """Count what is lost, by reason."""
+        self.lost = dict(Counter(self.lost) + Counter(counts))
+
+    def line(self) -> str:
+        """The round for a terminal."""
+        total = self.in_band + self.easy + self.hard + self.retired
+        done = f"val {self.val:.3f}, {self.rows} rows trained, {self.in_band} of {total} tasks in"
+        lost = ", ".join(f"{n} {why}" for why, n in self.lost.items())
+        return f"{done} the band, {self.new_tasks} new ones{f'; lost {lost}' if lost else ''}"
 
 
 def few_in_band(record: RoundRecord, band: tuple[float, float]) -> str:
@@ -215,6 +229,27 @@ def few_in_band(record: RoundRecord, band: tuple[float, float]) -> str:
 
 
 # --- when it ends ---
+
+
+HELP = {  # what to write where answers are lost
+    "cut_at_max_tokens": "more train.rounds.max_tokens",
+    "prompt_too_long": "a larger engine.max_model_len, or tasks with shorter prompts",
+    "empty_answer": "a better start",
+}
+
+
+def no_failures(right: int, lost: Mapping[str, int]) -> str:
+    """What to say of a round without failures: how many answers were right, and by reason how many
+    are neither right nor wrong."""
+    if not right and not lost:
+        return "no tasks left: all are retired; write harder tasks"
+    if not lost:
+        return "no failures left: every answer was right; write harder tasks"
+    said = ", ".join(f"{n} {why}" for why, n in lost.items())
+    write = "; ".join(HELP[why] for why in lost if why in HELP)
+    write = write or f"{'harder' if right else 'other'} tasks"
+    total = right + sum(lost.values())
+    return f"no answer to learn from: {right} of {total} were right, {said}; write {write}"
 
 
 def round_budget(total: int | None, spent: int, rounds_left: int) -> int | None:

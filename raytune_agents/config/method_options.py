@@ -213,7 +213,7 @@ class RoundsConfig(BaseConfig):
     select: Literal["failure", "random"] = Field(
         "failure",
         description="where new tasks come from: the tools and arguments that failed; random = the "
-        "control, as many of any kind, whatever their success rate",
+        "control, as many of the same candidates at random, whatever their success rate",
     )
     tasks: Positive = Field(64, description="training tasks answered in a round")
     new_tasks: int = Field(32, ge=0, description="new tasks of a round; 0 = own rows only (ETO)")

@@ -262,7 +262,7 @@ def mine(
 ) -> Shard:
     """The base model's (or an adapter's) own answers to training prompts; every distinct wrong one
     is a negative named by its fault, with its share of the task's samples in `meta.frequency`.
-    `rejected` counts right answers (`right` by task) and repeats, `notes` every wrong answer by
+    `rejected` counts right answers (`right` by task), repeats and lost ones, `notes` wrong ones by
     fault; rows in = tasks x samples. Good answers carry the `marker`, where the adapter has one."""
     shard = Shard()
     fit, prompts = [], []
@@ -321,8 +321,9 @@ def failures(row: Trajectory, reply: Reply, config: NegativesConfig, shard: Shar
         except RecordError:
             bad = None
         if bad is None:
-            shard.rejected["right_answer"] += 1
-            shard.right[row.id] += bool(text.strip())  # an empty one is no negative, nor right
+            empty = not text.strip()  # it is no negative, nor right
+            shard.rejected["empty_answer" if empty else "right_answer"] += 1
+            shard.right[row.id] += not empty
             continue
         if bad.id in wrong:
             shard.rejected["repeated"] += 1

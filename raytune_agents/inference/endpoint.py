@@ -40,7 +40,7 @@ LONGEST_WAIT_S = 60.0
 Chat = Sequence[dict[str, str]]
 
 
-class Refused(RuntimeError):
+class Refused(ConfigError):
     """The endpoint will not answer however often it is asked: a wrong key, model or address."""
 
 
@@ -262,9 +262,12 @@ class Teacher:
             403: f"check the rights of {key}",
             404: f"check generate.teacher.base_url={s.base_url} and model={s.model}",
         }
+        other = (
+            "it does not take this request; write a generate.teacher.model that takes its options"
+        )
         return (
-            f"the teacher answered status {got.status_code}: "
-            f"{why.get(got.status_code, 'it does not take this request')} ({got.text[:120]!r})"
+            f"the teacher {s.model} at {s.base_url} answered status {got.status_code}: "
+            f"{why.get(got.status_code, other)} ({got.text[:120]!r})"
         )
 
 

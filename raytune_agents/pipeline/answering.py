@@ -4,7 +4,7 @@ and an arm that is added is asked alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,7 @@ from raytune_agents.evaluate.harness import Asker
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.evaluate.quantized import QuantizedAnswer, answer_quantized, spread
-from raytune_agents.inference import client, endpoint
+from raytune_agents.inference import client
 from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import marks, package_records
 from raytune_agents.pipeline import keys
@@ -142,16 +142,10 @@ def judge_verdicts(
     known = {(row.split, row.id): row for row in rows}
     pairs, judging = judge.judged_pairs(known, answers, options), chat_client(context)
 
-    def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
-        try:
-            return judge.judge_pairs(part, judging, options, seed)
-        except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
-            raise client.EngineDown(str(error)) from None
-
     questions = Questions(
         "judge",
         cut(pairs, config.evaluate.shard_rows),
-        ask,
+        partial(judge.judge_pairs, client=judging, config=options, seed=seed),
         lambda pair: [judge.unjudged(pair, client.INFRA_FAILED)],
         [options, config.generate.teacher],
     )

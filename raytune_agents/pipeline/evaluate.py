@@ -31,7 +31,9 @@ from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import (
     MOST_SPLIT_ROWS,
     MOST_VAL_ROWS,
+    all_training_rows,
     held_out_rows,
+    round_folders,
     stored_training_rows,
     without_trained,
 )
@@ -232,16 +234,14 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
             context.display.say(text, "yellow")
     if synthetic := list(held_out_rows(folder, SYNTHETIC)):
         suite.add(SYNTHETIC, synthetic, most)
-    trained = stored_training_rows(folder)
-
-    marked = partial(without_trained, context, [folder / "label"])
+    marked = partial(without_trained, context, [folder / "label", *round_folders(folder)])
     for name, source in options.sources.items():
         found = suites.source_rows(name, source, marked)
         suite.rejected.update(found.rejected)
         suite.add(name, found.rows, options.limit)
     if options.unseen_agents:
         made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, seed)
-        suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
+        suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, all_training_rows(folder)))
     suite.add_irrelevance(options, marked, seed)
     if options.instruction_rows:
         suite.add(instructions.SPLIT, instructions.instruction_rows(options.instruction_rows, seed))
@@ -252,7 +252,8 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
     tasks = suites.goals(suites.executable_agents(config), options.trajectories.tasks, seed)
     queries = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.
-    known = {row.query for row in trained if row.query in queries} if queries else set()
+    trained = all_training_rows(folder) if queries else ()
+    known = {row.query for row in trained if row.query in queries}
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)
@@ -262,7 +263,7 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
         fresh,
         multi_turn.entries(options.multi_turn),
         [row for row in val if row.target][: options.perplexity_rows],
-        examples_to_show(trained, options.few_shot, seed),
+        examples_to_show(stored_training_rows(folder), options.few_shot, seed),
         suite.rejected,
     )
 

@@ -3,8 +3,9 @@ it fails, worded and verified like all synthetic rows."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.generate import rewrite, sampling, validate_rows
 from raytune_agents.pipeline import label
 from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.rows import NEW
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
@@ -35,8 +37,8 @@ from raytune_agents.train.methods import method_named
 
 OVERDRAWN = 8  # candidates drawn for each task that is asked for
 PLANTED = 8  # known-wrong rows that a judge is shown
-NEW = "new"  # folder of a round: the new tasks that it keeps
 ROWS_AGENT = "tools_of_rows"  # the agent of tools that no agent of the config has
+ANY_KIND = Cluster("any")  # what the control asks for
 Tasks = dict[str, Trajectory]  # by id
 
 
@@ -75,11 +77,13 @@ class Round:
 
 @dataclass
 class TaskAnswers:
-    """Right answers by task, failures (each with its task as parent), wrong answers by fault."""
+    """Right answers by task, failures (each with its task as parent), wrong answers by fault, and
+    by reason those that are neither."""
 
     right: dict[str, int] = field(default_factory=dict)
     failures: list[Trajectory] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 def in_round(row: Trajectory, k: int) -> Trajectory:
@@ -109,9 +113,13 @@ def answer_tasks(this: Round, name: str, tasks: list[Trajectory]) -> TaskAnswers
         counts.failed.update(shard["failed"])
         # Tasks of one shard are in no other one.
         out.right |= shard["right"]
+        known = {"right_answer", "repeated"}
+        out.lost.update({why: n for why, n in shard["rejected"].items() if why not in known})
         cut = {"cut_to_whole_sentences"}  # the one note that is no fault
         out.faults.update({f: n for f, n in shard["notes"].items() if f not in cut})
     check_outage(counts, context.config.read.max_error_share)
+    out.lost.update(counts.failed)
+    this.record.lose(out.lost)
     out.failures = read_rows(this.step.folder / name)
     return out
 
@@ -122,21 +130,11 @@ def answer_tasks(this: Round, name: str, tasks: list[Trajectory]) -> TaskAnswers
 def sample_new_tasks(this: Round, failures: list[Trajectory]) -> list[Trajectory]:
     """Verified tasks that the arm has not, unlike any val or test row: about the tools and
     arguments that failed, or (control) of any kind. Fills in what was asked for and what came."""
-    tasks, record, count = this.arm.tasks, this.record, this.options.new_tasks
-    clusters = rounds.failure_clusters(failures, tasks)
-    if not count or not clusters:
+    record = this.record
+    clusters = rounds.failure_clusters(failures, this.arm.tasks)
+    if not this.options.new_tasks or not clusters:
         return []
-    # A prime apart: no two rounds, nor those of the next seed, draw the same tasks.
-    config, seed = this.context.config.generate, this.step.seed + 1009 * record.round
-    if this.options.select == "random":
-        # The control: as many new tasks, but not about what failed.
-        wanted = {Cluster("any"): count}
-        found = {Cluster("any"): fresh_tasks(config, OVERDRAWN * count, seed, tasks)[:count]}
-    else:
-        wanted, file = rounds.allocate(clusters, count), this.step.folder / f"{ROWS_AGENT}.yaml"
-        able = agents_with(config, clusters, failures, file, record)
-        config = config.model_copy(update={"agents": able or config.agents})
-        found = rounds.match_tasks(wanted, fresh_tasks(config, OVERDRAWN * count, seed, tasks))
+    wanted, found = draw_tasks(this, clusters, failures)
     cluster_of = {row.id: cluster for cluster, rows in found.items() for row in rows}
     chosen = [row for rows in found.values() for row in rows]
     rows = verified_tasks(this, chosen, failures)
@@ -147,6 +145,30 @@ def sample_new_tasks(this: Round, failures: list[Trajectory]) -> list[Trajectory
     ]
     record.new_tasks = len(rows)
     return rows
+
+
+def draw_tasks(
+    this: Round, clusters: Mapping[Cluster, int], failures: Sequence[Trajectory]
+) -> tuple[dict[Cluster, int], dict[Cluster, list[Trajectory]]]:
+    """How many new tasks are wanted, and those found, by cluster: the candidates most alike to what
+    failed, or (control) as many of the same candidates at random."""
+    count, config = this.options.new_tasks, this.context.config.generate
+    file = this.step.folder / f"{ROWS_AGENT}.yaml"
+    able = agents_with(config, clusters, failures, file, this.record)
+    every = list(dict.fromkeys([*config.agents, *able]))
+    # So many that those of the able agents would do, however many others there are.
+    drawn = OVERDRAWN * count * len(every) // (len(able) or len(every))
+    # A prime apart: no two rounds, nor those of the next seed, draw the same tasks.
+    seed = this.step.seed + 1009 * this.record.round
+    config = config.model_copy(update={"agents": every})
+    candidates = fresh_tasks(config, drawn, seed, this.arm.tasks)
+    wanted = rounds.allocate(clusters, count)
+    found = rounds.match_tasks(wanted, candidates)
+    if this.options.select == "failure":
+        return wanted, found
+    # Not `count`: where few candidates are about what failed, the control has no more either.
+    as_many, rng = sum(map(len, found.values())), random.Random(f"{seed}/random")
+    return {ANY_KIND: as_many}, {ANY_KIND: rng.sample(candidates, as_many)}
 
 
 def agents_with(
@@ -218,6 +240,9 @@ def verified_tasks(
     counts = Counts(rows_in=len(chosen))
     for shard in make_shards(context, step, "drawn", chosen, work):
         counts.failed.update(shard["failed"])
+        for reason, count in shard["rejected"].items():  # POOL:STAGE
+            this.record.lose({reason.rpartition(":")[2]: count})
+    this.record.lose(counts.failed)
     check_outage(counts, context.config.read.max_error_share)
     files = sorted((folder / "read").glob("*.parquet"))
     # New tasks come after the label step, so its comparison with held-out rows is made here.
@@ -225,6 +250,7 @@ def verified_tasks(
     compared = chain(label.evaluation_rows(context, files, Counter(), {}), held)
     marked = LeakIndex(compared, LabelConfig()).marked(read_rows(step.folder / "drawn"))
     rows = [row for row in marked if not row.reject_reason]
+    this.record.lose({"leak": len(marked) - len(rows)})
     write_rows(step.folder / NEW / "rows-00000.parquet", rows)
     return rows
 

@@ -14,7 +14,9 @@ score, or the start, becomes train/ARM/adapter; rounds.json has all records.
 
 from __future__ import annotations
 
+import random
 import shutil
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from raytune_agents.evaluate.estimates import DEFAULT
 from raytune_agents.evaluate.harness import Asker, answer_shard, with_answer_limit
 from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
+from raytune_agents.evaluate.paired import LEAST_PAIRS
 from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.context import Context
@@ -35,7 +38,7 @@ from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
 from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step
 from raytune_agents.storage import read_json, read_rows, write_json
-from raytune_agents.train.methods import Recipe
+from raytune_agents.train.methods import Recipe, method_named
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
 
 Values = dict[str, dict[str, float]]  # metric -> row id -> value
@@ -47,24 +50,34 @@ def validate_rounds(config: Config) -> None:
     """Rounds go on from adapters, and stop by val rows. Raises ConfigError."""
     for name, arm in config.train.arms.items():
         own, key = config.train.of(arm), f"train.arms.{name}"
-        if arm.method == "rounds" and own.parameters == "full":
+        if arm.method != "rounds":
+            continue
+        if own.parameters == "full":
             raise ConfigError(f"{key}: a round goes on from an adapter; write parameters: lora")
-        if arm.method == "rounds" and own.grpo.turns > 1:
+        if own.grpo.turns > 1:
             raise ConfigError(f"{key}: rounds measure single answers; write grpo.turns: 1")
+        how = method_named(own.rounds.method)
+        if how.samples_answers:  # of other methods it is the rows that can be wrong
+            try:
+                how.validate_data((), own)
+            except ConfigError as error:
+                raise ConfigError(f"{key} (rounds.method {own.rounds.method}): {error}") from None
 
 
 def train_rounds(
     context: Context, step: Step, name: str, config: TrainConfig, rows: list[Trajectory]
 ) -> None:
     """All rounds of one arm. Writes step.folder/{adapter, rounds.json}. Raises ConfigError where
-    there are no val rows, or nothing to learn from and no start."""
+    there is nothing to learn from and no start."""
     options, started = config.rounds, bool(config.lora.start)
     now = ArmProgress(name, config, {r.id: r for r in rows}, config.lora.start or "")
     # The start is asked once, also by a run that goes on.
     if not (step.folder / VALUES).is_file():
         write_json(step.folder / VALUES, policy_values(context, now.adapter, now))
     first = last = read_json(step.folder / VALUES)
-    records, key = [RoundRecord(0, mean(first["exact_match"]))], step.key
+    start = RoundRecord(0, mean(first["exact_match"]), notes=unproven(first, started))
+    tell(context, name, start)
+    records, key = [start], step.key
     stopped = f"all {options.max} rounds are done"
     for k in range(1, options.max + 1):
         # The key of a round has that of the one before: made anew, that makes this one anew.
@@ -77,8 +90,7 @@ def train_rounds(
         assert manifest  # done before, or just now
         record = RoundRecord(**manifest.notes["record"])
         records.append(record)
-        for line in record.notes:
-            context.display.say(f"train     {name} round {k}: {line}", "yellow")
+        tell(context, name, record)
         now.spent += record.tokens
         step.log(step=k, val_exact_match=record.val, num_tokens=now.spent)
         if not record.rows:
@@ -105,6 +117,15 @@ def train_rounds(
     source = step.folder / f"round-{kept}" / "adapter" if kept else Path(config.lora.start or "")
     # A copy: the rounds stay as they were, for the report and for going on.
     shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
+
+
+def tell(context: Context, name: str, record: RoundRecord) -> None:
+    """A round, and what a reader should know of it."""
+    where = f"train     {name} round {record.round}"
+    if record.round:  # of the start only val is known
+        context.display.say(f"{where}: {record.line()}")
+    for line in record.notes:
+        context.display.say(f"{where}: {line}", "yellow")
 
 
 # --- one round ---
@@ -151,13 +172,13 @@ def learn_from_failures(this: Round) -> Counts:
     if few := rounds.few_in_band(record, options.band):
         record.notes.append(few)
     if not failures:
-        record.notes.append("no failures left: every answer was right; write harder tasks")
+        right = sum((answered.right | tried.right).values())
+        record.notes.append(rounds.no_failures(right, answered.lost + tried.lost))
         return Counts()
     tasks = {r.id: r for r in (*sampled, *new) if r.id in rates}
     kept = set(banded.kept)
     if options.select == "random":  # as many tasks, whatever their rate
-        random_tasks = rounds.sample_tasks(tasks.values(), len(banded.kept), f"{seed}/random")
-        kept = {row.id for row in random_tasks}
+        kept = set(random.Random(f"{seed}/random").sample(sorted(tasks), len(banded.kept)))
     good = [row for i, row in tasks.items() if i in kept]
     bad = [row for row in failures if row.parents[0] in kept]
     return train_round(this, good, bad, left)
@@ -173,6 +194,7 @@ def train_round(
     recipe, columns = Recipe(method, config, context.chat), step.folder / "columns"
     tokenize_part(columns, 0, pool.values(), recipe, recipe.pairs(pool))
     rows = Tokenized.load(columns)
+    record.lose(Counter(why for why in rows.facts["refused"].to_pylist() if why))
     by_row, weights = rows_by_pool(rows, context.config.mix.no_call)
     total = sum(n for _, _, n in by_row)
     if not any(pool == CALLS for _, pool, _ in by_row):
@@ -226,8 +248,6 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
     was lost to the engine has none."""
     options, config = now.config.rounds, context.config
     rows = answered_val_rows(context.run.folder)
-    if not rows:
-        raise ConfigError("rounds need val rows to stop by; write read.split.val above 0")
     others = config.seed + 1  # not the instructions of the evaluation
     prompts = [*rows[: options.val_rows], *instruction_rows(options.instruction_rows, others)]
     context.start_engine()
@@ -237,6 +257,23 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
     of_val = [a for a in found if a.split == "val"]
     out = {name: values_by_row(found, name) for name in gate.GUARDED}
     return out | {name: values_by_row(of_val, name) for name in ("exact_match", "relevance")}
+
+
+def unproven(first: Values, started: bool) -> list[str]:
+    """What to say where the gate cannot tell whether the policy loses something: too few rows at
+    the start measure it, or nothing is guarded."""
+    if not started and mean(first["relevance"]) < gate.LEAST_RELEVANCE:
+        text = "the base hardly ever calls, so nothing that a round loses stops it; write start: "
+        return [f"{text}an arm above this one"]
+    rows = {"relevance": "val rows with a call (read.split.val, train.rounds.val_rows)"}
+    rows["irrelevance"] = "val rows without a call (read.split.val, train.rounds.val_rows)"
+    rows["instruction_following"] = "train.rounds.instruction_rows"
+    return [
+        f"that {name.replace('_', ' ')} is kept will not be proven: {len(first[name])} rows "
+        f"measure it, at least {LEAST_PAIRS} must; write more {more}"
+        for name, more in rows.items()
+        if len(first[name]) < LEAST_PAIRS
+    ]
 
 
 def lost_metrics(first: Values, after: Values, started: bool) -> list[str]:

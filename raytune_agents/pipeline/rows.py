@@ -22,6 +22,7 @@ from raytune_agents.pipeline.context import Context
 from raytune_agents.records import JsonObject, Trajectory, from_row
 from raytune_agents.storage import GROUP_ROWS, StoredRows, first_by_id, row_groups
 
+NEW = "new"  # folder of a round: the new tasks that it keeps
 MOST_SPLIT_ROWS = 20_000  # of one split, that the driver holds as objects
 MOST_VAL_ROWS = 4096  # that the driver holds as objects: no step scores so many
 
@@ -57,6 +58,17 @@ def stored_training_rows(folder: Path, ids: Sequence[str] | None = None) -> Stor
         return mine if wanted is None else pc.and_(mine, pc.is_in(table["id"], value_set=wanted))
 
     return StoredRows(folder / "label", matches)
+
+
+def round_folders(folder: Path) -> list[Path]:
+    """The folders of new tasks that rounds drew after the label step; they are trained on too."""
+    return sorted(folder.glob(f"train/*/round-*/{NEW}"))
+
+
+def all_training_rows(folder: Path) -> Iterator[Trajectory]:
+    """Accepted rows of the train split, and those that rounds drew, a batch held at a time."""
+    for source in (folder / "label", *round_folders(folder)):
+        yield from StoredRows(source, lambda table: accepted(table, "train"))
 
 
 def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, Trajectory]:

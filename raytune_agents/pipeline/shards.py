@@ -25,6 +25,7 @@ from raytune_agents.config.base import json_values
 from raytune_agents.evaluate.measured import Lines
 from raytune_agents.generate.rewrite import Shard
 from raytune_agents.inference import client
+from raytune_agents.inference.endpoint import Refused
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.infra.provenance import code_revision
@@ -218,6 +219,8 @@ def answer_part(
         lines = ask(part)
     except client.EngineDown as error:
         return pa.table({}), ShardReport(outage=str(error))
+    except Refused as error:
+        return pa.table({}), ShardReport(outage=str(error), refused=str(error))
     tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
     lost = {
         str(x.get("id") or x.get("task")): x.get("error") or "no answer"

@@ -16,7 +16,7 @@ from raytune_agents.infra.provenance import marks
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import keys, rounds
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.rows import answered_val_rows, training_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import Options, content_hash
@@ -85,6 +85,21 @@ def arm_step(config: Config, step: Step, name: str, inputs: dict[str, str]) -> S
     )
 
 
+def validate_val_rows(context: Context) -> None:
+    """There are val rows where an arm needs them while it trains. Raises ConfigError."""
+    config = context.config
+    for name, arm in config.train.arms.items():
+        explores, steps = methods.method_named(arm.method).explores, config.train.of(arm).eval_steps
+        if not (explores or steps) or answered_val_rows(context.run.folder):
+            continue
+        write = "write more rows, or a larger read.split.val"
+        if explores:
+            raise ConfigError(f"train.arms.{name}: rounds need val rows to stop by; {write}")
+        raise ConfigError(
+            f"train.arms.{name}: train.eval_steps={steps} without val rows; {write}, or 0"
+        )
+
+
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     config, counts, arms = context.config, Counts(), {}
@@ -92,6 +107,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     # All arms before the first: a wrong last one must not show after hours.
     validate_data.validate_arms(config.train, {n: m.kinds for n, m in mixed.items()})
     validate_data.validate_length(context.chat)
+    validate_val_rows(context)
     context.free_gpu(config.train.span[1])
     trained: dict[str, str] = {}  # arm -> key
     for name, arm in config.train.arms.items():

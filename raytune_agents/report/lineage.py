@@ -20,6 +20,8 @@ FILES = (
     "read/rows*.parquet",
     "generate/rows*.parquet",
     "generate/*/rows*.parquet",
+    "train/*/round-*/new/rows*.parquet",  # with their leaks looked for, so before `drawn`
+    "train/*/round-*/*/rows*.parquet",
 )
 
 
@@ -117,6 +119,7 @@ def trace_row(run: Path, row_id: str) -> Trace:
     for file in sorted((run / "mix").glob("*.parquet")):
         times = len(pq.read_table(file, filters=[("id", "==", key)]))
         trained |= {file.stem: times} if times else {}
+    trained |= round_uses(run, key)
     answers = []
     for name in ("answers", "perturbed"):
         file = run / "evaluate" / f"{name}.parquet"
@@ -125,9 +128,25 @@ def trace_row(run: Path, row_id: str) -> Trace:
     return Trace(rows, missing, trained, answers)
 
 
+def round_uses(run: Path, row_id: str) -> dict[str, int]:
+    """How often each round of an arm trained on a row, by "ARM round-K"."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    found = {}
+    for file in sorted(run.glob("train/*/round-*/rows.npy")):
+        parts = sorted(file.parent.glob("columns/facts-*.parquet"))
+        facts = [pq.read_table(part, columns=["id", "examples"]).to_pydict() for part in parts]
+        ids = [i for part in facts for i, n in zip(*part.values()) for _ in range(n)]
+        if times := sum(ids[k] == row_id for k in np.load(file)):
+            found[f"{file.parts[-3]} {file.parent.name}"] = times
+    return found
+
+
 def row_verdict(row: Trajectory) -> str:
     """What is known about a row, in words."""
     parts = [f"rejected: {row.reject_reason}" if row.reject_reason else "accepted"]
+    parts += [f"made in round {row.meta['round']}"] if "round" in row.meta else []
     leak = row.meta.get("leak")
     parts += [f"shows row {leak['of']} by {leak['how']} ({leak['share']:g})"] if leak else []
     parts += [f"fault {row.fault}"] if row.fault else []

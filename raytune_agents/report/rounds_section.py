@@ -41,7 +41,7 @@ def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
 
 def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
     """A line per record of rounds.json: val, tasks by band, rows, shares of faults among sampled
-    answers, outcome. What an older record lacks is 0."""
+    answers, what was lost, outcome. What an older record lacks is 0."""
     faults, lines = frequent_faults(rounds), []
     for r in rounds:
         number = whole(r.get("round"))
@@ -52,13 +52,21 @@ def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
         counts = [whole(r.get(name)) for name in COUNTS]
         shares = shares_of_faults(r)
         cells = [*counts[:1], band, *counts[1:], *(percent(shares.get(f)) for f in faults)]
+        cells.append(losses(r))
         if not number:  # the start, of which only val is known
             outcome, cells = "start", [""] * len(cells)
         if number == kept:
             outcome = "kept" if number else "start, kept"
         lines.append((str(number), [percent(r.get("val")), *cells, outcome]))
-    head = ["round", "val", "too hard", "in band", *COUNTS[1:], *faults, "outcome"]
-    return Grid("Rounds", [h.replace("_", " ") for h in head], lines, words=["outcome"])
+    head = ["round", "val", "too hard", "in band", *COUNTS[1:], *faults, "lost", "outcome"]
+    return Grid("Rounds", [h.replace("_", " ") for h in head], lines, words=["lost", "outcome"])
+
+
+def losses(record: Mapping[str, Any]) -> str:
+    """What a round lost, by reason: "5 cut_at_max_tokens, 1 leak"."""
+    lost = record.get("lost")
+    found = lost.items() if isinstance(lost, Mapping) else ()
+    return clip(", ".join(f"{whole(n)} {why}" for why, n in found), 160)
 
 
 def percent(share: Any) -> str:

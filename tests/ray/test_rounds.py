@@ -13,7 +13,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from raytune_agents.config import load_config
-from raytune_agents.pipeline.round_tasks import NEW
+from raytune_agents.pipeline.rows import NEW
 from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
 from raytune_agents.storage import read_json, read_jsonl, read_rows

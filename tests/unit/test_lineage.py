@@ -1,7 +1,9 @@
 """Where a row came from, by the files of a run."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +15,7 @@ from raytune_agents.dedup.leaks import Leak
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.records import derive, to_table
 from raytune_agents.report import lineage
+from raytune_agents.storage import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,25 @@ def test_a_missing_parent_is_named_not_dropped(run, tmp_path):
     pq.write_table(to_table([grandchild]), tmp_path / "label/rows-00000.parquet")
     found = lineage.trace_row(tmp_path, grandchild.id)
     assert found.missing == list(grandchild.parents)
+
+
+def test_rows_of_a_round_are_known(tmp_path):
+    """The round's columns are of three rows, of which the second became two examples: examples 0,
+    2, 1 and 2 were trained on."""
+    one, two, three = rows()[:3]
+    folder = tmp_path / "train/again/round-2"
+    (folder / "columns").mkdir(parents=True)
+    for name, made in {"new": [one], "drawn": [one, two], "answered": [three]}.items():
+        marked = [replace(r, meta=r.meta | {"round": 2, "at": name}) for r in made]
+        write_rows(folder / name / "rows-00000.parquet", marked)
+    facts = {"id": [one.id, two.id, three.id], "examples": [1, 2, 1]}
+    pq.write_table(pa.table(facts), folder / "columns/facts-00000.parquet")
+    np.save(folder / "rows.npy", np.array([0, 2, 1, 2]))
+    found = [lineage.trace_row(tmp_path, r.id) for r in (one, two, three)]
+    assert [f.rows[0].meta["at"] for f in found] == ["new", "drawn", "answered"]
+    uses = [{"again round-2": 1}, {"again round-2": 3}, {}]
+    assert [f.trained for f in found] == uses
+    assert "made in round 2" in lineage.row_verdict(found[0].rows[0])
 
 
 def test_the_command_prints_the_chain(run):

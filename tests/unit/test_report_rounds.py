@@ -15,6 +15,7 @@ DAYS = Cluster("wrong_value", "weather", "days", 1, "question")
 FIRST = RoundRecord(
     1, val=0.25, answers=40, faults={"wrong_value": 10, "wrong_type": 2}, in_band=3, hard=5,
     easy=1, retired=1, in_band_share=0.3, new_tasks=2, rows=9, tokens=310,
+    lost={"cut_at_max_tokens": 4, "leak": 1},
     asked_for=[DAYS.record() | {"failures": 7, "wanted": 4, "got": 2}],
 )  # fmt: skip
 SECOND = RoundRecord(2, val=0.125, answers=40, faults={"wrong_value": 4}, in_band=1, rows=4,
@@ -30,9 +31,10 @@ TOLD = {
 def test_a_round_as_the_page_has_it() -> None:
     """Of 40 answers 10 and 2 have a fault: 25 % and 5 %."""
     grid = rounds_grid([asdict(FIRST)], 1)
-    assert grid.head[-3:] == ["wrong value", "wrong type", "outcome"]
+    assert grid.head[-4:] == ["wrong value", "wrong type", "lost", "outcome"]
     assert grid.lines == [
-        ("1", ["25.0 %", 5, "3 (30 %)", 1, 1, 2, 9, 310, "25.0 %", "5.0 %", "kept"])]  # fmt: skip
+        ("1", ["25.0 %", 5, "3 (30 %)", 1, 1, 2, 9, 310, "25.0 %", "5.0 %",
+               "4 cut_at_max_tokens, 1 leak", "kept"])]  # fmt: skip
     shown = rounds_grid([{"round": 0}, asdict(SECOND), {"round": 3}], 0)
     assert [cells[-1] for _, cells in shown.lines] == [
         "start, kept", "val fell from 0.250 to 0.125", "nothing to train on"]  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from finished import finish_step
 from rich.console import Console
 
+from raytune_agents import exports
 from raytune_agents.calls import judge, render_calls
 from raytune_agents.config import Config, ConfigError, LabelConfig, SourceConfig, load_config
 from raytune_agents.dedup.leaks import LeakIndex
@@ -176,6 +177,38 @@ def test_arms_of_another_base_are_refused(tmp_path):
     other = load_config(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
     with pytest.raises(ConfigError, match=r"trained with model\.name='smollm2-135m', not"):
         check_bases(other, tmp_path)
+
+
+def test_what_a_round_was_trained_on_is_not_asked(tmp_path):
+    """Of six goals one was drawn by a round, as was a row of the source; its tool is a seen one."""
+    goals = suites.goals(["support"], 6, 17)
+    [unseen] = [r for r in suites.unseen_agent_rows(["security"], 40, 17) if r.calls][:1]
+    text = "Please transfer five dollars to the gardener of my old neighbour today."
+    pay = row(text, ToolCall.of("pay", amount=5), split="train")
+    drawn = [replace(r, split="train", reject_reason="") for r in (goals[2], unseen)]
+    folder = tmp_path / "run"
+    write_rows(folder / "train/again/round-1/new/rows-00000.parquet", [*drawn, pay])
+    (folder / "label").mkdir()
+    write_json(folder / "read/manifest.json", {"left_out": {"test_seen": "no rows"}})
+    free = row("Settle the open bill of the bakery: it is six euros.", ToolCall.of("pay", amount=6))
+    lines = [json.dumps(exports.WRITERS["openai"](r)) for r in (pay, free)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    config = load_config(None, [
+        "name=run", f"runs_dir={tmp_path}", "generate.agents=[support]", "seed=17",
+        f"evaluate.sources={{mine: {{path: {tmp_path}/mine.jsonl}}}}", "evaluate.few_shot=0",
+        "evaluate.unseen_agents=[security]", "evaluate.unseen_rows=40", "evaluate.val_rows=0",
+        "evaluate.irrelevance_rows=0", "evaluate.instruction_rows=0", "evaluate.perturbations=[]",
+        "evaluate.trajectories.tasks=6", "evaluate.splits=[test_seen]",
+    ])  # fmt: skip
+    context = Context(config, Display())
+    found = rows_to_ask(context)
+    context.close()
+    assert [t.query for t in found.tasks] == [g.query for i, g in enumerate(goals) if i != 2]
+    assert found.rejected["trained_goal"] == 1
+    assert found.rejected["contaminated"] == 1
+    assert found.rejected["seen_tool"] > 0
+    assert [r.query for r in found.rows if r.split == "mine"] == [free.query]
+    assert not {unseen.calls[0].name} & {c.name for r in found.rows for c in r.calls}
 
 
 @pytest.mark.parametrize("limit", [None, 2])
