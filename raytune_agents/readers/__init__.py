@@ -16,7 +16,7 @@ from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
-from raytune_agents.readers.fields import AccessedRow, unread_fields, words_of
+from raytune_agents.readers.fields import AccessedRow, readable, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.pairs import rated
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
@@ -75,7 +75,9 @@ def read_row(
         found = read if isinstance(read, list) else [read]
         if redact or (redact is None and name in RECORDED):
             found = [with_hidden(t) for t in found]
-        rows = [_with_origin(t, name, where) for t in found]
+        finished = partial(_with_origin, name=name, where=where)
+        # a log's conversations stand side by side; those of other rows may be each other's parents
+        rows = readable(finished, found) if name in RECORDED else [finished(t) for t in found]
         return [replace(t, parents=_parents(t, rows)) if t.parents else t for t in rows]
     except RecordError:
         raise

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, blank, names_of, object_of
+from raytune_agents.readers.fields import Fields, blank, names_of, object_of, readable
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
@@ -44,7 +44,7 @@ def read(row: JsonObject) -> list[Trajectory]:
     """{app_name, events}, gathered events, or {eval_cases}. Raises RecordError."""
     fields = Fields(row)
     if cases := fields("eval_cases"):
-        found = [_case(c) for c in cases if c.get("conversation")]
+        found = readable(_case, (c for c in cases if c.get("conversation")))
         if not found:
             raise RecordError("an evaluation set without a conversation")
         fields.rest("eval_set_id", "name", "description", "creation_timestamp")
@@ -52,13 +52,15 @@ def read(row: JsonObject) -> list[Trajectory]:
     steps = _kept(_step(e) for e in fields(EVENTS))
     key = as_text(fields("id", "session"))
     about = fields.rest("format", "user_id", "last_update_time", "app_name")
-    about, found = {k: v for k, v in about.items() if not blank(v)}, []
-    for branch in _branches(steps):
+    about = {k: v for k, v in about.items() if not blank(v)}
+
+    def conversation(branch: str) -> Trajectory:
         own = [s for s in steps if not s.branch or f"{branch}.".startswith(f"{s.branch}.")]
         named = {"id": f"{key}/{branch}".strip("/")}
         turns, made = [s.turn for s in own if s.turn], model_calls((s.model, s.usage) for s in own)
-        found.append(read_as_chat(about | named, turns, made))
-    return found
+        return read_as_chat(about | named, turns, made)
+
+    return readable(conversation, _branches(steps))
 
 
 def _step(event: JsonObject) -> _Step:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import chat_turn, read_as_chat
-from raytune_agents.readers.fields import Fields, object_of
+from raytune_agents.readers.fields import Fields, object_of, readable
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -30,19 +30,28 @@ def is_atif(row: JsonObject) -> bool:
 
 def read(row: JsonObject) -> list[Trajectory]:
     """{schema_version, agent, steps}, and its sub-agents. Raises RecordError."""
+    return readable(_run, _runs(row))
+
+
+def _runs(row: JsonObject) -> Iterator[JsonObject]:
+    yield row
+    for inner in row.get("subagent_trajectories") or []:
+        yield from _runs(inner)
+
+
+def _run(row: JsonObject) -> Trajectory:
     fields = Fields(row)
     agent = Fields(object_of(fields("agent")), "agent")
     steps = [Fields(s, "step") for s in fields("steps")]
-    inside = fields("subagent_trajectories") or []
     model = agent("model_name")
     made = [(s("model_name") or model, s("metrics")) for s in steps if s.peek("source") == "agent"]
     about = model_calls(made) | {"agent": f"{agent('name')} {agent('version')}"}
     turns = [turn for step in steps for turn in _turns(step)]
     chat = {"tools": agent("tool_definitions"), "id": fields("trajectory_id", "session_id")}
     agent.rest()
+    fields.skip("subagent_trajectories")
     rest = fields.rest("schema_version", "session_id", "final_metrics", "notes", "agent")
-    own = read_as_chat(rest | chat, turns, about)
-    return [own, *(t for sub in inside for t in read(sub))]
+    return read_as_chat(rest | chat, turns, about)
 
 
 def _turns(step: Fields) -> Iterator[JsonObject]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import names_of, note, note_rest
+from raytune_agents.readers.fields import names_of, note, note_rest, readable
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -35,13 +35,13 @@ def read(row: JsonObject) -> list[Trajectory]:
     """{messages, stop_reason}, or a state of an agent or a team. Raises RecordError."""
     row = row | ({"messages": value_of(row["messages"])} if "messages" in row else {})
     if "messages" not in row:
-        found = [_context(agent, messages) for agent, messages in _contexts(row, "")]
+        found = readable(lambda context: _context(*context), _contexts(row, ""))
     elif all(m.get("type") in CONTEXT for m in row["messages"]):
         found = [_context("", row["messages"], row)]
     else:
         messages = [m for m in row["messages"] if m.get("type") != CHUNK]
         agents = _agents(messages)
-        found = [_conversation(row, messages, a, len(agents) > 1) for a in agents]
+        found = readable(lambda a: _conversation(row, messages, a, len(agents) > 1), agents)
     if not found:
         raise RecordError("a conversation without an answer")
     return found

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import object_of
+from raytune_agents.readers.fields import note, object_of
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import seen_tools, with_source_ids
+from raytune_agents.readers.spans import UNREAD, seen_tools, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
@@ -25,15 +25,21 @@ TURN_TYPES = ("user", "assistant")
 
 def read(row: Event) -> list[Trajectory]:
     """The conversations of one session. Raises RecordError where none has an answer."""
-    events = _once(e for e in row[EVENTS] if e.get("type") in TURN_TYPES or _compacts(e))
+    events = _linked(_once(row[EVENTS]))
     left = _abandoned(events)
     live = [e for i, e in enumerate(events) if i not in left]
     title = next((as_text(e["summary"]) for e in row[EVENTS] if e.get("summary")), "")
     meta: JsonObject = {"title": title} if title else {}
     meta |= {"abandoned_events": len(left)} if left else {}
-    found = [t for part in _parts(live) for t in _conversation(part, meta)]
+    found, reasons = [], []
+    for part in _parts(live):
+        turns, about = _conversation(part)
+        reasons += about.get("errors", [])
+        if any(t.role == "assistant" for t in turns):
+            found.append(episode(turns, seen_tools(turns), meta=meta | about))
     if not found:
-        raise RecordError("a session without an answer")
+        reason = reasons[0].removeprefix(UNREAD) if reasons else ""
+        raise RecordError(reason or "a session without an answer")
     return with_source_ids(found, row["session"])
 
 
@@ -43,6 +49,24 @@ def _once(events: Iterable[Event]) -> list[Event]:
     for i, event in enumerate(events):
         seen.setdefault(event.get("uuid") or i, event)
     return list(seen.values())
+
+
+def _linked(events: list[Event]) -> list[Event]:
+    """The turns and compactions, each pointing to the one before it: what the program notes of its
+    progress stands in the chain between them."""
+    notes = [e for e in events if e.get("type") not in TURN_TYPES and not _compacts(e)]
+    above = {e["uuid"]: e.get("parentUuid") for e in notes if e.get("uuid")}
+
+    def before(key: Any) -> Any:
+        passed = []
+        while key in above:  # what was passed is taken out, so that a cycle ends
+            passed.append(key)
+            key = above.pop(key)
+        above.update(dict.fromkeys(passed, key))
+        return key
+
+    kept = (e for e in events if e.get("type") in TURN_TYPES or _compacts(e))
+    return [e | {"parentUuid": before(e.get("parentUuid"))} for e in kept]
 
 
 def _compacts(event: Event) -> bool:
@@ -100,23 +124,30 @@ def _parts(events: list[Event]) -> Iterator[list[Event]]:
     yield from (part for parts in agents.values() for part in parts)
 
 
-def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
-    """One conversation; nothing where the model says nothing in it."""
+def _conversation(events: list[Event]) -> tuple[list[Message], Event]:
+    """The turns of one conversation, and what is known of it. It ends before a turn that cannot be
+    read, as a screenshot: answers to that cannot be learned without it."""
     turns: list[Message] = []
     replies: dict[str, int] = {}  # message id -> its turn
-    errors = 0
+    unread = 0
     about: Event = {}
-    for event in events:
+    for at, event in enumerate(events):
         message = object_of(event.get("message"))
         if event.get("type") not in TURN_TYPES or event.get("isVisibleInTranscriptOnly"):
             continue
-        unread = message.get("content") is None
         # the program's own words in the model's place
-        if unread or event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
-            errors += 1
+        synthetic = event.get("isApiErrorMessage") or message.get("model") == "<synthetic>"
+        if message.get("content") is None or synthetic:
+            unread += 1
             continue
         key = as_text(message.get("id")) if event["type"] == "assistant" else ""
-        made = turns_of({"role": event["type"], "content": message["content"]})
+        try:
+            made = turns_of({"role": event["type"], "content": message["content"]})
+        except RecordError as error:
+            note("event", str(error))
+            about["errors"] = [f"{UNREAD}{error}"]
+            unread += len(events) - at
+            break
         if key in replies and key and len(made) == 1:
             turns[replies[key]] = _joined(turns[replies[key]], made[0])
             continue
@@ -124,9 +155,7 @@ def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
             replies[key] = len(turns)
         turns += made
         _count(about, event, message)
-    if any(t.role == "assistant" for t in turns):
-        known = meta | about | ({"unread_events": errors} if errors else {})
-        yield episode(turns, seen_tools(turns), meta=known)
+    return turns, about | ({"unread_events": unread} if unread else {})
 
 
 def _joined(first: Message, more: Message) -> Message:

@@ -1,23 +1,33 @@
 """Codex's session logs: Responses items, with what the program notes beside them.
 
-`event_msg` lines repeat the items for the terminal. A compaction starts the model on a new
-context: it ends one conversation and begins the next. The log has no tool list: the tools are
-those that are called.
+`event_msg` lines repeat the items for the terminal; one says that the user took turns back
+(`drop_last_n_user_turns` of openai/codex, `codex-rs/core`, Apache-2.0). A compaction starts the
+model on a new context: it ends one conversation and begins the next. The log has no tool list: the
+tools are those that are called.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import blank, object_of
+from raytune_agents.readers.fields import blank, note, object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import seen_tools, with_source_ids
+from raytune_agents.readers.spans import UNREAD, seen_tools, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, with_system
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import Message, RecordError, Trajectory
 
+OF_PROGRAM = (  # how messages in the user's place begin that no user wrote
+    "<environment_context>",
+    "<user_instructions>",
+    "# AGENTS.md instructions",
+    "<skill>",
+    "<user_shell_command>",
+    "<turn_aborted>",
+    "<subagent_notification>",
+)
 UNSEEN = ("ghost_snapshot", "other")  # items that no model reads
 
 
@@ -26,13 +36,15 @@ def read(row: Event) -> list[Trajectory]:
     parts: list[list[Event]] = [[]]
     about: Event = {}
     system: Any = None
+    dropped = 0
     for event in row[EVENTS]:
         kind, body = event["type"], object_of(event["payload"])
         if kind == "response_item" and body.get("type") not in UNSEEN:
             parts[-1].append(body)
         elif kind == "compacted":
             history = body.get("replacement_history")
-            parts.append(list(history) if isinstance(history, list) else _summary(body))
+            kept = [i for i in history if isinstance(i, dict)] if isinstance(history, list) else []
+            parts.append(kept or _summary(body))
         elif kind == "session_meta":
             instructions = body.get("base_instructions") or body.get("instructions")
             system = instructions.get("text") if isinstance(instructions, dict) else instructions
@@ -41,16 +53,65 @@ def read(row: Event) -> list[Trajectory]:
             about["model"] = body["model"]
         elif kind == "event_msg" and body.get("type") == "token_count":
             about |= _tokens(body)
-    found = [_conversation(items, system, about) for items in parts]
-    kept = [t for t in found if any(m.role == "assistant" for m in t.messages)]
-    if not kept:
-        raise RecordError("a session without an answer")
-    return with_source_ids(kept, row["session"])
+        elif kind == "event_msg" and body.get("type") == "thread_rolled_back":
+            dropped += _take_back(parts[-1], body.get("num_turns"))
+    about |= {"abandoned_events": dropped} if dropped else {}
+    read_parts = [_readable(items) for items in parts]
+    found = [
+        _conversation(items, system, about | ({"errors": [error]} if error else {}))
+        for items, error in read_parts
+        if any(m.role == "assistant" for m in items)
+    ]
+    if not found:
+        reason = next((error for _, error in read_parts if error), "")
+        raise RecordError(reason.removeprefix(UNREAD) or "a session without an answer")
+    return with_source_ids(found, row["session"])
 
 
-def _conversation(items: list[Event], system: Any, about: Event) -> Trajectory:
-    turns = with_system(flat_text(system), item_messages(items, ()))
-    return episode(turns, seen_tools(turns), meta=dict(about))
+def _take_back(items: list[Event], count: Any) -> int:
+    """Drop the last `count` turns of the user with all that followed; how many items they were.
+    What the program tells the model in the user's place begins no turn."""
+    starts = [
+        i
+        for i, item in enumerate(items)
+        if item.get("role") == "user" and not _text(item).startswith(OF_PROGRAM)
+    ]
+    if not starts or not isinstance(count, int) or count < 1:
+        return 0
+    dropped = items[starts[-min(count, len(starts))] :]
+    del items[len(items) - len(dropped) :]
+    return len(dropped)
+
+
+def _text(item: Event) -> str:
+    """What a message begins with, whatever pictures stand in it."""
+    content = item.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return next((p["text"] for p in map(object_of, parts) if isinstance(p.get("text"), str)), "")
+
+
+def _readable(items: list[Event]) -> tuple[list[Message], str]:
+    """The turns up to the first item that cannot be read, as a picture, and the reason: answers to
+    that cannot be learned without it."""
+    try:
+        return item_messages(items, ()), ""
+    except RecordError as error:
+        note("item", str(error))
+        first = next((n for n, item in enumerate(items) if not _reads(item)), 0)
+        return item_messages(items[:first], ()), f"{UNREAD}{error}"
+
+
+def _reads(item: Event) -> bool:
+    try:
+        item_messages([item], ())
+    except RecordError:
+        return False
+    return True
+
+
+def _conversation(messages: list[Message], system: Any, about: Event) -> Trajectory:
+    turns = with_system(flat_text(system), messages)
+    return episode(turns, seen_tools(turns), meta=about)
 
 
 def _summary(body: Event) -> list[Event]:

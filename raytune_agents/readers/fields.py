@@ -9,15 +9,17 @@ information is silent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from raytune_agents.records import JsonObject
+from raytune_agents.records import JsonObject, RecordError
+
+Part, Made = TypeVar("Part"), TypeVar("Made")
 
 # thing -> what sources call it
 WORDS = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text("utf-8"))
@@ -200,6 +202,22 @@ def note(field: str, value: Any) -> None:
     found = getattr(_NOTES, "found", None)
     if found is not None and not blank(value) and len(found) < MOST_UNREAD:
         found.setdefault(short(field), short(value))
+
+
+def readable(read: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made]:
+    """What is read of conversations that stand side by side: one that cannot be read, as for a
+    picture, costs itself and is noted. Raises RecordError where none is left."""
+    found: list[Made] = []
+    reasons: list[RecordError] = []
+    for part in parts:
+        try:
+            found.append(read(part))
+        except RecordError as error:
+            note("conversation", str(error))
+            reasons.append(error)
+    if reasons and not found:
+        raise reasons[0]
+    return found
 
 
 @contextmanager

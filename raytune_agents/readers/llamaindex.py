@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, object_of
+from raytune_agents.readers.fields import Fields, object_of, readable
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 
@@ -28,11 +28,11 @@ def _store(row: JsonObject) -> Any:
 def read(row: JsonObject) -> list[Trajectory]:
     """The conversations that have an answer. Raises RecordError where none has."""
     about = Fields(row).rest("store", "chat_store", "class_name", "token_limit", "chat_store_key")
-    found = [
-        read_as_chat(about | {"id": key}, turns, {})
-        for key, turns in _store(row).items()
-        if any(t.get("role") == "assistant" for t in turns)
+    stored = _store(row).items()
+    answered = [
+        (k, turns) for k, turns in stored if any(t.get("role") == "assistant" for t in turns)
     ]
+    found = readable(lambda kept: read_as_chat(about | {"id": kept[0]}, kept[1], {}), answered)
     if not found:
         raise RecordError("a chat store without an answer")
     return found

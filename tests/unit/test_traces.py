@@ -443,7 +443,7 @@ def test_steps_of_atif_that_are_not_trained_on_and_sub_agents(tmp_path: Path) ->
     assert [m.loss for m in row.messages] == [None, False, None, None, False, None, None]
     assert (said(row)[2], said(row)[5], row.tools[0].description) == ("", "still going", "Runs.")
     assert (said(sub), sub.source_id) == (["Go.", "Done."], "sub")
-    bad = outer | {"steps": [{"source": "robot", "message": "x"}]}
+    bad = outer | {"steps": [{"source": "robot", "message": "x"}], "subagent_trajectories": []}
     [found] = read_file(written(tmp_path, [bad]))
     assert found.error == "a step of an unknown source: robot"
 
@@ -735,6 +735,118 @@ def test_agents_and_compactions_are_conversations_of_their_own(tmp_path: Path) -
     ]
     [found] = read_file(written(tmp_path, log))
     assert [said(t)[0] for t in found.rows] == ["main", "summary of it", "sub task"]
+
+
+def test_a_branch_is_left_however_the_program_notes_its_progress(tmp_path: Path) -> None:
+    text = [{"type": "text", "text": "ok"}]
+
+    def noted(key: str, parent: str) -> dict[str, Any]:
+        return {"type": "progress", "uuid": key, "parentUuid": parent, "sessionId": "s", "data": {}}
+
+    log = [
+        event("1", None, "user", "first"), event("2", "1", "assistant", text),
+        event("3", "2", "user", "wrong words"), noted("x", "3"), noted("y", "x"),
+        event("4", "y", "assistant", [{"type": "text", "text": "lost"}]),
+        event("5", "2", "user", "better words"), event("6", "5", "assistant", text),
+    ]
+    row = only(written(tmp_path, log))
+    assert said(row) == ["first", "ok", "better words", "ok"]
+    assert row.meta["abandoned_events"] == 2
+    # notes between a reply and the prompts that compete for what follows it
+    log[2]["parentUuid"], log[6]["parentUuid"] = "a", "b"
+    aside = [noted("a", "2"), noted("b", "a"), noted("c", "d"), noted("d", "c")]
+    assert only(written(tmp_path, [*aside, *log])).messages == row.messages
+
+
+def seen_picture(key: str) -> list[Any]:
+    """What Claude Code writes of a picture that a tool read."""
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    inside = [{"type": "image", "source": source}]
+    return [{"type": "tool_result", "tool_use_id": key, "content": inside}]
+
+
+def test_a_screenshot_costs_what_follows_it_in_its_conversation(tmp_path: Path) -> None:
+    text = [{"type": "text", "text": "ok"}]
+    use = [{"type": "tool_use", "id": "t", "name": "Read", "input": {"path": "a.png"}}]
+    log = [
+        event("1", None, "user", "main"), event("2", "1", "assistant", use),
+        event("3", "2", "user", seen_picture("t")), event("4", "3", "assistant", text),
+        event("x", None, "user", "sub task", isSidechain=True),
+        event("y", "x", "assistant", text, isSidechain=True),
+        event("z", None, "user", seen_picture("u")[0]["content"], isSidechain=True),
+        event("w", "z", "assistant", text, isSidechain=True),
+    ]
+    [found] = read_file(written(tmp_path, log))
+    assert [shape(row) for row in found.rows] == ["uC", "ua"]
+    reason = "a content part that is no text: image"
+    assert found.rows[0].meta["errors"] == [f"unread: {reason}"]
+    assert found.rows[0].meta["unread_events"] == 2
+    assert found.unread["event"] == reason
+    [found] = read_file(written(tmp_path, log[6:]))
+    assert found.error == reason
+
+
+def test_a_picture_in_codex_costs_what_follows_it(tmp_path: Path) -> None:
+    log = lines("codex.jsonl")
+    shown = {"type": "message", "role": "user", "content": [
+        {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}]}
+    event = {"timestamp": "t", "type": "response_item", "payload": shown}
+    row = only(written(tmp_path, [*log[:-2], event, *log[-2:]]))
+    assert shape(row) == "uuCtCtC"
+    assert row.meta["errors"] == ["unread: a content part that is no text: input_image"]
+    [found] = read_file(written(tmp_path, [log[0], event, *log[1:]]))
+    assert found.error == "a content part that is no text: input_image"
+
+
+def test_turns_that_were_rolled_back_in_codex_are_left_out(tmp_path: Path) -> None:
+    def item(role: str, text: str) -> dict[str, Any]:
+        part = {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+        return {"timestamp": "t", "type": "response_item",
+                "payload": {"type": "message", "role": role, "content": [part]}}
+
+    def back(turns: Any) -> dict[str, Any]:
+        return {"timestamp": "t", "type": "event_msg",
+                "payload": {"type": "thread_rolled_back", "num_turns": turns}}
+
+    start = [item("user", "<environment_context>\n</environment_context>"),
+             item("user", "one"), item("assistant", "1"),
+             item("user", "two"), item("assistant", "2"),
+             item("user", "<turn_aborted>x</turn_aborted>"),
+             item("user", "three"), item("assistant", "3")]
+    kept = [item("user", "four"), item("assistant", "4")]
+    row = only(written(tmp_path, [*start, back(2), *kept]))
+    assert said(row)[1:] == ["one", "1", "four", "4"]
+    assert row.meta["abandoned_events"] == 5
+    assert said(only(written(tmp_path, [*start, back(9), *kept])))[1:] == ["four", "4"]
+    for nothing in (0, None, "x", -1):
+        assert len(only(written(tmp_path, [*start, back(nothing), *kept])).messages) == 10
+    [found] = read_file(written(tmp_path, [*start, back(3)]))
+    assert found.error == "a session without an answer"
+
+
+def test_a_picture_costs_its_agent_not_those_beside_it(tmp_path: Path) -> None:
+    shown = {"inline_data": {"mime_type": "image/png", "data": "iVBORw0KGgo="}}
+    log = [adk_event("user", "Hi"), adk_event("a", "one", branch="p.a"),
+           adk_event("b", "two", branch="p.b")]
+    log[1]["content"]["parts"].append(shown)
+    [found] = read_file(written(tmp_path, log))
+    assert [said(t) for t in found.rows] == [["Hi", "two"]]
+    store = json.loads((TRACES / "llamaindex_store.json").read_text())
+    picture = {"role": "user", "blocks": [{"block_type": "image", "url": "http://h/x.png"}]}
+    store["store"]["shown"] = [picture, store["store"]["user1"][-1]]
+    [found] = read_file(written(tmp_path, [store]))
+    assert [t.source_id for t in found.rows] == ["user1"]
+    assert found.unread["conversation"].startswith("a content part that is no text")
+
+
+def test_a_conversation_that_cannot_be_held_costs_itself(tmp_path: Path) -> None:
+    """A client that cut its history sends a result without its call."""
+    torn = exchange("b", 2.0, "torn", "no")
+    torn["request"]["messages"] += [{"role": "assistant", "content": ""},
+                                    {"role": "tool", "tool_call_id": "c", "content": "4"}]
+    [found] = read_file(written(tmp_path, [exchange("a", 1.0, "good", "yes"), torn]))
+    assert [said(t) for t in found.rows] == [["good", "yes"]]
+    assert found.unread["conversation"].startswith("an observation after")
 
 
 # --- batches -----------------------------------------------------------------------------------
