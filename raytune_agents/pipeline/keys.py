@@ -87,7 +87,7 @@ def sections(config: Config, step: str) -> Options:
 
 def decides_rounds(config: Config) -> Options:
     """What besides its own options decides an arm that answers, draws tasks and trains in turns."""
-    limits = [config.evaluate.max_tokens, config.mix.max_epochs]
+    limits = [config.evaluate.max_tokens, config.mix.max_epochs, config.mix.no_call]
     return {"generate": config.generate, "engine": config.engine, "limits": limits}
 
 

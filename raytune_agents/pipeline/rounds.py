@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.paired import LEAST_PAIRS
 from raytune_agents.evaluate.scoreboard import over_common_rows
+from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.round_tasks import ArmProgress, Round
@@ -195,7 +197,8 @@ def train_round(
     tokenize_part(columns, 0, pool.values(), recipe, recipe.pairs(pool))
     rows = Tokenized.load(columns)
     record.lose(Counter(why for why in rows.facts["refused"].to_pylist() if why))
-    by_row, weights = rows_by_pool(rows, context.config.mix.no_call)
+    mixed = context.config.mix.of(context.config.train.arms[now.name])
+    by_row, weights = rows_by_pool(rows, mixed.no_call)
     total = sum(n for _, _, n in by_row)
     if not any(pool == CALLS for _, pool, _ in by_row):
         record.notes.append(
@@ -203,17 +206,18 @@ def train_round(
             "row; write a wider band, more rounds.tasks or rounds.samples"
         )
         return Counts()
-    epochs = context.config.mix.max_epochs
     # One pool of calls: what is too hard or too easy went before, tokens alone decide here.
-    chosen = mix.choose_rows(by_row, weights, budget or total, epochs, step.seed)
+    chosen = mix.choose_rows(by_row, weights, budget or total, mixed.max_epochs, step.seed)
+    positions = rows.positions(chosen.ids)
+    if wrong := cannot_train(method, [rows.kinds[k] for k in positions], config):
+        record.notes.append(wrong)
+        return Counts()
     record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
     # The engine that answered has its GPU until here.
     context.free_gpu(config.span[1])
     if now.adapter:
         config = config.starting_at(Path(now.adapter))
-    positions = rows.positions(chosen.ids)
     recipe = Recipe(method, config, context.chat)
-    recipe.how.validate_data([rows.kinds[k] for k in positions], config)
     validate_mixed(recipe, rows, positions, lambda ids: pool)
     name = f"{now.name} round {record.round}"
     try:
@@ -224,6 +228,21 @@ def train_round(
         # It costs this round alone: the rounds before it stand.
         record.worse = str(error)
     return Counts(rows_in=len(positions), rows_out=len(positions))
+
+
+def cannot_train(method: str, kinds: Sequence[RowKind], config: TrainConfig) -> str:
+    """Why a round's method takes no such rows, and what to write; "" where it takes them. It ends
+    the rounds, not the run: the other arms are no worse for it."""
+    try:
+        method_named(method).validate_data(kinds, config)
+    except ConfigError as error:
+        # What it says of the mix's weights is of no use here.
+        why = str(error).partition(";")[0]
+        return (
+            f"{method} cannot train on the rows of this round: {why}; write more rounds.tasks or "
+            "rounds.samples, or rounds.method: sft"
+        )
+    return ""
 
 
 def rows_by_pool(

@@ -70,7 +70,7 @@ def arm_step(config: Config, step: Step, name: str, inputs: dict[str, str]) -> S
     arm_config = config.train.of(arm)
     decides: Options = {"train": arm_config, "model": config.model}
     if arm.method == "rounds":
-        decides |= keys.decides_rounds(config)
+        decides |= keys.decides_rounds(config) | {"no_call": config.mix.of(arm).no_call}
     elif methods.method_named(arm.method).samples_answers and arm_config.grpo.turns > 1:
         decides |= {"agents": config.generate.agents}
     return Step(

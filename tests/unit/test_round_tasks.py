@@ -17,6 +17,7 @@ from raytune_agents.config import Config, ConfigError, LabelConfig, load_config
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.inference.endpoint import Refused
+from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import round_tasks, rounds, shards, train
 from raytune_agents.pipeline.round_tasks import ANY_KIND, ArmProgress, Round, TaskAnswers
 from raytune_agents.pipeline.rows import NEW
@@ -204,6 +205,16 @@ def test_no_val_rows_are_refused_before_the_first_arm(tmp_path) -> None:
     train.validate_val_rows(context)
 
 
+@pytest.mark.parametrize(("method", "why"), [("nat", "no failures among 2"), ("kto", "0 failures")])
+def test_rows_that_a_method_cannot_take_end_the_rounds_not_the_run(method: str, why: str) -> None:
+    """The control may keep tasks that are always right: they bring no failure."""
+    config, good = config_of().train, RowKind("positive", False, False, False)
+    said = rounds.cannot_train(method, [good, good], config)
+    assert why in said
+    assert said.endswith("write more rounds.tasks or rounds.samples, or rounds.method: sft")
+    assert rounds.cannot_train(method, [good, replace(good, failed=True)], config) == ""
+
+
 def refused(*_: Any) -> Any:
     raise Refused("the teacher big at http://x answered status 400")
 
@@ -241,3 +252,27 @@ def test_a_round_in_a_line() -> None:
     record.lose({"cut_at_max_tokens": 3})
     assert record.lost == {"cut_at_max_tokens": 5, "judge": 1}
     assert record.line() == f"{head}; lost 5 cut_at_max_tokens, 1 judge"
+
+
+@pytest.mark.parametrize("select", ["failure", "random"])
+def test_both_ways_train_on_as_many_tasks(tmp_path, monkeypatch, select) -> None:
+    """Of rates 0, 0.5, 1 and 1 one lies in the band: the control keeps one of the four, and the
+    failures of that one alone."""
+    tasks, bad = [ROME, OSLO, BOTH, HELLO], failure(OSLO, "It is cold.")
+    right = {ROME.id: 0, OSLO.id: 2, BOTH.id: 4, HELLO.id: 4}
+    taken: list[Any] = []
+
+    def answer(this: Round, name: str, tasks: list[Trajectory]) -> TaskAnswers:
+        return TaskAnswers({t.id: right[t.id] for t in tasks}, [bad] if tasks else [])
+
+    monkeypatch.setattr(round_tasks, "answer_tasks", answer)
+    monkeypatch.setattr(rounds, "train_round", lambda _, *given: taken.append(given))
+    options = ["train.rounds.new_tasks=0", "train.rounds.samples=4"]
+    config = config_of(*options, f"train.rounds.select={select}")
+    this = round_of(tmp_path, config, tasks)
+    rounds.learn_from_failures(this)
+    [(good, failures, _)] = taken
+    assert (this.record.in_band, this.record.hard, this.record.retired) == (1, 1, 2)
+    assert len(good) == 1
+    assert failures == ([bad] if good == [OSLO] else [])
+    assert good == [OSLO] or select == "random"
