@@ -8,17 +8,12 @@ key and no manifest is gone on with, shard by shard. One process at a time has a
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
-import os
 import shutil
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,15 +32,23 @@ from raytune_agents.infra.provenance import (
     marks,
     versions,
 )
+from raytune_agents.infra.run_lock import LOCK, locked
 from raytune_agents.mirror import Mirror, folder_of_run, is_remote
 from raytune_agents.records import JsonObject, content_hash
-from raytune_agents.storage import PARTIAL, append_jsonl, read_json, write_json, write_table
+from raytune_agents.storage import (
+    PARTIAL,
+    append_jsonl,
+    newest_write,
+    read_json,
+    write_json,
+    write_table,
+)
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 COLUMNS = "columns"  # folder of a run: rows as the methods train them, by what decides them
 ANSWERS = "answers"  # folder of a run: what was answered, by what decides it
-MANIFEST, STARTED, METRICS, LOCK = "manifest.json", "started.json", "metrics.jsonl", "run.lock"
+MANIFEST, STARTED, METRICS = "manifest.json", "started.json", "metrics.jsonl"
 DATA = (".parquet", ".safetensors", "quarantine.jsonl")  # files that the next step may read
 RESULTS = (*DATA, ".json", ".jsonl", ".csv", ".yaml", ".html")  # files that must stay as they are
 CHECKED_BYTES = 1 << 28  # a larger file of a finished step is read again only if its times changed
@@ -237,11 +240,7 @@ class Step:
     def _count_idle(self, started: Path) -> None:
         """A killed step goes on: the time from its last write until now cost nothing."""
         record = read_json(started)
-        last = record["started"]
-        for path in self.folder.rglob("*"):
-            with suppress(OSError):  # a worker that outlived the driver tidies up
-                last = max(last, path.stat().st_mtime if path.is_file() else last)
-        idle = time.time() - last
+        idle = time.time() - max(record["started"], newest_write(self.folder))
         write_json(started, record | {"idle": record.get("idle", 0.0) + max(0.0, idle)})
 
     def clear_partial(self) -> None:
@@ -342,32 +341,6 @@ class Run:
         # The marks of the last time save reading what has not changed since.
         found = marks(content, last.content if last else {})
         return Step(name, self.folder / name, config, inputs, self.seed, self.mirror, content=found)
-
-
-def locked(path: Path) -> IO[str]:
-    """The open lock file of a run, which says who has it; free again when it is closed, or its
-    process ends in whatever way. Raises ConfigError where another process has it, OSError."""
-    file = path.open("a+", encoding="utf-8")
-    try:
-        # The kernel frees it with the process, so no stale lock is ever left.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.ENOLCK):
-            log.warning("%s: this file system locks no files: run one process at a time", path)
-            return file
-        if not isinstance(error, BlockingIOError):
-            raise
-        file.seek(0)
-        who = file.read().strip() or "another process"
-        file.close()
-        raise ConfigError(
-            f"{path.parent} is in use by {who}; wait for its end, stop it, or write another name"
-        ) from None
-    file.truncate(0)
-    started = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.write(f"pid {os.getpid()} on host {socket.gethostname()} since {started}\n")
-    file.flush()
-    return file
 
 
 class Shards:

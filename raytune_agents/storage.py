@@ -153,6 +153,22 @@ def read_jsonl(path: Path) -> list[JsonObject]:
     return found
 
 
+def written_at(path: Path) -> float:
+    """When a file was last written, in seconds since 1970; 0 where it is gone by now."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def newest_write(folder: Path) -> float:
+    """When a file below the folder was last written; 0 where there is none. What is removed while
+    it looks (temporary files of a run under way) is left out."""
+    # os.walk passes over a folder that vanishes; rglob raises.
+    files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return max(map(written_at, files), default=0.0)
+
+
 # --- rows ---
 
 

@@ -55,23 +55,29 @@ def status(run: RUN) -> None:
 
 
 def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
-    """(step, state, seconds, note) of every step; state is done, started or waiting.
+    """(step, state, seconds, note) of every step; state is done, running, stopped or waiting, and
+    started where a file system without locks does not tell running from stopped.
 
-    A started step without a manifest is under way or was killed: whether a process has the run, and
-    the seconds since its last write, tell which."""
+    A started step without a manifest is under way where a process has the run, and else was killed
+    or failed."""
+    from raytune_agents.infra.run_lock import user_of
     from raytune_agents.runs import STARTED, STEPS, Manifest
-    from raytune_agents.storage import read_json
+    from raytune_agents.storage import newest_write, read_json
 
+    user = user_of(run)
     for name in STEPS:
         folder = run / name
         if manifest := Manifest.load(folder):
             yield name, "done", f"{manifest.seconds:.0f}", manifest.rows.line()
         elif (folder / STARTED).is_file():
-            begun = read_json(folder / STARTED)["started"]
-            wrote = max(f.stat().st_mtime for f in folder.rglob("*"))
-            text = f"last write {max(0.0, now - wrote):.0f} s ago"
-            more = last_figures(folder)
-            yield name, "started", f"{now - begun:.0f}", f"{text}; {more}" if more else text
+            record, wrote = read_json(folder / STARTED), newest_write(folder)
+            state = "started" if user is None else "running" if user else "stopped"
+            until = wrote if state == "stopped" else now
+            notes = [f"last write {max(0.0, now - wrote):.0f} s ago", last_figures(folder)]
+            notes += [user] if user else ["the same command goes on"] * (state == "stopped")
+            seconds = max(0.0, until - record["started"] - record.get("idle", 0.0))
+            yield name, state, f"{seconds:.0f}", "; ".join(filter(None, notes))
+            user = "" if user else user  # a later step was left by an older command
         else:
             yield name, "waiting", "", ""
 
@@ -79,9 +85,9 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
 def last_figures(folder: Path) -> str:
     """What a step under way last wrote: its newest arm's training step, else its shards."""
     from raytune_agents.runs import METRICS
-    from raytune_agents.storage import read_jsonl
+    from raytune_agents.storage import read_jsonl, written_at
 
-    arms = sorted(folder.glob(f"*/{METRICS}"), key=lambda p: p.stat().st_mtime)
+    arms = sorted(folder.glob(f"*/{METRICS}"), key=written_at)
     lines = [line for line in read_jsonl(arms[-1]) if "of" in line] if arms else []
     if lines:
         line = lines[-1]

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from raytune_agents.progress import Display
+from raytune_agents.storage import newest_write
 
 log = logging.getLogger(__name__)
 STALLED = 4  # exit status
@@ -78,11 +79,7 @@ class Watchdog:
 
     def last_write(self) -> float:
         """Seconds since a file of the run folder was written."""
-        times = []
-        for file in self.folder.rglob("*"):
-            with suppress(OSError):  # it has just been renamed or removed
-                times.append(file.stat().st_mtime)
-        return time.time() - max(times, default=0.0)
+        return time.time() - newest_write(self.folder)
 
 
 def end(folder: Path, silent: float) -> None:

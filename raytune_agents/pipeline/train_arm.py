@@ -17,7 +17,8 @@ import pyarrow as pa
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import answered_val_rows
-from raytune_agents.records import RecordError, to_row
+from raytune_agents.progress import Bar
+from raytune_agents.records import JsonObject, RecordError, to_row
 from raytune_agents.runs import Step
 from raytune_agents.storage import read_jsonl, whole_file, write_table
 from raytune_agents.train import sft
@@ -88,16 +89,21 @@ def follow(context: Context, path: Path, name: str) -> Iterator[None]:
     """Show a growing metrics.jsonl as a progress bar while the block runs."""
     stopped = threading.Event()
 
+    def newest() -> JsonObject | None:
+        return next((line for line in reversed(read_jsonl(path)) if "of" in line), None)
+
+    before = newest()  # of a killed training
+
     def watch() -> None:
-        seen = 0
         with context.display.step(name) as bar:
+            if before:
+                advance(bar, before, old=True)
+            seen = before
             while not stopped.wait(1.0):
-                steps = [line for line in read_jsonl(path) if "of" in line]
-                for line in steps[seen:]:
-                    tokens = int(line.get("num_tokens", bar.tokens)) - bar.tokens
-                    note = f"loss {line['loss']:.3f}"
-                    bar.update(1, tokens, total=int(line["of"]), note=note)
-                seen = len(steps)
+                line = newest()
+                if line and line != seen:  # else the bar would say that something moves
+                    advance(bar, line)
+                    seen = line
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -106,6 +112,16 @@ def follow(context: Context, path: Path, name: str) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
+
+
+def advance(bar: Bar, line: JsonObject, old: bool = False) -> None:
+    """Bring the bar to a line of metrics.jsonl. What a killed training did (`old`), and a step back
+    to its checkpoint, count as done and start the clock of speed and ETA anew."""
+    step, tokens = int(line["step"]), int(line.get("num_tokens", bar.tokens))
+    if old or step < bar.done or tokens < bar.tokens:
+        bar.done, bar.tokens, bar.before = step, tokens, None
+    note = f"loss {line['loss']:.3f}"
+    bar.update(step - bar.done, tokens - bar.tokens, total=int(line["of"]), note=note)
 
 
 def val_columns(

@@ -2,7 +2,8 @@
 
 Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
 train/ARM/{metrics.jsonl,rounds.json}, the files of evaluate (`evaluate.result_files`),
-tune/{trials,guide}.json, tune/guide.md.
+tune/{trials,guide}.json, tune/guide.md; of a search under way tune/stages/*.json and
+tune/metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ def read_run(path: Path) -> RunContents:
         conclusion=files.typed("evaluate/verdict.json", Conclusion, 1),
         answers=_answers(files),
         rollouts=_rollouts(path / "evaluate/rollouts.parquet"),
-        trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
+        trials=_trials(files, tuned),
         guide=_text(path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
         rounds={
@@ -243,6 +244,27 @@ def read_run(path: Path) -> RunContents:
         missing=files.missing,
         problems=files.problems,
     )
+
+
+def _trials(files: _Reader, tuned: bool) -> list[JsonObject]:
+    """The trials of a search. While it is under way: those of the stages that have ended, and of
+    the others what they last reported, without their options, which come with the stage's end."""
+    folder = files.root / "tune"
+    if tuned or (folder / "trials.json").is_file():
+        found = files.json("tune/trials.json", [], tuned)
+        return [t for t in found if isinstance(t, dict)]
+    stages = [f for f in sorted((folder / "stages").glob("*.json")) if ".starts." not in f.name]
+    names = [path.relative_to(files.root).as_posix() for path in stages]
+    ended = [t for name in names for t in files.json(name, []) if isinstance(t, dict)]
+    known, going = {t.get("trial_id") for t in ended}, {}
+    for line in whole_lines(folder / "metrics.jsonl")[0]:
+        name = line.get("trial_id")
+        if name not in known:
+            reports = [*going.get(name, {}).get("reports", ()), line]
+            trial = {"trial_id": name, "stage": line.get("stage"), "status": "reported"}
+            trial |= {"score": line.get("exact_match"), "tokens": line.get("tokens")}
+            going[name] = trial | {"reports": reports}
+    return [*ended, *going.values()]
 
 
 def _text(path: Path) -> str:

@@ -8,11 +8,16 @@ from pathlib import Path
 from threading import Lock
 
 from raytune_agents.config import ConfigError
+from raytune_agents.infra.run_lock import user_of
 from raytune_agents.report import write_report
 from raytune_agents.report.folder import ReportError
+from raytune_agents.storage import written_at
 
 REFRESH_S = 15
-WRITTEN = ("*/manifest.json", "*/started.json", "train/*/metrics.jsonl")
+WRITTEN = (
+    *("*/manifest.json", "*/started.json", "train/*/metrics.jsonl", "train/*/rounds.json"),
+    *("evaluate/*.json", "tune/*.json", "tune/metrics.jsonl", "tune/stages/*.json"),
+)
 
 
 class LiveReport(ThreadingHTTPServer):
@@ -30,11 +35,18 @@ class LiveReport(ThreadingHTTPServer):
         self.run_dir, self.seen, self.lock = run_dir, -1.0, Lock()
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the page may change: a process has the run (one that has ended may be run again
+        with other options), or its report step has not ended."""
+        ended = (self.run_dir / "report" / "manifest.json").is_file()
+        return user_of(self.run_dir) != "" or not ended
+
     def page(self) -> bytes:
         """The page, written again where the run has written since. Raises ReportError."""
         with self.lock:
             files = [path for pattern in WRITTEN for path in self.run_dir.glob(pattern)]
-            newest = max((path.stat().st_mtime for path in files), default=0.0)
+            newest = max(map(written_at, files), default=0.0)
             if newest > self.seen:
                 write_report(self.run_dir)
                 self.seen = newest
@@ -61,7 +73,7 @@ class PageHandler(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        if not (self.server.run_dir / "report" / "manifest.json").is_file():  # under way
+        if self.server.under_way:
             self.send_header("Refresh", str(REFRESH_S))
         self.end_headers()
         self.wfile.write(body)

@@ -92,7 +92,7 @@ def _mix(run: RunContents) -> Answer:
     if isinstance(advice, dict) and advice:
         shares = ", ".join(f"{k} {v * 100:.0f}\u00a0%" for k, v in advice.items() if finite(v))
         note += f"; the search recommends {shares}"
-    elif run.trials:
+    elif run.trials and "tune" in run.manifests:  # it has ended
         why = run.guidance.get("refused")
         note += f"; the search recommends none{f': {why}' if why else ''}"
     return Answer(answer, note)

@@ -99,7 +99,8 @@ def trial_grid(table: Sequence[RankedTrial], pools: Sequence[str]) -> Grid:
     head = ["trial", "rank", "status", exact.label, *pools, *options, "reports", "error"]
     lines = []
     for t in table:
-        shares = [f"{t.weights.get(pool, 0.0):.2f}" for pool in pools]
+        # one under way does not say its mix yet
+        shares = [f"{t.weights.get(pool, 0.0):.2f}" if t.weights else DASH for pool in pools]
         values = [t.config.get(name) for name in options]
         own = [DASH if v is None else v if isinstance(v, int | float) else str(v) for v in values]
         cells = [t.rank, t.status, metric_value(exact, t.score), *shares, *own]

@@ -2,13 +2,17 @@
 
 import http.client
 import os
+import shutil
 import threading
 
 import pytest
 from report_run import make_run
 
 from raytune_agents.config import ConfigError
+from raytune_agents.infra.run_lock import LOCK, locked
+from raytune_agents.report.folder import read_run
 from raytune_agents.report.live import LiveReport
+from raytune_agents.storage import append_jsonl, write_json
 
 
 @pytest.fixture
@@ -41,6 +45,38 @@ def test_the_page_follows_the_run(served):
     os.utime(manifest, (served.seen + 9, served.seen + 9))
     ask(served)
     assert (served.run_dir / "report.html").stat().st_mtime_ns > first
+
+
+def test_a_finished_run_that_runs_again_is_followed(served):
+    make_run(served.run_dir)
+    write_json(served.run_dir / "report" / "manifest.json", {})
+    assert ask(served)[1] is None
+    with locked(served.run_dir / LOCK):
+        assert ask(served)[1] == "15"
+    assert ask(served)[1] is None
+
+
+def test_a_search_is_followed_while_it_goes_on(served):
+    tune = served.run_dir / "tune"
+    make_run(served.run_dir)
+    shutil.rmtree(tune)
+    ask(served)
+    ended = {"trial_id": "one", "stage": "noise", "status": "finished", "score": 0.5}
+    write_json(tune / "stages" / "noise.json", [ended])
+    write_json(tune / "stages" / "noise.starts.json", [1.0])
+    text = ask(served)[2]
+    assert "finished noise" in text
+    for report, trial in enumerate(("one", "two", "two")):
+        line = {"stage": "search", "trial_id": trial, "report": report, "exact_match": 0.4}
+        append_jsonl(tune / "metrics.jsonl", line | {"step": 3, "tokens": 400})
+        os.utime(tune / "metrics.jsonl", (served.seen + 1, served.seen + 1))
+    found = read_run(served.run_dir).trials
+    assert [(t["trial_id"], len(t.get("reports", ()))) for t in found] == [("one", 0), ("two", 2)]
+    assert "reported search" in ask(served)[2]
+    before = served.seen
+    os.utime(served.run_dir / "evaluate" / "scores.json", (before + 9, before + 9))
+    ask(served)
+    assert served.seen > before
 
 
 def test_other_paths_and_hosts_are_refused(served):

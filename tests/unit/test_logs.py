@@ -6,12 +6,14 @@ import io
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
 
 from raytune_agents.cli.shared_options import SafeConsole, table_of
 from raytune_agents.infra.logs import driver_log
+from raytune_agents.pipeline.train_arm import advance
 from raytune_agents.progress import Display
 
 
@@ -65,3 +67,26 @@ def test_a_worker_logs_to_stderr_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.count("INFO raytune_agents.x: shard 7") == 1
+
+
+def test_a_resumed_training_counts_no_old_step_as_new(tmp_path: Path, monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def line(step: int) -> dict:
+        return {"step": step, "of": 100, "loss": 0.5, "num_tokens": 1_000 * step}
+
+    display = Display(Console(file=io.StringIO(), width=150))
+    with display.step("train sft") as bar:
+        advance(bar, line(60), old=True)
+        assert (bar.done, bar.tokens, bar.text(now[0])) == (60, 60_000, "60,000 tokens  loss 0.500")
+        now[0] = 5.0  # it goes on from its checkpoint, ten steps earlier
+        advance(bar, line(51))
+        assert "tokens/s" not in bar.text(now[0])
+        for step in (52, 61):
+            now[0] += 10.0
+            advance(bar, line(step))
+        assert "61,000 tokens, 900 tokens/s" in bar.text(now[0])  # 9 steps in 10 s
+        bar.print_line(now[0])
+    assert "61/100" in display.console.file.getvalue()
+    assert "ETA 43 s" in display.console.file.getvalue()  # 39 steps at 0.9 a second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 
 import pytest
@@ -13,8 +14,9 @@ from typer.testing import CliRunner
 from raytune_agents.cli.app import app
 from raytune_agents.cli.look import step_states as states
 from raytune_agents.cli.shared_options import printed_errors
+from raytune_agents.infra.run_lock import LOCK, locked
 from raytune_agents.runs import MANIFEST, Counts
-from raytune_agents.storage import write_json
+from raytune_agents.storage import newest_write, write_json
 
 
 def written(path, value) -> None:
@@ -35,12 +37,48 @@ def run_folder(tmp_path):
 
 
 def test_states_of_a_run_that_is_under_way(tmp_path) -> None:
-    found = {name: row for name, *row in states(run_folder(tmp_path), 1_060.0)}
+    run = run_folder(tmp_path)
+    with locked(run / LOCK):
+        found = {name: row for name, *row in states(run, 1_060.0)}
     assert found["read"] == ["done", "11", "in 9 = out 6 + rejected 2 + failed 1"]
     state, seconds, text = found["train"]
-    assert (state, seconds) == ("started", "60")
+    assert (state, seconds) == ("running", "60")
     assert "sft: step 3/17, loss 0.250, 340 tokens/s" in text
+    assert f"pid {os.getpid()} on host" in text
     assert found["tune"] == ["waiting", "", ""]
+
+
+def test_a_killed_step_is_told_from_one_that_runs(tmp_path, monkeypatch) -> None:
+    run = run_folder(tmp_path)
+    written(run / "tune" / "started.json", {"started": 900.0})
+    for file in run.rglob("*"):
+        os.utime(file, (1_030.0, 1_030.0))
+    with locked(run / LOCK):
+        found = {name: row for name, *row in states(run, 1_060.0)}
+    assert (found["train"][0], found["tune"][0]) == ("running", "stopped")  # of an older command
+    found = {name: row for name, *row in states(run, 1_060.0)}  # its lock file stays
+    state, seconds, text = found["train"]
+    assert (state, seconds) == ("stopped", "30")
+    assert "last write 30 s ago" in text
+    assert text.endswith("the same command goes on")
+    monkeypatch.setattr("raytune_agents.infra.run_lock.user_of", lambda run: None)
+    assert {name: row for name, *row in states(run, 1_060.0)}["train"][0] == "started"
+
+
+def test_files_that_go_while_it_looks_are_left_out(tmp_path, monkeypatch) -> None:
+    written(tmp_path / "a" / "kept", "x")
+    written(tmp_path / "a" / "b.tmp", "x")
+    os.utime(tmp_path / "a" / "kept", (5.0, 5.0))
+    walk = os.walk
+
+    def emptied(folder):
+        for found in walk(folder):
+            (tmp_path / "a" / "b.tmp").unlink(missing_ok=True)
+            yield found
+
+    monkeypatch.setattr(os, "walk", emptied)
+    assert newest_write(tmp_path) == 5.0
+    assert newest_write(tmp_path / "none") == 0.0
 
 
 def test_the_command_prints_every_step_and_refuses_no_folder(tmp_path) -> None:
