@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +107,12 @@ def printed_errors() -> Iterator[None]:
         fail(str(error))
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on from here", highlight=False)
-        raise typer.Exit(TERMINATED if signals else INTERRUPTED) from None
+        status = TERMINATED if signals else INTERRUPTED
+        cluster: Any = sys.modules.get("raytune_agents.infra.cluster")
+        if cluster and "ray" in sys.modules and cluster.head_is_gone():
+            sys.stdout.flush()
+            os._exit(status)  # what Ray does at the end would look for its head
+        raise typer.Exit(status) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -308,6 +309,24 @@ def waiting_demand() -> str:
         for one in demand.bundles_by_count:
             counts[", ".join(f"{n:g} {k}" for k, n in sorted(one.bundle.items()))] += one.count
     return "; ".join(f"{count} x ({bundle})" for bundle, count in sorted(counts.items()))
+
+
+def head_is_gone(wait_s: float = 1.0) -> bool:
+    """Whether the Ray that `connect` started has ended, or does so within the time. A signal to
+    the whole group ends its processes, too; asked then, Ray would end ours in its own words."""
+    import ray
+
+    if not _started or _started[0] != "local" or not ray.is_initialized():
+        return False
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    stop = time.monotonic() + wait_s
+    while time.monotonic() < stop:
+        try:
+            socket.create_connection((host, int(port)), wait_s).close()
+        except OSError:
+            return True
+        time.sleep(POLL_S / 10)
+    return False
 
 
 def disconnect() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -157,10 +158,12 @@ class Context:
         """Ray's end, and that of this process's hold on the run. A data set that an error left
         under way is stopped first: its thread would end the process with a status of its own once
         Ray is gone."""
-        for rows in self.streams:
-            rows.close()
-        if "resources" in self.__dict__:
-            self.end_engine()
-            cluster.disconnect()
+        stopped = isinstance(sys.exception(), KeyboardInterrupt)
+        if not (stopped and cluster.head_is_gone()):
+            for rows in self.streams:
+                rows.close()
+            if "resources" in self.__dict__:
+                self.end_engine()
+                cluster.disconnect()
         self.ending.close()
         self.run.close()
