@@ -23,8 +23,10 @@ test: model
 	$(BIN)/python -m pytest tests/unit -n 2
 	$(BIN)/python -m pytest tests/ray
 
+# These two take hours: PART=2/4 runs the second of four parts. The slowest tests are named at the end.
+PART ?= 1/1
 slow: model
-	$(BIN)/python -m pytest tests -m slow
+	$(BIN)/python -m pytest tests -m slow --part $(PART) --durations=10
 
 # What slow tests of foreign environments talk to: packages that pin other versions than ours.
 FOREIGN := .venvs/environments
@@ -40,7 +42,7 @@ fuzz: model
 	$(BIN)/python benchmarks/fuzz_rows.py --rows $(ROWS)
 
 faults: model
-	$(BIN)/python -m pytest tests -m faults
+	$(BIN)/python -m pytest tests -m faults --part $(PART) --durations=10
 
 # The results of an old revision and of this tree on the tiny config, side by side.
 golden: model

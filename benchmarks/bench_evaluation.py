@@ -43,7 +43,10 @@ from raytune_agents.evaluate.scoring import score_answer
 from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
-MEASURED = ("calls", "evaluate/bfcl.py", "evaluate/metrics.py", "readers/bfcl.py", "records.py")
+MEASURED = (
+    *("calls", "evaluate/bfcl_official.py", "evaluate/metrics.py"),
+    *("readers/bfcl.py", "records.py"),
+)
 ENGINE = (
     *("inference/engine.py", "evaluate", "models.py"),
     *("pipeline/answering.py", "pipeline/evaluate.py"),

@@ -317,6 +317,18 @@ def grid(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def with_part(
+    earlier: dict[str, Any], measured: dict[str, Any], made: dict[str, Any]
+) -> dict[str, Any]:
+    """The earlier results with those of one part. `made`: hardware and revision of this part: in
+    `real` for the real search, at the top for the grid, whose figures are from there."""
+    ratios = ("compute_ratio_grid", "compute_ratio_random")
+    named = {"benchmark": "search", **dict.fromkeys((*TIMES, *ratios))}
+    if "real" in measured:
+        return named | earlier | measured | {"real": measured["real"] | made}
+    return named | earlier | measured | made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
@@ -326,13 +338,8 @@ def main() -> None:
     options = parser.parse_args()
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     measured = real(options.runs) if options.real else grid(options)
-    named = {
-        "benchmark": "search",
-        **dict.fromkeys((*TIMES, "compute_ratio_grid", "compute_ratio_random")),
-    }
-    now = {"hardware": hardware(), "revision": git("rev-parse", "HEAD")}
-    kept = {k: v for k, v in earlier.items() if k not in ("searchers", "compute_ratio_random")}
-    result = named | kept | measured | now
+    made = {"hardware": hardware(), "revision": git("rev-parse", "HEAD")}
+    result = with_part(earlier, measured, made)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))

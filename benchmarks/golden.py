@@ -5,15 +5,18 @@ ids, labels, mixes, losses, answers and scores are compared (configs and keys ar
     python benchmarks/golden.py --old HEAD~3 --keep build/golden
 
 Each runs from a git worktree that is made here and removed again. Where options had other names,
-OLD_NAMES says which. A part that a later change means to change stands in CHANGED,
-with the reason: its differences are counted, and do not fail."""
+OLD_NAMES says which; options that a revision does not know are left out there, and named. A part
+that a later change means to change stands in CHANGED, with the reason: its differences are counted,
+and do not fail."""
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,9 +36,15 @@ OLD_NAMES = {  # at FIRST
     "train.max_tokens_per_forward": "batch_tokens",
     "tune.num_samples": "trials",
 }
-LATER = {  # options of tiny.yaml that FIRST does not have; what they add is "only new"
-    "evaluate": ("few_shot", "irrelevance_rows", "latency", "val_rows"),
-}
+# Run in a revision's tree: what it says of a config. The loader had another name once.
+LOAD = """import sys
+from raytune_agents import config
+try:
+    (getattr(config, "load_config", None) or config.load)(sys.argv[1])
+except config.ConfigError as error:
+    print(error)
+"""
+UNKNOWN = re.compile(r"^([\w.]+): unknown option", re.M)
 CHANGED = {
     "generate": "wordings of requests, kinds of rows, what is sampled",
     "label": "rules, contradictions by situation, generated rows",
@@ -59,13 +68,34 @@ def config_for(old: bool, runs: Path) -> dict[str, Any]:
         tree[config][name] = value
     tree["tune"] = {"num_samples": 0}
     if old:
-        for config, names in LATER.items():
-            tree[config] = {k: v for k, v in tree[config].items() if k not in names}
         for key, name in OLD_NAMES.items():
             config, _, now = key.partition(".")
             if now in tree.get(config, {}):
                 tree[config][name] = tree[config].pop(now)
     return tree | {"name": "golden", "runs_dir": str(runs)}
+
+
+def without(config: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The config without these dotted options."""
+    out = copy.deepcopy(config)
+    for name in names:
+        *path, last = name.split(".")
+        section = out
+        for part in path:
+            section = section[part]
+        del section[last]
+    return out
+
+
+def unknown_options(tree: Path, config: dict[str, Any], work: Path) -> list[str]:
+    """The options of a config that the package in `tree` does not know, of sections and of arms;
+    what they add is "only new"."""
+    path = work / "all.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    words, env = [sys.executable, "-c", LOAD, str(path)], os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(words, cwd=tree, env=env, capture_output=True, text=True, check=True)
+    return UNKNOWN.findall(done.stdout)
 
 
 def run_tree(tree: Path, config: dict[str, Any], work: Path) -> Path:
@@ -90,7 +120,10 @@ def run_revision(revision: str, work: Path) -> Path:
         try:
             words = [*git, "merge-base", "--is-ancestor", revision, FIRST]
             first = subprocess.run(words, check=False).returncode == 0
-            return run_tree(tree, config_for(first, work), work)
+            config = config_for(first, work)
+            if names := unknown_options(tree, config, work):
+                print(f"left out, as {revision} has none of them: {', '.join(names)}")
+            return run_tree(tree, without(config, names), work)
         finally:
             subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=True)
 

@@ -30,7 +30,7 @@ def capture_command(
 
             from raytune_agents.capture import serve_capture
         except ImportError as error:
-            refuse(f"capture needs package {error.name}: pip install 'raytune-agents[serve]'")
+            refuse(f"capture needs package {error.name}: pip install '.[serve]' in the clone")
         say(f"recording to {out}; point the agent to it: OPENAI_BASE_URL=http://{host}:{port}/v1")
         say(f"how a session ended: POST http://{host}:{port}/capture/outcome", style="dim")
         try:

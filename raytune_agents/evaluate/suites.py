@@ -112,7 +112,7 @@ def validate_evaluation(config: Config) -> None:
     if set(options.quantized.kinds) - {"none"} and not find_spec("bitsandbytes"):
         raise ConfigError(
             f"evaluate.quantized.kinds={options.quantized.kinds} needs package bitsandbytes: pip "
-            "install 'raytune-agents[quantize]', or write []"
+            "install '.[quantize]' in the clone, or write []"
         )
     if options.multi_turn.rows:
         bfcl.data_folder()

@@ -110,7 +110,7 @@ def validate_serve(engine: EngineConfig) -> None:
     missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"engine.serve=true needs {', '.join(missing)}: pip install 'raytune-agents[serve]', "
+            f"engine.serve=true needs {', '.join(missing)}: pip install '.[serve]' in the clone, "
             "or write engine.serve=false"
         )
 

@@ -103,8 +103,8 @@ def require_engine_packages(steps: Sequence[str]) -> None:
     missing = [name for name in ("torch", "trl", "peft") if find_spec(name) is None]
     if needs and missing:
         raise ConfigError(
-            f"{needs[0]} needs {', '.join(missing)}: pip install 'raytune-agents[cpu]' or [gpu]; "
-            "without them write --steps read,generate,label,report with generate.rows=0 and "
+            f"{needs[0]} needs {', '.join(missing)}: pip install '.[cpu]' or '.[gpu]' in the "
+            "clone; without them write --steps read,generate,label,report with generate.rows=0 and "
             "negatives.mined_tasks=0"
         )
 

@@ -44,7 +44,7 @@ def validate_packages(config: TrainConfig) -> None:
         if importlib.util.find_spec(module) is None:
             raise ConfigError(
                 f"train.{key}={value} needs package {module}: pip install "
-                f"'raytune-agents[{extra}]', or write {instead}"
+                f"'.[{extra}]' in the clone, or write {instead}"
             )
 
 

@@ -141,8 +141,8 @@ def recommend(
 def best_config_yaml(trial: Trial, base: Config) -> str:
     """A config that trains this trial's mix and options, with the budget of `base` and no search.
 
-    The text loads through `config.load`; its one arm is "best" and its run folder the name of
-    `base` with "-best". Raises ConfigError for an option that is not known.
+    The text loads through `config.load_config`; its one arm is "best" and its run folder the
+    name of `base` with "-best". Raises ConfigError for an option that is not known.
     """
     tree = base.model_dump(mode="json", exclude_defaults=True)
     fixed = {

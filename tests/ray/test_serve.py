@@ -22,7 +22,7 @@ import yaml
 from conftest import RAY, ROOT, TINY, cli, free_port
 from openai import OpenAI
 
-pytest.importorskip("grpc_reflection", reason="needs raytune-agents[serve]")
+pytest.importorskip("grpc_reflection", reason="needs the extra serve")
 pytestmark = pytest.mark.slow
 READY_S = 400
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import TINY
 
-pytest.importorskip("grpc_reflection", reason="needs raytune-agents[serve]")
+pytest.importorskip("grpc_reflection", reason="needs the extra serve")
 
 import ray
 from ray import serve as ray_serve

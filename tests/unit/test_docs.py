@@ -3,10 +3,12 @@ option is described. No network, no mkdocs."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,60 @@ def test_configs_build(page: Path) -> None:
         tree = yaml.safe_load(text)
         if set(tree) <= set(Config.model_fields):
             build_config(tree)
+
+
+def test_the_locked_install_without_make_names_all_that_the_package_imports() -> None:
+    """By distribution; what is imported only where it is there (pynvml) aside."""
+    text = "\n".join(blocks(ROOT / "docs/start/cpu.md", "bash"))
+    lines = [line for line in text.splitlines() if "pip install --no-deps" in line]
+    named = set(re.findall(r"^[\w.-]+(?===)", (ROOT / "requirements-cpu.txt").read_text(), re.M))
+    named |= set(re.findall(r'"([\w.-]+)==', " ".join(lines)))
+    assert any("-r requirements-cpu.txt" in line for line in lines)
+    pins = re.findall(r'"(torch==[^"]+)"', (ROOT / "Makefile").read_text())
+    assert any(f'"{pin}"' in line for pin in pins for line in lines)
+    known = {re.sub(r"[-_.]+", "-", name).lower() for name in named}
+    files = list((ROOT / "raytune_agents").rglob("*.py"))
+    own = {file.stem for file in files} | {"raytune_agents"}
+    used = {
+        name.split(".")[0]
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in imported_names(node)
+    }
+    by_import = packages_distributions()
+    missing = {
+        name
+        for name in used - own - set(sys.stdlib_module_names) - {"pynvml"}
+        if not {re.sub(r"[-_.]+", "-", d).lower() for d in by_import.get(name, [name])} & known
+    }
+    assert missing == set()
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    outside = isinstance(node, ast.ImportFrom) and not node.level
+    return [node.module or ""] if outside else []
+
+
+def test_no_page_or_message_installs_what_is_on_no_index() -> None:
+    """The package is on none: its extras are installed from the clone."""
+    files = [*PAGES, *(ROOT / "raytune_agents").rglob("*.py")]
+    wrong = [f for f in files if re.search(r"install '?raytune-agents", f.read_text())]
+    assert wrong == []
+
+
+def test_pages_run_no_spec() -> None:
+    """`init --out my.yaml` writes a spec: what is run, planned and exported is `my_run.yaml`."""
+    taken = re.compile(r"raytune-agents (?:run|plan|doctor|export) my\.yaml")
+    assert [page for page in PAGES if taken.search(page.read_text())] == []
+
+
+def test_no_two_lines_of_a_block_write_one_file() -> None:
+    for page in PAGES:
+        for text in blocks(page, "bash"):
+            outs = re.findall(r"raytune-agents init .*--out (\S+)", text)
+            assert len(outs) == len(set(outs)), page
 
 
 def test_the_search_of_the_page_on_mixes_is_not_refused() -> None:

@@ -36,7 +36,7 @@ def engine_of(**options):
 # --- refusals ---
 
 
-@pytest.mark.skipif(not SERVES, reason="needs raytune-agents[serve]")
+@pytest.mark.skipif(not SERVES, reason="needs the extra serve")
 def test_a_served_engine_is_accepted() -> None:
     validate_engine_options(build_config({"engine": {"serve": True}}))
 

@@ -223,7 +223,7 @@ def test_agents_are_answered_by_the_headline_arm(tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
-    schema = pytest.importorskip("ray.serve.schema", reason="needs raytune-agents[serve]")
+    schema = pytest.importorskip("ray.serve.schema", reason="needs the extra serve")
     from ray.serve.llm import LLMServingArgs
 
     have = Resources(8, gpus, 8, gpus, "L4" if gpus else "")

@@ -147,7 +147,7 @@ class EnvironmentServer(RemoteWorld):
             from websockets.exceptions import WebSocketException
             from websockets.sync.client import connect
         except ImportError:
-            raise ServerFault("needs websockets: pip install 'raytune-agents[serve]'") from None
+            raise ServerFault("needs websockets: pip install '.[serve]' in the clone") from None
         if self.action_schema is None:
             self.action_schema = self._read_schema()
         session.connection, session.total, session.done = ExitStack(), 0.0, False
