@@ -17,11 +17,12 @@ A request is believed in nothing: see `serving`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+log = logging.getLogger(__name__)
 RECORDED = ("/chat/completions", "/completions", "/responses", "/messages")  # ends of paths
 MAX_ANSWER = 24 << 20  # bytes of an answer that is kept; a longer one passes, unrecorded
 SESSION = "x-session-id"
@@ -60,35 +62,74 @@ KEYS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 
 class Recorder:
     """A file of JSON lines. Each is whole on the disk before `write` returns; a line that a killed
-    process left cut stays by itself, and the next one begins a new line."""
+    process or a full disk left cut stays by itself, and the next one begins a new line. What the
+    file holds already is known: an outcome may come after a restart."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.lines, self._lock = path, 0, threading.Lock()
         self.sessions: OrderedDict[str, str] = OrderedDict()  # id of an answer -> its session
+        if path.is_file():
+            for line in recorded_exchanges(path):
+                self._remember(line)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._start = b""  # of the next line: a new line behind one that was cut
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+            self._start = b"\n"
 
     def write(self, line: JsonObject, secrets: Sequence[str] = ()) -> None:
-        def without_secrets(text: str) -> str:
-            """Without what looks like a secret, and without the request's own keys."""
-            for secret in secrets:
-                text = text.replace(secret, "[key]")
-            return redact(text)
-
-        data = json.dumps(with_texts(line, without_secrets)).encode() + b"\n"
+        """Raises OSError where the disk does not take it."""
+        try:
+            text = _without_secrets(line, secrets)
+        except RecursionError:  # what could be parsed may be too deep to be written
+            text = _without_secrets(line | UNWRITTEN, secrets)
         with self._lock:
-            if line["type"] == "exchange" and line["id"]:
-                self.sessions[line["id"]] = line["session"]
-                while len(self.sessions) > REMEMBERED:
-                    self.sessions.popitem(last=False)
+            if line["type"] == "exchange":
+                self._remember(line)
+            data = self._start + text.encode() + b"\n"
             # a full disk may take a part; the rest must not be lost behind another line
             while data:
                 data = data[os.write(self._file, data) :]
+                self._start = b"\n"
             os.fsync(self._file)
+            self._start = b""
             self.lines += 1
+
+    def _remember(self, line: JsonObject) -> None:
+        if line["id"]:
+            self.sessions[line["id"]] = line["session"]
+        while len(self.sessions) > REMEMBERED:
+            self.sessions.popitem(last=False)
+
+
+UNWRITTEN = {"request": {}, "response": None, "error": "the bodies are too deep to be written"}
+
+
+def _without_secrets(line: JsonObject, secrets: Sequence[str]) -> str:
+    """A line without what looks like a secret, and without the request's own keys."""
+
+    def clean(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "[key]")
+        return redact(text)
+
+    return json.dumps(with_texts(line, clean))
+
+
+def recorded_exchanges(path: Path) -> Iterator[JsonObject]:
+    """The exchanges of a file that belong to a session, as far as they are whole."""
+    with path.open("rb") as file:
+        for text in file:
+            if b'"session": "",' in text[:64]:  # most of a large file: not worth parsing
+                continue
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            named = isinstance(line, dict) and line.get("type") == "exchange"
+            if named and all(isinstance(line.get(k), str) for k in ("id", "session")):
+                yield line
 
 
 class Exchange:
@@ -116,7 +157,8 @@ class Exchange:
             self.kept.append(part)
 
     def finish(self, status: int, kind: str, error: str = "") -> None:
-        """Write the line. An answer that failed or was cut is no answer: it is named, not kept."""
+        """Write the line. An answer that failed or was cut is no answer: it is named, not kept. A
+        line that cannot be written is said: the client has its answer all the same."""
         answer, cause = None, error
         if not cause and self.size > MAX_ANSWER:
             cause = f"the answer is longer than {MAX_ANSWER} bytes"
@@ -128,14 +170,20 @@ class Exchange:
         key = answer.get("id") if answer else None
         self.line |= {"id": key if isinstance(key, str) else "", "status": status}
         self.line |= {"seconds": round(time.time() - self.began, 3), "response": answer}
-        self.recorder.write(self.line | ({"error": cause} if cause else {}), self.secrets)
+        try:
+            self.recorder.write(self.line | ({"error": cause} if cause else {}), self.secrets)
+        except OSError as error_:
+            log.error("%s: an exchange is not recorded: %s", self.recorder.path, error_)
 
 
 def read_answer(data: bytes, kind: str) -> tuple[JsonObject | None, str]:
     """(body, reason where there is none) of an answer with that content type."""
     text = data.decode("utf-8", "replace")
     if kind.startswith("text/event-stream"):
-        body, ended = joined_stream(text)
+        try:
+            body, ended = joined_stream(text)
+        except Exception as error:  # the boundary to a stranger's stream: a chunk may hold anything
+            return None, f"the stream cannot be read ({type(error).__name__})"
         return (body, "") if body and ended else (None, "the stream did not come to its end")
     try:
         body = json.loads(text)
@@ -178,11 +226,13 @@ def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
             error = f"the upstream failed in its answer ({type(cause).__name__})"
             raise  # the client's connection is cut as ours was
         finally:
-            if exchange:
-                exchange.finish(answer.status_code, kind, error)
-            # where the client went away we are cancelled: the upstream must hear of it still
-            with anyio.CancelScope(shield=True):
-                await answer.aclose()
+            try:
+                if exchange:
+                    exchange.finish(answer.status_code, kind, error)
+            finally:
+                # where the client went away we are cancelled: the upstream must hear of it still
+                with anyio.CancelScope(shield=True):
+                    await answer.aclose()
 
     headers = {k: v for k, v in answer.headers.items() if k.lower() not in HOPS}
     return StreamingResponse(parts(), answer.status_code, headers)

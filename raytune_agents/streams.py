@@ -27,7 +27,8 @@ def stream_events(text: str) -> Iterator[JsonObject]:
 
 
 def joined_stream(text: str) -> tuple[JsonObject | None, bool]:
-    """(the body of a whole stream, whether it came to its end); None where no event has content."""
+    """(the body of a whole stream, whether it came to its end); None where no event has content.
+    Raises whatever an event does that no protocol knows."""
     body: JsonObject | None = None
     ended = "data: [DONE]" in text[-200:] or "data:[DONE]" in text[-200:]
     for event in stream_events(text):
@@ -50,7 +51,7 @@ def _with_chunk(body: JsonObject, chunk: JsonObject) -> JsonObject:
     for piece in chunk["choices"]:
         if not isinstance(piece, dict):
             continue
-        at = piece.get("index", 0)
+        at = piece.get("index") or 0
         choice = choices.setdefault(at, {"index": at})
         delta = piece.get("delta")
         if isinstance(delta, dict):
@@ -66,7 +67,7 @@ def _add(whole: JsonObject, piece: JsonObject, lists: Collection[str] = LISTS) -
     log-probabilities."""
     for name, value in piece.items():
         before = whole.get(name)
-        if value is None:
+        if value is None or (value == "" and before):  # some repeat a name or an id as ""
             continue
         if name == "tool_calls" and isinstance(value, list):
             _add_calls(whole.setdefault(name, []), value)
@@ -81,15 +82,18 @@ def _add(whole: JsonObject, piece: JsonObject, lists: Collection[str] = LISTS) -
 
 
 def _add_calls(calls: list[JsonObject], pieces: list[Any]) -> None:
+    """Pieces of calls: each goes on with the last one of its index, a new id begins a new call
+    (Ollama gives each call of an answer the index 0)."""
     for piece in pieces:
         if not isinstance(piece, dict):
             continue
-        at = piece.get("index", len(calls))
-        call = next((c for c in calls if c.get("index") == at), None)
+        at, key = piece.get("index", len(calls)), piece.get("id")
+        alike = (c for c in reversed(calls) if c["index"] == at)
+        call = next((c for c in alike if not key or c.get("id") in (None, "", key)), None)
         if call is None:
             call = {"index": at, "type": "function", "function": {}}
             calls.append(call)
-        call |= {k: v for k, v in piece.items() if k != "function" and v is not None}
+        _add(call, {k: v for k, v in piece.items() if k != "function"})
         if isinstance(piece.get("function"), dict):
             _add(call["function"], piece["function"])
 

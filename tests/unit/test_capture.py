@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -16,9 +17,10 @@ import httpx
 import pytest
 import uvicorn
 from openai import APIError, APIStatusError, OpenAI
+from starlette.requests import Request
 
 from raytune_agents import readers
-from raytune_agents.capture import MAX_ANSWER, Recorder, capture_app
+from raytune_agents.capture import MAX_ANSWER, Exchange, Recorder, capture_app, passed_on
 from raytune_agents.config import SourceConfig
 from raytune_agents.serving import MAX_BODY
 from raytune_agents.streams import joined_stream
@@ -288,6 +290,134 @@ def test_a_line_that_a_killed_process_left_cut_stays_by_itself(tmp_path: Path) -
     assert [f.error[:8] for f in found] == ["not JSON", ""]
     assert [len(f.rows) for f in found] == [0, 2]
     assert os.access(path, os.R_OK)
+
+
+def test_a_file_that_goes_on_knows_its_sessions(upstream: str, tmp_path: Path) -> None:
+    path = tmp_path / "captured.jsonl"
+    with listening(capture_app(upstream, Recorder(path), timeout_s=60.0)) as url:
+        agent(client(url, **{"X-Session-Id": "task-7"}), False)
+        lines(path, 2)
+    with path.open("ab") as file:
+        file.write(b'[1]\n{"type": "exchange", "id": []}\n{"type": "exch')
+    recorder = Recorder(path)
+    assert recorder.sessions == {"a1": "task-7", "a3": "task-7"}
+    with listening(capture_app(upstream, recorder, timeout_s=60.0)) as url:
+        body = {"id": "a3", "outcome": False}
+        assert httpx.post(f"{url}/capture/outcome", json=body).status_code == 200
+    found = list(readers.read_source(SourceConfig(path=str(path))))
+    assert [(r.source_id, r.outcome) for f in found for r in f.rows] == [("task-7", 0.0)]
+
+
+def exchanged(recorder: Recorder, chunks: list[bytes]) -> tuple[bytes, bool]:
+    """What a client gets of a stream of these chunks, and whether the upstream was closed."""
+    closed = []
+
+    class Chunks(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            for chunk in chunks:
+                yield chunk
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    async def passed() -> bytes:
+        request = Request({"type": "http", "headers": [], "path": "/v1/chat/completions",
+                           "query_string": b"", "server": ("h", 1), "scheme": "http"})
+        answer = httpx.Response(200, stream=Chunks(),
+                                headers={"content-type": "text/event-stream"})
+        response = passed_on(answer, Exchange(recorder, request, {"messages": []}))
+        return b"".join([part async for part in response.body_iterator])
+
+    return asyncio.run(passed()), bool(closed)
+
+
+CONTENT = {"delta": {"content": "a"}}
+DEEP: Any = []
+for _ in range(700):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("events", [
+    [{"choices": [{"index": [{}], **CONTENT}]}],
+    [{"choices": [{"index": 0, **CONTENT}, {"index": "x", **CONTENT}]}],
+    [{"choices": [{"delta": {"tool_calls": {"a": 1}}}]},
+     {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}],
+    [{"type": "content_block_start", "content_block": {"partial": 3}},
+     {"type": "content_block_delta", "delta": {"partial_json": "x"}}],
+    [{"choices": [{"delta": {"content": DEEP}}]}],
+])
+def test_a_strange_chunk_costs_the_content_of_its_exchange(
+    events: list[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "captured.jsonl"
+    chunks = [f"data: {json.dumps(e)}\n\n".encode() for e in events] + [b"data: [DONE]\n\n"]
+    assert exchanged(Recorder(path), chunks) == (b"".join(chunks), True)
+    [line] = lines(path, 1)
+    assert line["response"] is None
+    assert line["error"].startswith(("the stream cannot be read (", "the bodies are too deep"))
+
+
+def test_an_index_of_null_is_the_first_choice() -> None:
+    events = [{"choices": [{"index": at, **CONTENT}]} for at in (None, 0)]
+    body, _ = joined_stream("".join(f"data: {json.dumps(e)}\n\n" for e in events))
+    assert body is not None
+    assert [c["message"]["content"] for c in body["choices"]] == ["aa"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_costs_the_line_not_the_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunks = [b'data: {"choices": []}\n\n', b"data: [DONE]\n\n"]
+    assert exchanged(Recorder(Path("/dev/full")), chunks) == (b"".join(chunks), True)
+    assert "an exchange is not recorded" in caplog.text
+
+
+def test_what_a_full_disk_cut_stays_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, room = os.write, [10]
+
+    def full(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        done = write(file, data[:room[0]])
+        room[0] -= done
+        return done
+
+    path = tmp_path / "captured.jsonl"
+    recorder = Recorder(path)
+    line = {"type": "exchange", "session": "", "id": "a"}
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        recorder.write(line)
+    room[0] = 10_000
+    recorder.write(line)
+    recorder.write(line)
+    cut, *whole = path.read_text().splitlines()
+    assert (cut, [json.loads(x) for x in whole]) == ('{"type": "', [line, line])
+
+
+def calls_of(*deltas: dict[str, Any]) -> list[tuple[Any, ...]]:
+    events = [{"choices": [{"index": 0, "delta": {"tool_calls": [d]}}]} for d in deltas]
+    body, _ = joined_stream("".join(f"data: {json.dumps(e)}\n\n" for e in events))
+    assert body is not None
+    calls = body["choices"][0]["message"]["tool_calls"]
+    return [(c.get("id"), c["function"].get("name"), c["function"]["arguments"]) for c in calls]
+
+
+def test_a_new_id_is_a_new_call() -> None:
+    def delta(key: str | None, name: str | None, arguments: str, index: int = 0) -> dict[str, Any]:
+        about = {"name": name} if name is not None else {}
+        return {"index": index, "function": about | {"arguments": arguments}} | (
+            {"id": key} if key is not None else {})
+
+    one, two = ("a", "add", '{"x": 1}'), ("b", "sub", '{"x": 2}')
+    assert calls_of(delta(*one), delta(*two)) == [one, two]  # as Ollama streams them
+    assert calls_of(delta("a", "add", '{"x'), delta(None, None, '": 1}'), delta("b", "sub", '{"x'),
+                    delta("", "", '": 2}')) == [one, two]
+    assert calls_of(delta("a", "add", '{"x'), delta("b", "sub", '{"x', 1),
+                    delta("a", None, '": 1}'), delta("b", None, '": 2}', 1)) == [one, two]
 
 
 def test_streams_of_responses_and_messages() -> None:
