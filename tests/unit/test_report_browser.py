@@ -126,7 +126,8 @@ TYPE = """(() => {{ const f = document.getElementById('find'); f.value = '{words
   f.dispatchEvent(new Event('input')) }})()"""
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+# desktop, the narrowest with a column of links, tablet, phone
+@pytest.mark.parametrize("width", [1280, 861, 768, 390])
 @pytest.mark.parametrize("which", ["demo", "hostile"])
 def test_quiet_and_offline(browser, request, which, width):
     path = request.getfixturevalue(which)
@@ -155,6 +156,31 @@ def test_filter_by_fault_split_and_text(browser, demo):
     assert browser.run(SHOWN) == fewer
     browser.run(TYPE.format(words="no such words"))
     assert browser.run(SHOWN) == 0
+    assert browser.messages == []
+
+
+def test_filter_by_arm_and_tool(browser, demo):
+    browser.open(demo.as_uri())
+    everything = browser.run(SHOWN)
+    marked = "[...document.querySelectorAll('#cases > details:not([hidden])')].every(d => {})"
+    arm = browser.run(CHOOSE.format(id="arm", label="nat"))
+    wrong = browser.run(SHOWN)
+    assert 0 < wrong < everything  # those that nat got wrong
+    own = f"d.dataset.marks.split(' ').some(m => m.startsWith('{arm}:'))"
+    assert browser.run(marked.format(own))
+    fault = browser.run(CHOOSE.format(id="fault", label="wrong_value"))
+    both = browser.run(SHOWN)
+    assert 0 < both < wrong
+    # both of one answer, and not one of each
+    assert browser.run(marked.format(f"d.dataset.marks.split(' ').includes('{arm}:{fault}')"))
+    browser.run(CHOOSE.format(id="fault", label="all"))
+    assert browser.run(SHOWN) == wrong
+    tool = browser.run(CHOOSE.format(id="tool", label="run_query"))
+    fewer = browser.run(SHOWN)
+    assert 0 < fewer < wrong
+    assert browser.run(marked.format(f"d.dataset.tool === '{tool}'"))
+    browser.open(browser.run("location.href"))
+    assert browser.run(SHOWN) == fewer
     assert browser.messages == []
 
 
