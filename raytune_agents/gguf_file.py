@@ -46,6 +46,13 @@ def check_gguf(folder: Path) -> None:
     if scaled != "default":
         raise ConfigError(f"--gguf: positions scaled by {scaled!r} cannot be written; use vLLM")
     pre_tokenizer(tokenizer)
+    ids = [*tokenizer["model"].get("vocab", {}).values()]
+    ids += [added["id"] for added in tokenizer.get("added_tokens") or []]
+    if max(ids, default=0) >= config["vocab_size"]:
+        raise ConfigError(
+            f"--gguf: the tokenizer has a token {max(ids)}, the model {config['vocab_size']} rows "
+            "for tokens (vocab_size), counted from 0; use vLLM"
+        )
 
 
 def pre_tokenizer(tokenizer: Tree) -> str:
@@ -80,11 +87,15 @@ def write_gguf(folder: Path, out: Path) -> None:
         if data.ndim > 1 and data.shape[-1] % BLOCK == 0:
             kind = gguf.GGMLQuantizationType.Q8_0
         writer.add_tensor(name, gguf.quants.quantize(data, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    os.replace(part, out)
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        os.replace(part, out)
+    finally:
+        writer.close()
+        part.unlink(missing_ok=True)
 
 
 def _json(path: Path) -> Tree:

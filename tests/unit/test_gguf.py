@@ -104,6 +104,48 @@ def test_models_that_would_be_written_wrong_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("x.gguf*"))
 
 
+def test_a_weight_without_a_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = folder_of("llama", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"zz.weight": torch.zeros(2)}, folder / "model.safetensors")
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(ConfigError, match=r"zz\.weight has no name"):
+        write_gguf(folder, out / "x.gguf")
+    assert not list(out.iterdir())
+
+
+def test_a_write_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder, out = folder_of("llama", tmp_path / "model"), tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
+    with pytest.raises(OSError, match="No space"):
+        write_gguf(folder, out / "x.gguf")
+    assert not list(out.iterdir())
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused(tmp_path: Path) -> None:
+    folder = folder_of("llama", tmp_path / "model")
+    for change in ("added", "vocab"):
+        tree = byte_level()
+        if change == "added":
+            tree["added_tokens"][1]["id"] = 300
+        else:
+            tree["model"]["vocab"]["ab"] = 300
+        (folder / "tokenizer.json").write_text(json.dumps(tree))
+        for refused in (check_gguf, lambda path: write_gguf(path, tmp_path / "x.gguf")):
+            with pytest.raises(ConfigError, match="a token 300, the model 300 rows"):
+                refused(folder)
+    assert not list(tmp_path.glob("x.gguf*"))
+
+
 def test_how_text_is_cut_has_llama_cpps_name() -> None:
     level = {"type": "ByteLevel", "use_regex": False}
     bpe = {"model": {"type": "BPE"}}
