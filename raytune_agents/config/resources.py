@@ -26,8 +26,8 @@ class ResourcesConfig(BaseConfig):
     gpus: int | None = Field(
         None,
         ge=0,
-        description="GPUs that the run expects: the autoscaler is asked for them, and a run never "
-        "goes on with fewer, on CPUs; none = those that are free",
+        description="GPUs that the run takes, no more and no fewer: the autoscaler is asked for "
+        "them, and the run waits; 0 = CPUs alone, none = those that are free",
     )
     nodes: int | None = Field(None, ge=1, description="nodes expected, with the head; none = any")
     wait_s: float = Field(900.0, ge=0, description="longest wait for gpus and nodes; then it ends")

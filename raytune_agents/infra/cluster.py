@@ -78,7 +78,11 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
         options: Options = {"address": address, "log_to_driver": False, "logging_level": "error"}
         # A local Ray's workers inherit the environment; those of other nodes do not.
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        if address != "local" and variables:
+        if address == "local":
+            variables = {}
+        if config.gpus == 0:  # Ray hides GPUs from nobody who asks for none (QUIET)
+            variables["CUDA_VISIBLE_DEVICES"] = ""
+        if variables:
             options["runtime_env"] = {"env_vars": variables}
         if address == "local":
             keep_token_private()
@@ -97,7 +101,8 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
-    return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Resources.of(nodes, most=config.gpus)
 
 
 def not_started(error: Exception, address: str) -> ConfigError:
@@ -120,7 +125,7 @@ def await_resources(config: ResourcesConfig, say: Callable[[str], None] = log.in
     and has no GPU in use: none joins it."""
     from ray.autoscaler.sdk import request_resources
 
-    began, spoke, have = time.monotonic(), -REPORT_S, free_resources()
+    began, spoke, have = time.monotonic(), -REPORT_S, free_resources(config.gpus)
     local, wait_s = address_of(config) == "local", config.wait_s
     try:
         while lacking := have.lacks(config):
@@ -136,23 +141,28 @@ def await_resources(config: ResourcesConfig, say: Callable[[str], None] = log.in
                 gpus = [{"GPU": 1}] * (config.gpus or have.busy_gpus)
                 request_resources(bundles=gpus + [{"CPU": have.node_cpus}] * (config.nodes or 0))
             time.sleep(POLL_S)
-            have = free_resources()
+            have = free_resources(config.gpus)
     finally:
         if spoke >= 0:  # what was asked for would stay up for ever, also after a run that is killed
             request_resources(bundles=[])
     return have
 
 
-def free_resources() -> Resources:
-    """What there is now, without the GPUs that are in use."""
+def free_resources(most: int | None = None) -> Resources:
+    """What there is now, without the GPUs that are in use; `most`: as in `Resources.of`."""
     import ray
+    from ray._private.state import available_resources_per_node
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    free = ray.available_resources().get("GPU", 0)
-    if free < sum(node.get("GPU", 0) for node in nodes):
+    def free() -> list[float]:
+        now = available_resources_per_node()
+        return [now.get(node["NodeID"], {}).get("GPU", 0) for node in nodes]
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    resources, left = [node["Resources"] for node in nodes], free()
+    if sum(left) < sum(node.get("GPU", 0) for node in resources):
         time.sleep(2 * POLL_S)  # what has just ended counts as used for about a second
-        free = ray.available_resources().get("GPU", 0)
-    return Resources.of(nodes, free)
+        left = free()
+    return Resources.of(resources, left, most)
 
 
 def address_of(config: ResourcesConfig) -> str:
@@ -195,7 +205,8 @@ def local_machine(config: ResourcesConfig) -> Resources | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(glob.glob("/dev/nvidia[0-9]*"))
     gpus = found if visible is None else min(found, len([x for x in visible.split(",") if x]))
-    return Resources.of([{"CPU": float(config.cpus or os.cpu_count() or 1), "GPU": float(gpus)}])
+    machine = {"CPU": float(config.cpus or os.cpu_count() or 1), "GPU": float(gpus)}
+    return Resources.of([machine], most=config.gpus)
 
 
 def look(config: ResourcesConfig) -> Resources:

@@ -8,7 +8,7 @@ all CPUs of its node in turn.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ TRIAL_CPUS = 4  # below this a trial is slower than two one after the other
 
 @dataclass(frozen=True)
 class Resources:
-    """What Ray reports. `gpus`: those that this run can have; `node_cpus`, `node_gpus`: of the
-    largest node that has GPUs (CPUs where none has)."""
+    """What Ray reports. `gpus`: those that this run can have; `node_gpus`: the most of them on one
+    node; `node_cpus`: of the largest node that has GPUs (CPUs where none has)."""
 
     cpus: int
     gpus: int
@@ -34,25 +34,40 @@ class Resources:
     gpu_type: str = ""
     nodes: int = 1
     busy_gpus: int = 0  # in use by others
+    free_gpus: tuple[int, ...] = ()  # of each node
 
     @classmethod
-    def of(cls, nodes: list[dict[str, float]], free_gpus: float = math.inf) -> Resources:
-        """From the resources of every living node, as `ray.nodes()` has them, and how many of their
-        GPUs are free."""
+    def of(
+        cls,
+        nodes: list[dict[str, float]],
+        free: Sequence[float] | None = None,
+        most: int | None = None,
+    ) -> Resources:
+        """From the resources of every living node, as `ray.nodes()` has them, how many of each
+        one's GPUs are `free` (None: all), and how many the run takes at `most`
+        (resources.gpus)."""
         large = max(nodes, key=lambda n: (n.get("GPU", 0), n.get("CPU", 0)), default={})
         total = int(sum(n.get("GPU", 0) for n in nodes))
-        gpus = int(min(total, free_gpus))
+        by_node = tuple(int(n) for n in (free or [n.get("GPU", 0) for n in nodes]))
+        gpus = min(sum(by_node), total if most is None else most)
         kinds = sorted(k.partition(":")[2] for n in nodes for k in n if k.startswith("accelerator"))
         return cls(
             cpus=max(1, int(sum(n.get("CPU", 0) for n in nodes))),
             gpus=gpus,
             node_cpus=max(1, int(large.get("CPU", 1))),
-            node_gpus=min(gpus, int(large.get("GPU", 0))),
+            node_gpus=min(gpus, max(by_node, default=0)),
             # Of mixed GPUs the smallest: a worker may land on any.
             gpu_type=min(kinds, key=lambda k: GPU_GIB.get(k, 0), default=""),
             nodes=max(1, len(nodes)),
-            busy_gpus=total - gpus,
+            busy_gpus=total - sum(by_node),
+            free_gpus=by_node,
         )
+
+    def engines(self, wide: int) -> int:
+        """How many engines of so many GPUs there is room for: each has all of its own on one
+        node."""
+        by_node = self.free_gpus or (self.gpus,)
+        return min(sum(free // wide for free in by_node), self.gpus // wide)
 
     def lacks(self, config: ResourcesConfig) -> str:
         """What the config expects and Ray does not have; "" where all is there. Where all GPUs are
@@ -175,8 +190,8 @@ def plan_placement(have: Resources, config: Config, weights_gib: float) -> Place
     gib = (options.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
     room = gib * config.engine.gpu_memory_utilization if gib else None
     wide = config.engine.tensor_parallel_size or engine_gpus(have, weights_gib, room)
-    engines = config.engine.actors or max(1, gpus // wide)
-    if gpus and (wide > have.node_gpus or engines * wide > gpus):
+    engines = config.engine.actors or max(1, have.engines(wide))
+    if gpus and engines > have.engines(wide):
         raise ConfigError(
             f"engine.actors={engines} of tensor_parallel_size={wide}: Ray has {gpus} GPUs, at most "
             f"{have.node_gpus} a node; write auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytune_agents.config import ConfigError, load_config
+from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Resources, plan_placement, shards_under_way
 
 LAPTOP = [{"CPU": 2.0, "memory": 1e9}]
@@ -137,22 +138,72 @@ def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
 
 
 def test_gpus_that_others_use_are_not_placed_on() -> None:
-    have = Resources.of([HEAD, A100, A100], free_gpus=3)
-    assert (have.gpus, have.busy_gpus, have.node_gpus) == (3, 5, 3)
+    have = Resources.of([HEAD, A100, A100], [0, 1, 2])
+    assert (have.gpus, have.busy_gpus, have.node_gpus) == (3, 5, 2)
     assert shape(plan_placement(have, load_config(None), 6.0))[:2] == (3, 1)
     assert Resources.of([HEAD, A100]).busy_gpus == 0
+    assert Resources.of([HEAD, A100], [0, 0]).gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("free", "weights", "found"),
+    [
+        ([1, 1], 6.0, (2, 1)),
+        ([1, 1], 40.0, None),  # of two GPUs, which no node has free
+        ([3, 3], 40.0, (2, 2)),  # not three: the sixth GPU and the third are on two nodes
+        ([4, 2], 40.0, (3, 2)),
+        ([4, 3], 80.0, (1, 4)),
+    ],
+)
+def test_an_engine_has_its_gpus_on_one_node(free, weights, found) -> None:
+    have = Resources.of([A100, A100], free)
+    if found:
+        assert shape(plan_placement(have, load_config(None), weights))[:2] == found
+        return
+    with pytest.raises(ConfigError, match="do not fit 1 GPUs"):
+        plan_placement(have, load_config(None), weights)
+    with pytest.raises(ConfigError, match=r"tensor_parallel_size=2: Ray has 2 GPUs, at most 1 a n"):
+        plan_placement(have, load_config(None, ["engine.tensor_parallel_size=2"]), weights)
+
+
+@pytest.mark.parametrize(
+    ("most", "free", "found", "engines"),
+    [
+        (4, [8], (4, 4, 0), 4),  # the other four are for a second job
+        (0, [8], (0, 0, 0), 1),  # CPUs alone
+        (4, [4], (4, 4, 4), 4),  # that second job
+        (None, [8], (8, 8, 0), 8),
+        (6, [8], (6, 6, 0), 6),
+    ],
+)
+def test_a_run_takes_no_more_gpus_than_it_says(most, free, found, engines) -> None:
+    have = Resources.of([{**A100, "GPU": 8.0}], free, most)
+    assert (have.gpus, have.node_gpus, have.busy_gpus) == found
+    words = [] if most is None else [f"resources.gpus={most}"]
+    config = load_config(None, words)
+    assert have.lacks(config.resources) == ""
+    placed = plan_placement(have, config, 6.0)
+    assert (placed.engines, placed.take_turns) == (engines, bool(found[0]))
+
+
+def test_a_cap_stands_in_what_is_looked_up_without_ray(monkeypatch) -> None:
+    monkeypatch.setattr(cluster.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for words, gpus in [([], 2), (["resources.gpus=1"], 1), (["resources.gpus=0"], 0)]:
+        assert cluster.local_machine(load_config(None, words).resources).gpus == gpus
 
 
 @pytest.mark.parametrize(
     ("nodes", "free", "words", "said"),
     [
-        ([HEAD], 0, [], ""),
-        ([HEAD], 0, ["resources.gpus=0"], ""),
-        ([HEAD, A100], 4, ["resources.gpus=4", "resources.nodes=2"], ""),
-        ([HEAD], 0, ["resources.gpus=1"], "resources.gpus=1: Ray has 0"),
-        ([HEAD, A100], 3, ["resources.gpus=4"], "resources.gpus=4: Ray has 3 free, 1 in use"),
-        ([HEAD, A100], 4, ["resources.nodes=3"], "resources.nodes=3: Ray has 2"),
-        ([HEAD, A100], 0, [], "resources.gpus=1: Ray has 0 free, 4 in use"),  # no run on CPUs
+        ([HEAD], [0], [], ""),
+        ([HEAD], [0], ["resources.gpus=0"], ""),
+        ([HEAD, A100], [0, 4], ["resources.gpus=4", "resources.nodes=2"], ""),
+        ([HEAD], [0], ["resources.gpus=1"], "resources.gpus=1: Ray has 0"),
+        ([HEAD, A100], [0, 3], ["resources.gpus=4"], "resources.gpus=4: Ray has 3 free, 1 in use"),
+        ([HEAD, A100], [0, 4], ["resources.nodes=3"], "resources.nodes=3: Ray has 2"),
+        ([HEAD, A100], [0, 0], [], "resources.gpus=1: Ray has 0 free, 4 in use"),  # no run on CPUs
     ],
 )
 def test_what_is_expected_and_not_there_is_said(nodes, free, words, said) -> None:
