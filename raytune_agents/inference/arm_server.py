@@ -11,8 +11,9 @@ from typing import Any
 from ray.serve.llm.deployment import LLMServer
 from ray.serve.llm.request_router import PrefixCacheAffinityRouter
 
+from raytune_agents.inference.admission import Turns
 from raytune_agents.inference.client import folder_of
-from raytune_agents.inference.engine import Turns, goes_on_top, reload_merged
+from raytune_agents.inference.engine import goes_on_top, reload_merged
 
 
 class ArmServer(LLMServer):

@@ -6,9 +6,10 @@ its prefix cache, unless that one is the busier (consistent hashing with bounded
 1608.01350). At most twice what an engine answers at a time is under way, so that late requests go
 where there is room.
 
-What an engine fails is asked again, at last in halves: a prompt that kills engines costs itself
-(`Lost`) and no other. Where nothing is answered at all, callers get `EngineDown`, and their rows
-are `infra_failed`, never wrong answers."""
+What an engine fails is asked again. A prompt that was under way each time an engine died is at last
+asked with an engine held for it, among a few and then alone: a prompt that kills engines costs
+itself (`Lost`) and no other, whoever else asks. Where nothing is answered at all, callers get
+`EngineDown`, and their rows are `infra_failed`, never wrong answers."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.inference.suspects import Suspects
 from raytune_agents.records import ToolCall
 
 ACTOR = "raytune-engine"
@@ -80,6 +82,7 @@ class Lost:
     others."""
 
     why: str
+    outage: bool = False  # the engine died meanwhile, which another prompt may have done
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class EngineClient:
         self.engines: dict[str, EngineState] = {}
         self.limits, self.why = EngineLimits(1, 0), "none was started"
         self.room = asyncio.Semaphore(1)
+        self.suspects = Suspects(self.held)
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True, name="engine-client").start()
 
@@ -155,61 +159,85 @@ class EngineClient:
         return asyncio.run_coroutine_threadsafe(answers, self.loop).result()
 
     async def answers(self, requests: Sequence[Request], session: str) -> list[Reply | Lost]:
-        found: dict[int, Reply | Lost] = {}
-        groups = [(list(range(len(requests))), 0)]
-        while groups:
-            places, tries = groups.pop()
-            # what has failed is asked of one engine, so that it cannot take all of them down
-            engine = await self.pick(session) if tries else None
-            replies = await asyncio.gather(
-                *(self.once(requests[i], session, engine) for i in places)
-            )
-            found.update(zip(places, replies))
-            failed = [i for i in places if isinstance(found[i], Lost)]
-            # all together first: most of them were only under way when another one did harm
-            if failed and tries < self.limits.retries:
-                groups.append((failed, tries + 1))
-            elif failed:
-                await self.probe(requests[failed[0]], found[failed[0]])
-                if len(failed) > 1:
-                    half = len(failed) // 2
-                    groups += [(failed[half:], tries + 1), (failed[:half], tries + 1)]
-        return [found[i] for i in range(len(requests))]
+        tasks = [asyncio.ensure_future(self.answered(request, session)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:  # where one has raised, nobody waits for the others
+            for task in tasks:
+                task.cancel()
 
-    async def probe(self, request: Request, lost: Any) -> None:
+    async def answered(self, request: Request, session: str) -> Reply | Lost:
+        """The reply to one request, however often it is asked. Raises EngineDown."""
+        reply, tries = await self.once(request, session), 0
+        while isinstance(reply, Lost) and tries < self.limits.retries:
+            tries += 1
+            reply = await self.once(request, again=True)
+        if isinstance(reply, Lost) and reply.outage:
+            reply = await self.suspects.ask(request)
+        if isinstance(reply, Lost):
+            await self.probe(request, reply)
+        return reply
+
+    async def held(self, requests: Sequence[Request]) -> list[Reply | Lost]:
+        """One try of each with an engine that answers nothing else. Raises EngineDown."""
+        while isinstance(ticket := await self.call(engine := await self.doubtful(), "hold"), Lost):
+            await asyncio.sleep(POLL_S)  # it died before it was ours: another prompt did that
+        asked = [(r.prompt, r.sampling, r.arm, ticket) for r in requests]
+        replies = await asyncio.gather(*(self.call(engine, "answer", *one) for one in asked))
+        engine.handle.release.remote(ticket)
+        return list(replies)
+
+    async def probe(self, request: Request, lost: Lost) -> None:
         """Raises EngineDown where not even one token comes for the first token of a prompt."""
         # One token of one token: what fails at this would fail at anything.
         least = Request(request.prompt[:1], Sampling(max_tokens=1), request.arm)
         for _ in range(1 + self.limits.retries):
-            if isinstance(await self.once(least), Reply):
+            # Held, where a prompt of another caller might end the engine meanwhile.
+            reply = (await self.held([least]))[0] if lost.outage else await self.once(least)
+            if isinstance(reply, Reply):
                 return
         raise EngineDown(lost.why)
 
-    async def once(
-        self, request: Request, session: str = "", engine: EngineState | None = None
-    ) -> Reply | Lost:
-        """One try; `Lost` says why it failed. Raises EngineDown."""
+    async def once(self, request: Request, session: str = "", again: bool = False) -> Reply | Lost:
+        """One try; `Lost` says why it failed. `again`: it has failed before. Raises EngineDown."""
+        find = self.doubtful if again else partial(self.pick, session)
+        await find()  # the room is that of the engines that are there
+        async with self.room:
+            engine = await find()
+            return await self.call(engine, "answer", request.prompt, request.sampling, request.arm)
+
+    async def call(self, engine: EngineState, method: str, *given: Any) -> Any:
+        """What the engine's method returns; `Lost` where it raises, or dies."""
         import ray
 
-        await self.pick(session)  # the room is that of the engines that are there
-        async with self.room:
-            engine = engine if engine and engine.up else await self.pick(session)
-            engine.in_flight += 1
-            try:
-                sent = engine.handle.answer.remote(request.prompt, request.sampling, request.arm)
-                # No time limit here: a long queue is no fault. A silent process is, hence the
-                # pings.
-                reply = asyncio.wrap_future(sent.future())
-                while not (await asyncio.wait([reply], timeout=self.ping_s))[0]:
-                    await self.ping(engine)
-                return reply.result()
-            except ray.exceptions.RayActorError as error:
-                self.lose(engine)
-                return Lost(first_line(error))
-            except ray.exceptions.RayTaskError as error:
-                return Lost(f"{type(error.cause).__name__}: {error.cause}")
-            finally:
-                engine.in_flight -= 1
+        engine.in_flight += 1
+        try:
+            # No time limit here: a long queue is no fault. A silent process is, hence the pings.
+            reply = asyncio.wrap_future(getattr(engine.handle, method).remote(*given).future())
+            # Looked at, where this call is cancelled: asyncio would print it otherwise.
+            reply.add_done_callback(lambda done: done.cancelled() or done.exception())
+            while not (await asyncio.wait([reply], timeout=self.ping_s))[0]:
+                await self.ping(engine)
+            return reply.result()
+        except ray.exceptions.RayActorError as error:
+            self.lose(engine)
+            return Lost(first_line(error), outage=True)
+        except ray.exceptions.RayTaskError as error:
+            # What stands behind an engine is down: `serve.ServedEngine` raises it.
+            outage = isinstance(error.cause, ConnectionError)
+            return Lost(f"{type(error.cause).__name__}: {error.cause}", outage)
+        finally:
+            engine.in_flight -= 1
+
+    async def doubtful(self) -> EngineState:
+        """The engine for what may do harm, as soon as it is up. The same for all that ask, so that
+        the others stay. Raises EngineDown."""
+        while True:
+            await self.pick("")
+            engine = self.engines[min(self.engines)]
+            if engine.up:
+                return engine
+            await asyncio.sleep(POLL_S)
 
     async def pick(self, session: str) -> EngineState:
         """The engine for the next request; waits while all are being started. Raises EngineDown

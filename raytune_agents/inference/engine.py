@@ -21,14 +21,15 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from raytune_agents.config import EngineConfig
+from raytune_agents.inference.admission import Starts, Turns
 from raytune_agents.inference.client import (
     ACTOR,
     EngineLimits,
@@ -48,7 +49,7 @@ from raytune_agents.templates import ServingOptions
 
 logger = logging.getLogger(__name__)
 CONCURRENCY = 100_000  # of the actor: what waits in it is a coroutine, and costs little
-RESTARTS = 32  # of one actor in a run: who dies more often is ill, not asked badly
+MERGE_S = 1800.0  # longest wait for other weights: large ones come from a slow disk
 
 
 def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
@@ -75,33 +76,6 @@ def goes_on_top(arm: str) -> bool:
     return bool(arm) and not must_merge(folder_of(arm))
 
 
-class Turns:
-    """Whose weights are in an engine that takes one arm's at a time. `merge` puts them there."""
-
-    def __init__(self, merge: Callable[[str], Awaitable[None]]):
-        self.merge, self.arm, self.inside = merge, "", 0  # "" = the base's
-        self.turn = asyncio.Condition()
-
-    @asynccontextmanager
-    async def of(self, arm: str) -> AsyncIterator[None]:
-        """A request's time with these weights."""
-        async with self.turn:
-            # requests for the weights that are there go on first: each change costs a second
-            await self.turn.wait_for(lambda: arm == self.arm or not self.inside)
-            if arm != self.arm:
-                self.arm = "?"  # neither, if this fails half-way
-                await self.merge(arm)
-                self.arm = arm
-            self.inside += 1
-        try:
-            yield
-        finally:
-            async with self.turn:
-                self.inside -= 1
-                if not self.inside:
-                    self.turn.notify_all()
-
-
 async def reload_merged(llm: Any, path: str, adapter: str, dtype: str) -> None:
     """Put the base's weights with this adapter in place of those that the processes of an async
     vLLM engine hold."""
@@ -122,6 +96,12 @@ def end_process(why: str) -> NoReturn:
     leave the actor as it is.)"""
     logger.error("engine: %s; its process ends", why)
     os._exit(1)
+
+
+def end_if_fatal(error: Exception) -> None:
+    """End the process where vLLM's core or the GPU is lost: every later request would fail too."""
+    if type(error).__name__ == "EngineDeadError" or "CUDA error" in str(error):
+        end_process(f"{type(error).__name__}: {error}")
 
 
 def end_children_with_us() -> None:
@@ -199,6 +179,7 @@ class Engine:
     ):
         log_in_worker()
         began = time.monotonic()
+        self.starts = Starts.of_actor()
         self.meter = Meter()
         self.path, self.gpu, self.serving = path, gpu, serving
         self.dtype: Literal["bfloat16", "float32"] = "bfloat16" if bf16(dtype) else "float32"
@@ -253,12 +234,24 @@ class Engine:
         node = ray.get_runtime_context().get_node_id()
         return EngineUsage(memory, self.meter.joules(), self.meter.why, node)
 
-    async def answer(self, prompt: list[int], sampling: Sampling, arm: str = "") -> Reply:
+    async def hold(self) -> int:
+        """As `Turns.hold`."""
+        return await self.turns.hold()
+
+    async def release(self, ticket: int) -> None:
+        await self.turns.release(ticket)
+
+    async def answer(
+        self, prompt: list[int], sampling: Sampling, arm: str = "", ticket: int = 0
+    ) -> Reply:
         """Answer one prompt ([prompt] token ids). `timeout_s` counts from when the engine takes
-        it. Raises TimeoutError, and what vLLM raises of a request that it refuses."""
+        it; `ticket`: of who holds it. Raises TimeoutError, and what vLLM raises of a request that
+        it refuses."""
         # Not on top: on CPU, and what vLLM cannot put there (full weights, DoRA).
         on_top = self.gpu and goes_on_top(arm)
-        async with self.slots, self.turns.of("" if on_top else arm):
+        # All slots may be taken by requests that wait for the holder.
+        slot = nullcontext() if ticket else self.slots
+        async with slot, self.turns.of("" if on_top else arm, ticket):
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.config.timeout_s):
@@ -269,10 +262,11 @@ class Engine:
                     end_process(f"nothing answered in {self.config.timeout_s:g} s")
                 raise TimeoutError(f"no answer in {self.config.timeout_s:g} s") from None
             except Exception as error:
-                if type(error).__name__ == "EngineDeadError" or "CUDA error" in str(error):
-                    end_process(f"{type(error).__name__}: {error}")
+                end_if_fatal(error)
                 raise
             self.last_end = time.monotonic()
+        if len(prompt) > 1:  # one token alone is no row: clients ask so whether an engine is well
+            self.starts.answered()
         return self.reply(output, sampling.tools)
 
     async def generate(self, prompt: list[int], sampling: Sampling, on_top: str) -> Any:
@@ -311,7 +305,18 @@ class Engine:
         )
 
     async def merge(self, arm: str) -> None:
-        """Put the base's weights with this arm's adapter in place of those that are there."""
+        """Put the base's weights with this arm's adapter in place of those that are there. The
+        process ends where they do not come."""
+        try:
+            async with asyncio.timeout(MERGE_S):
+                await self.reload(arm)
+        except TimeoutError:
+            end_process(f"the weights of {arm or 'the base'} did not come in {MERGE_S:g} s")
+        except Exception as error:
+            end_if_fatal(error)
+            raise
+
+    async def reload(self, arm: str) -> None:
         from raytune_agents import models
 
         adapter = folder_of(arm)
@@ -370,7 +375,7 @@ def start_engines(
         "num_gpus": wide if gpus else 0,
         "label_selector": config.label_selector,
         "runtime_env": {"env_vars": environment(config, max(1, cpus // count), bool(gpus))},
-        "max_restarts": RESTARTS,
+        "max_restarts": -1,  # `Starts` counts them
         "max_concurrency": CONCURRENCY,
     }
     # Named, so that a driver that goes on and every worker find them.

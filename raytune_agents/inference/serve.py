@@ -19,6 +19,7 @@ import httpx
 import yaml
 
 from raytune_agents.config import EngineConfig
+from raytune_agents.inference.admission import RESTARTS, Turns
 from raytune_agents.inference.client import (
     ACTOR,
     EngineDown,
@@ -27,7 +28,7 @@ from raytune_agents.inference.client import (
     Reply,
     Sampling,
 )
-from raytune_agents.inference.engine import CONCURRENCY, RESTARTS, environment
+from raytune_agents.inference.engine import CONCURRENCY, environment
 from raytune_agents.inference.options import vllm_options
 from raytune_agents.inference.replies import Written, reply_of
 from raytune_agents.inference.server_parser import ServerParser
@@ -183,6 +184,10 @@ def completion_reply(body: JsonObject, took_s: float, tools: str, parser: Server
     )
 
 
+async def as_they_are(arm: str) -> None:
+    """The app's own weights; its replicas put an arm's there."""
+
+
 class ServedEngine:
     """Runs inside the actor, and is asked as `engine.Engine` is."""
 
@@ -199,6 +204,7 @@ class ServedEngine:
         log_in_worker()
         self.limits, self.serving, self.timeout_s = limits, serving, timeout_s
         self.parser = ServerParser(serving, AutoTokenizer.from_pretrained(path))
+        self.turns = Turns(as_they_are)
         most = 2 * limits.max_num_seqs
         self.slots = asyncio.Semaphore(most)
         # No proxy of the environment: it is on this machine.
@@ -215,11 +221,20 @@ class ServedEngine:
     def usage(self) -> EngineUsage:
         return EngineUsage(why="the replicas of a Ray Serve app are not measured")
 
-    async def answer(self, prompt: list[int], sampling: Sampling, arm: str = "") -> Reply:
-        """As `Engine.answer`. Raises TimeoutError, and RuntimeError where the app refuses or has
-        no replica that answers."""
+    async def hold(self) -> int:
+        return await self.turns.hold()
+
+    async def release(self, ticket: int) -> None:
+        await self.turns.release(ticket)
+
+    async def answer(
+        self, prompt: list[int], sampling: Sampling, arm: str = "", ticket: int = 0
+    ) -> Reply:
+        """As `Engine.answer`. Raises TimeoutError, RuntimeError where the app refuses, and
+        ConnectionError where no replica answers."""
         body = completion_request(prompt, sampling, arm, self.serving)
-        async with self.slots:
+        slot = contextlib.nullcontext() if ticket else self.slots
+        async with slot, self.turns.of("", ticket):
             began = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -227,8 +242,10 @@ class ServedEngine:
             except (TimeoutError, httpx.TimeoutException):
                 raise TimeoutError(f"no answer in {self.timeout_s:g} s") from None
             except httpx.TransportError as error:
-                raise RuntimeError(f"{type(error).__name__}: {error}") from None
+                raise ConnectionError(f"{type(error).__name__}: {error}") from None
             took_s = asyncio.get_running_loop().time() - began
+        if got.status_code >= 500:  # of a replica that died, and of what else it was answering
+            raise ConnectionError(f"status {got.status_code}: {got.text[:300]}")
         if got.status_code != 200:
             raise RuntimeError(f"status {got.status_code}: {got.text[:300]}")
         return completion_reply(got.json(), took_s, sampling.tools, self.parser)

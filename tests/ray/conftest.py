@@ -228,7 +228,7 @@ def tiny(story: Story) -> tuple[Path, str]:
     return story.folder, story.printed
 
 
-SHARING = ("test_api_run", "test_data", "test_engine", "test_engine_client")
+SHARING = ("test_api_run", "test_data", "test_engine", "test_engine_client", "test_engine_ends")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,10 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
 
+from raytune_agents.inference.admission import Turns
 from raytune_agents.inference.client import (
     EngineClient,
     EngineDown,
@@ -33,13 +35,29 @@ class FakeEngine:
 
     def __init__(self, log: str):
         self.log, self.inside, self.most, self.asked = log, 0, 0, 0
+        self.turns = Turns(self.merge)
         with open(log, "a") as file:
             file.write("start\n")
 
     async def ready(self) -> EngineLimits:
         return EngineLimits(max_num_seqs=SLOTS, retries=1)
 
-    async def answer(self, prompt: list[int], sampling: Sampling, adapter: str) -> Reply:
+    async def merge(self, arm: str) -> None:
+        raise AssertionError
+
+    async def hold(self) -> int:
+        return await self.turns.hold()
+
+    async def release(self, ticket: int) -> None:
+        await self.turns.release(ticket)
+
+    async def answer(
+        self, prompt: list[int], sampling: Sampling, adapter: str, ticket: int = 0
+    ) -> Reply:
+        async with self.turns.of("", ticket):
+            return await self.written(prompt, adapter)
+
+    async def written(self, prompt: list[int], adapter: str) -> Reply:
         what = prompt[1] if len(prompt) > 1 else GOOD
         self.inside, self.asked = self.inside + 1, self.asked + 1
         self.most = max(self.most, self.inside)
@@ -102,11 +120,23 @@ def test_a_prompt_that_the_engine_refuses_is_lost_alone(engines) -> None:
 
 
 def test_a_prompt_that_kills_engines_is_lost_alone(engines) -> None:
-    """Ten prompts under way: two tries of all, then halves of at most 10, 5, 3, 2 and 1 prompts."""
+    """Two tries of it beside others, one in a part of such prompts and one alone."""
     client, _, log = engines()
     replies = client.ask(requests(*[GOOD] * 6, DIES, *[GOOD] * 3))
     assert lost_places(replies) == [6]
-    assert log.read_text().count("start") <= 1 + 2 + 4
+    assert log.read_text().count("start") == 1 + 2 + 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_prompt_that_kills_engines_costs_another_caller_nothing(engines, processes) -> None:
+    """Both ask at the same time, of one client or each of its own, as in two processes."""
+    client, _, _ = engines()
+    clients = [client, client if processes == 1 else EngineClient(client.find)]
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(clients[0].ask, requests(DIES, *[GOOD] * 9))
+        other = pool.submit(clients[1].ask, requests(*[GOOD] * 10))
+        assert lost_places(one.result(120)) == [0]
+        assert lost_places(other.result(120)) == []
 
 
 def test_an_engine_that_hangs_is_killed_and_started_again(engines) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from raytune_agents.inference.engine import StepLoop, Turns
+from raytune_agents.inference.admission import Turns
+from raytune_agents.inference.engine import StepLoop
 
 
 @dataclass
