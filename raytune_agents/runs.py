@@ -38,6 +38,7 @@ from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import (
     PARTIAL,
     append_jsonl,
+    files_below,
     newest_write,
     read_json,
     write_json,
@@ -245,8 +246,8 @@ class Step:
 
     def clear_partial(self) -> None:
         """Remove what killed writers left."""
-        for left in self.folder.rglob(f"*{PARTIAL}"):
-            if left.is_file():
+        for left in files_below(self.folder):
+            if left.name.endswith(PARTIAL):
                 left.unlink(missing_ok=True)
 
     def log(self, **values: Any) -> None:

@@ -164,9 +164,13 @@ def written_at(path: Path) -> float:
 def newest_write(folder: Path) -> float:
     """When a file below the folder was last written; 0 where there is none. What is removed while
     it looks (temporary files of a run under way) is left out."""
-    # os.walk passes over a folder that vanishes; rglob raises.
-    files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    return max(map(written_at, files), default=0.0)
+    return max(map(written_at, files_below(folder)), default=0.0)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files of a folder at any depth, of a run under way too: os.walk passes over a folder that
+    vanishes meanwhile, where rglob raises."""
+    return (Path(place, name) for place, _, names in os.walk(folder) for name in names)
 
 
 # --- rows ---

@@ -7,6 +7,7 @@ import operator
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
 def last_figures(folder: Path) -> str:
     """What a step under way last wrote: its newest arm's training step, else its shards."""
     from raytune_agents.runs import METRICS
-    from raytune_agents.storage import read_jsonl, written_at
+    from raytune_agents.storage import files_below, read_jsonl, written_at
 
     arms = sorted(folder.glob(f"*/{METRICS}"), key=written_at)
     lines = [line for line in read_jsonl(arms[-1]) if "of" in line] if arms else []
@@ -95,8 +96,8 @@ def last_figures(folder: Path) -> str:
             f"{arms[-1].parent.name}: step {line['step']}/{line['of']}, loss {line['loss']:.3f}, "
             f"{line['tokens_per_s']:.0f} tokens/s"
         )
-    shards = list(folder.rglob("rows-*.parquet"))
-    return f"{len(shards)} shards on disk" if shards else ""
+    shards = sum(fnmatch(file.name, "rows-*.parquet") for file in files_below(folder))
+    return f"{shards} shards on disk" if shards else ""
 
 
 # --- trace ---

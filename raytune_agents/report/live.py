@@ -47,10 +47,15 @@ class LiveReport(ThreadingHTTPServer):
         with self.lock:
             files = [path for pattern in WRITTEN for path in self.run_dir.glob(pattern)]
             newest = max(map(written_at, files), default=0.0)
+            page = self.run_dir / "report.html"
             if newest > self.seen:
-                write_report(self.run_dir)
-                self.seen = newest
-            return (self.run_dir / "report.html").read_bytes()
+                try:
+                    write_report(self.run_dir)
+                    self.seen = newest
+                except OSError:  # a step that is done again clears its folder while we read it
+                    if not page.is_file():
+                        raise
+            return page.read_bytes()
 
 
 class PageHandler(BaseHTTPRequestHandler):

@@ -56,6 +56,24 @@ def test_a_finished_run_that_runs_again_is_followed(served):
     assert ask(served)[1] is None
 
 
+def test_files_that_go_while_they_are_read_leave_the_old_page(served, monkeypatch):
+    make_run(served.run_dir)
+    text = ask(served)[2]
+    before = served.seen
+    manifest = next(served.run_dir.glob("*/manifest.json"))
+    os.utime(manifest, (before + 9, before + 9))
+
+    def gone(folder):
+        raise FileNotFoundError(folder / "label")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raytune_agents.report.live.write_report", gone)
+        assert ask(served)[2] == text
+    assert served.seen == before
+    ask(served)  # and the next time it is written
+    assert served.seen > before
+
+
 def test_a_search_is_followed_while_it_goes_on(served):
     tune = served.run_dir / "tune"
     make_run(served.run_dir)
