@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_agents.cli.shared_options import printed_errors, refuse
+from raytune_agents.cli.shared_options import printed_errors, refuse, refuse_unused
 
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec, ExampleConfig
@@ -66,8 +66,9 @@ def init(
 
     with printed_errors():
         if schema:
-            typer.echo(json.dumps(spec_schema(), indent=2))
-            return
+            given = {"--tools": tools, "--mcp": mcp, "--openenv": openenv, "--out": out}
+            refuse_unused(given | {"--positives": positives}, "is not used by --schema")
+            return typer.echo(json.dumps(spec_schema(), indent=2))
         spec, found = spec_given(tools, mcp, openenv, only, positives, name)
         refuse_folds(folds, len(found), world)
         path = out or Path(f"{spec.name}.yaml")

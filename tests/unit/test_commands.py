@@ -140,6 +140,7 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
     [
         (("init", "--tools", "my.py", "--only", "a"), "--only a chooses of --mcp"),
         (("init", "--mcp", ""), "--mcp ''"),
+        (("init", "--schema", "--tools", "my.py"), "--tools is not used by --schema"),
         (("export", "--model", "sft", "--serve", "app"), "write one of them"),
         (("export", "--model", "nat", "--push", "ME"), "write --hub DIR"),
         (("export", "--push", "ME"), "write --hub DIR"),
