@@ -44,10 +44,11 @@ def read(row: Event) -> list[Trajectory]:
 
 
 def _once(events: Iterable[Event]) -> list[Event]:
-    """Each event once: a resumed session repeats those before it."""
+    """Each event once, its ids as texts: a resumed session repeats those before it."""
     seen: dict[Any, Event] = {}
     for i, event in enumerate(events):
-        seen.setdefault(event.get("uuid") or i, event)
+        ids = {key: as_text(event.get(key)) for key in ("uuid", "parentUuid")}
+        seen.setdefault(ids["uuid"] or i, event | ids)
     return list(seen.values())
 
 
@@ -55,9 +56,9 @@ def _linked(events: list[Event]) -> list[Event]:
     """The turns and compactions, each pointing to the one before it: what the program notes of its
     progress stands in the chain between them."""
     notes = [e for e in events if e.get("type") not in TURN_TYPES and not _compacts(e)]
-    above = {e["uuid"]: e.get("parentUuid") for e in notes if e.get("uuid")}
+    above = {e["uuid"]: e["parentUuid"] for e in notes if e["uuid"]}
 
-    def before(key: Any) -> Any:
+    def before(key: str) -> str:
         passed = []
         while key in above:  # what was passed is taken out, so that a cycle ends
             passed.append(key)
@@ -66,7 +67,7 @@ def _linked(events: list[Event]) -> list[Event]:
         return key
 
     kept = (e for e in events if e.get("type") in TURN_TYPES or _compacts(e))
-    return [e | {"parentUuid": before(e.get("parentUuid"))} for e in kept]
+    return [e | {"parentUuid": before(e["parentUuid"])} for e in kept]
 
 
 def _compacts(event: Event) -> bool:

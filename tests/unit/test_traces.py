@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import time
 from pathlib import Path
@@ -756,6 +757,13 @@ def test_a_branch_is_left_however_the_program_notes_its_progress(tmp_path: Path)
     log[2]["parentUuid"], log[6]["parentUuid"] = "a", "b"
     aside = [noted("a", "2"), noted("b", "a"), noted("c", "d"), noted("d", "c")]
     assert only(written(tmp_path, [*aside, *log])).messages == row.messages
+
+
+def test_an_id_that_is_no_text_costs_no_session(tmp_path: Path) -> None:
+    log = [event("1", None, "user", "hi"),
+           event("2", "1", "assistant", [{"type": "text", "text": "ok"}])]
+    for key, value in itertools.product(("uuid", "parentUuid"), ([1], {"a": [{}]}, 7)):
+        assert said(only(written(tmp_path, [log[0], log[1] | {key: value}]))) == ["hi", "ok"]
 
 
 def seen_picture(key: str) -> list[Any]:
