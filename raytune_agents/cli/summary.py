@@ -3,6 +3,7 @@ step, what to look at next."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,17 +52,17 @@ def show_summary(folder: Path, names: Sequence[str]) -> None:
 
 
 def next_lines(folder: Path) -> list[str]:
-    """Commands that go on from a finished run, by what it has."""
-    out = []
+    """Commands that go on from a finished run, by what it has, as a shell takes them."""
+    out, typed = [], shlex.quote(str(folder))
     if (folder / "tune" / "trials.json").is_file():
-        out.append(f"raytune-agents trials {folder} --best 5")
+        out.append(f"raytune-agents trials {typed} --best 5")
     guide = folder / "tune" / "guide.json"
     if guide.is_file() and read_json(guide)["verdict"] == "gain":
-        out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
+        out.append(f"raytune-agents run {shlex.quote(str(folder / 'tune' / 'best.yaml'))}")
     if arms := list(trained_arms(folder)):
-        out.append(f"raytune-agents export {folder} --serve app")
+        out.append(f"raytune-agents export {typed} --serve app")
         arm = best_arm(folder, arms)  # one arm shows the command for all
-        out.append(f"raytune-agents export {folder} --model {arm} --out {arm}")
+        out.append(f"raytune-agents export {typed} --model {arm} --out {arm}")
     return out
 
 

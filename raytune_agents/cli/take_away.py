@@ -168,8 +168,8 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     shares = {"agents": {name: {best: 1.0} for name in trained_for}}
     write_json(out / "routes.json", routes | shares)
     return [
-        f"serve run {out / 'serve.yaml'}",
-        f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
+        shlex.join(["serve", "run", str(out / "serve.yaml")]),
+        f"python -m raytune_agents.serving {shlex.quote(str(out / 'routes.json'))} --port 8080",
         *(server_line(name, served[name], options[name], have) for name in served),
     ]
 
@@ -283,4 +283,4 @@ def write_model(
         merged = Path(work) / "merged"
         models.save_merged(base, adapter, config.model.dtype, merged)
         write_gguf(merged, file)
-    return file, "to serve:", [f"llama-server --jinja -m {file}"]
+    return file, "to serve:", [shlex.join(["llama-server", "--jinja", "-m", str(file)])]

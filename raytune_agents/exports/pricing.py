@@ -10,6 +10,7 @@ both say so in what is printed. The providers' limits and commands are those of 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -150,4 +151,5 @@ def tuning_commands(config: ExportConfig, files: Sequence[Path]) -> list[str]:
     if config.format not in config.prices or config.preset != "none" or not files:
         return []
     model = config.prices[config.format].model
-    return filled(COMMANDS, provider=config.format, model=model, files=files).splitlines()
+    quoted = {"quoted": shlex.quote}
+    return filled(COMMANDS, quoted, provider=config.format, model=model, files=files).splitlines()

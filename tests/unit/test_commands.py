@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -323,3 +324,5 @@ def test_a_finished_run_says_what_to_type_next(tmp_path):
     ]
     (tmp_path / "tune" / "guide.json").write_text('{"verdict": "gain"}')
     assert f"raytune-agents run {tmp_path}/tune/best.yaml" in next_lines(tmp_path)
+    moved = tmp_path.rename(tmp_path.with_name("my run; #2"))
+    assert all(str(moved) in " ".join(shlex.split(line)) for line in next_lines(moved))

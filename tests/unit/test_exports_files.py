@@ -237,3 +237,6 @@ def test_the_commands_of_a_hosted_job() -> None:
     assert body["supervisedTuningSpec"] == {"trainingDatasetUri": "gs://BUCKET/train.jsonl"}
     assert "tuningJobs/JOB " in poll
     assert tuning_commands(ExportConfig(format="sharegpt"), files) == []
+    odd = [Path("my rows; #2") / file.name for file in files]
+    assert "'file=@my rows; #2/" in tuning_commands(ExportConfig(), odd)[0]
+    assert "'my rows; #2/" in tuning_commands(ExportConfig(format="gemini"), odd)[0]
