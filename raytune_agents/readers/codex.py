@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import blank, note, object_of
+from raytune_agents.readers.fields import blank, object_of, readable_start
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
@@ -56,15 +56,15 @@ def read(row: Event) -> list[Trajectory]:
         elif kind == "event_msg" and body.get("type") == "thread_rolled_back":
             dropped += _take_back(parts[-1], body.get("num_turns"))
     about |= {"abandoned_events": dropped} if dropped else {}
-    read_parts = [_readable(items) for items in parts]
+    read_parts = [readable_start(_messages, items, lambda i: _messages([i])) for items in parts]
     found = [
-        _conversation(items, system, about | ({"errors": [error]} if error else {}))
+        _conversation(items, system, about | ({"errors": [f"{UNREAD}{error}"]} if error else {}))
         for items, error in read_parts
         if any(m.role == "assistant" for m in items)
     ]
     if not found:
         reason = next((error for _, error in read_parts if error), "")
-        raise RecordError(reason.removeprefix(UNREAD) or "a session without an answer")
+        raise RecordError(reason or "a session without an answer")
     return with_source_ids(found, row["session"])
 
 
@@ -90,23 +90,8 @@ def _text(item: Event) -> str:
     return next((p["text"] for p in map(object_of, parts) if isinstance(p.get("text"), str)), "")
 
 
-def _readable(items: list[Event]) -> tuple[list[Message], str]:
-    """The turns up to the first item that cannot be read, as a picture, and the reason: answers to
-    that cannot be learned without it."""
-    try:
-        return item_messages(items, ()), ""
-    except RecordError as error:
-        note("item", str(error))
-        first = next((n for n, item in enumerate(items) if not _reads(item)), 0)
-        return item_messages(items[:first], ()), f"{UNREAD}{error}"
-
-
-def _reads(item: Event) -> bool:
-    try:
-        item_messages([item], ())
-    except RecordError:
-        return False
-    return True
+def _messages(items: list[Event]) -> list[Message]:
+    return item_messages(items, ())
 
 
 def _conversation(messages: list[Message], system: Any, about: Event) -> Trajectory:

@@ -14,14 +14,14 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.exchanges import answer_turns
-from raytune_agents.readers.fields import Fields, Names
+from raytune_agents.readers.fields import Fields, Names, readable_start
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
 from raytune_agents.readers.shapes import known_role
-from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.spans import UNREAD, seen_tools
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.readers.turns import episode, transcript
+from raytune_agents.readers.turns import episode, transcript, turns_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 REQUEST = Names("prompt question query instruction task problem user_query")
@@ -52,13 +52,18 @@ def chat_turn(role: str, content: Any = None, **more: Any) -> JsonObject:
 def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) -> Trajectory:
     """A row of a program's own messages, given as chat `turns`, with what else is known of them
     `about` it. Where nothing lists the tools, they are those that are called. Raises RecordError.
-    """
-    read_row = read({k: v for k, v in row.items() if k != "messages"} | {"messages": turns})
-    if not any(m.role == "assistant" for m in read_row.messages):
-        raise RecordError("a conversation without an answer")
+    It ends before a turn that cannot be read, as a picture."""
+
+    def chat(start: list[JsonObject]) -> Trajectory | None:
+        return read(row | {"messages": start}) if start else None
+
+    read_row, error = readable_start(chat, turns, turns_of)
+    if read_row is None or not any(m.role == "assistant" for m in read_row.messages):
+        raise RecordError(error or "a conversation without an answer")
     tools = read_row.tools or seen_tools(read_row.messages)
     ended = episode(read_row.messages, tools)
     meta = about | read_row.meta | ended.meta
+    meta |= {"errors": [f"{UNREAD}{error}"]} if error else {}
     return replace(read_row, messages=ended.messages, tools=tools, meta=meta)
 
 

@@ -220,6 +220,24 @@ def readable(read: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made]:
     return found
 
 
+def readable_start(
+    read: Callable[[list[Part]], Made], items: list[Part], one: Callable[[Part], object]
+) -> tuple[Made, str]:
+    """What is read of a conversation's items up to the first that cannot be read by itself, as a
+    picture, and the reason: answers to that cannot be learned without it. Raises RecordError where
+    each can be read, and all together cannot."""
+    try:
+        return read(items), ""
+    except RecordError as error:
+        for n, item in enumerate(items):
+            try:
+                one(item)
+            except RecordError:
+                note("turn", str(error))
+                return read(items[:n]), str(error)
+        raise
+
+
 @contextmanager
 def unread_fields() -> Iterator[dict[str, str]]:
     """Collects field -> example of all that is noted inside."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import object_of
+from raytune_agents.readers.fields import note, object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
-from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.spans import UNREAD, seen_tools
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
@@ -23,7 +23,7 @@ def read(row: Event) -> Trajectory:
     """One conversation. Raises RecordError where the agent says nothing."""
     turns: list[Message] = []
     tools: tuple[ToolSpec, ...] = ()
-    response = None  # of the last turn
+    response, unread = None, ""  # of the last turn; why no more of them can be read
     for event in row[EVENTS]:
         if event["kind"] == "SystemPromptEvent":
             tools = read_tools([_bare_tool(t) for t in event.get("tools") or []])
@@ -32,12 +32,18 @@ def read(row: Event) -> Trajectory:
         if calls and key and key == response and turns[-1].role == "assistant":
             turns[-1] = replace(turns[-1], tool_calls=turns[-1].tool_calls + calls)
             continue
-        made = _turns(event, calls)
+        try:
+            made = _turns(event, calls)
+        except RecordError as error:  # answers to a picture cannot be learned without it
+            note("event", str(error))
+            unread = str(error)
+            break
         turns += made
         response = key if calls else response if not made or made[-1].role == "tool" else None
     if not any(t.role == "assistant" for t in turns):
-        raise RecordError("a conversation in which the agent says nothing")
-    return episode(turns, _known_tools(tools, turns), source_id=row["session"])
+        raise RecordError(unread or "a conversation in which the agent says nothing")
+    meta = {"errors": [f"{UNREAD}{unread}"]} if unread else {}
+    return episode(turns, _known_tools(tools, turns), source_id=row["session"], meta=meta)
 
 
 def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[ToolSpec, ...]:

@@ -832,6 +832,20 @@ def test_turns_that_were_rolled_back_in_codex_are_left_out(tmp_path: Path) -> No
     assert found.error == "a session without an answer"
 
 
+def test_a_picture_costs_what_follows_it_in_what_frameworks_save(tmp_path: Path) -> None:
+    reason = "unread: a content part that is no text: "
+    shown = {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": [
+        {"kind": "image-url", "url": "http://h/x"}]}]}
+    log = lines("pydantic_ai.jsonl")
+    row = only(written(tmp_path, [{"messages": [*log, shown, log[-1]]}]))
+    assert (shape(row), row.meta["errors"]) == ("suCtCttaua", [f"{reason}image-url"])
+    events = lines("openhands.jsonl")
+    seen = next(e for e in events[::-1] if e["kind"] == "ObservationEvent")
+    seen["observation"]["content"] = [{"type": "image", "image_urls": ["data:image/png;base64,"]}]
+    row = only(written(tmp_path, events))
+    assert (shape(row), row.meta["errors"]) == ("suCtC", [f"{reason}image"])
+
+
 def test_a_picture_costs_its_agent_not_those_beside_it(tmp_path: Path) -> None:
     shown = {"inline_data": {"mime_type": "image/png", "data": "iVBORw0KGgo="}}
     log = [adk_event("user", "Hi"), adk_event("a", "one", branch="p.a"),
