@@ -203,6 +203,16 @@ def test_a_filter_that_no_trial_fits_gives_an_empty_table(tmp_path: Path) -> Non
         assert list(none) == list(every)
 
 
+@pytest.mark.parametrize("more", [(), ("--json",), ("--serve", "--port", "0")])
+def test_figures_and_a_served_page_are_of_the_new_scores(run: Path, more: tuple, capsys) -> None:
+    """Stored answers are scored again first: here there are none, and nothing old is shown."""
+    config = load_config(None, [f"runs_dir={run}"])
+    write_json(run / "demo" / "config.json", config.model_dump(mode="json"))
+    code, said = ask("report", str(run / "demo"), "--rescore", *more)
+    assert code == 2
+    assert "step evaluate needs step read first" in said + capsys.readouterr().err
+
+
 def test_a_run_without_labels_says_what_to_run(tmp_path: Path, capsys) -> None:
     code, said = ask("export", f"runs_dir={tmp_path}")
     assert code == 2
