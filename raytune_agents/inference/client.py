@@ -140,6 +140,12 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
+def why_gone(error: Exception) -> str:
+    """Why Ray has given an actor up: what its constructor raised is the last line of many."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if "creation task" in lines[0] else first_line(error)
+
+
 class EngineClient:
     """Asks the actors that `find` names. Its coroutines run in one thread of their own, so that
     `ask` may be called from any."""
@@ -278,7 +284,7 @@ class EngineClient:
             except ray.exceptions.ActorUnavailableError:
                 await asyncio.sleep(POLL_S)
             except ray.exceptions.RayActorError as error:
-                self.why = first_line(error)
+                self.why = why_gone(error)
                 return False
 
     def lose(self, engine: EngineState) -> None:
