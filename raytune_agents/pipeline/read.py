@@ -23,6 +23,8 @@ from raytune_agents.agents import load_spec
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.line_spans import spans_of
+from raytune_agents.readers.decode import LineSpan
 from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import (
@@ -91,15 +93,20 @@ def write_parsed(folder: Path, number: int, tables: Iterable[pa.Table]) -> Itera
 
 
 def parse_source(
-    source: SourceConfig, config: ReadConfig, config_hash: str, seed: int
+    source: SourceConfig,
+    config: ReadConfig,
+    config_hash: str,
+    seed: int,
+    span: LineSpan | None = None,
 ) -> Iterator[pa.Table]:
-    """Rows of one source as tables of PARSED; a bad row has its error. Raises SourceError where
-    there are more than MOST_BAD and most of them are bad: a few bytes can stand for billions."""
+    """Rows of one source, or of some of its lines, as tables of PARSED; a bad row has its error.
+    Raises SourceError where there are more than MOST_BAD and most of them are bad: a few bytes can
+    stand for billions."""
     held: list[FlatRow] = []
     size = bad = 0
     blank = to_row(Trajectory())
     catalogue = catalogue_of(source)
-    for number, found in enumerate(readers.read_source(source), 1):
+    for number, found in enumerate(readers.read_source(source, span), 1):
         made, error = [], found.error
         try:
             made = [flat_row(with_catalogue(row, catalogue), config, seed) for row in found.rows]
@@ -250,25 +257,35 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
     config, seed, config_hash = context.config.read, context.config.seed, step.config_hash
     # A missing file stops here, before Ray.
-    items = [unit | {"number": k} for k, unit in enumerate(units(config.sources))]
+    found = units(config.sources)
     for source in config.sources:
         catalogue_of(source)  # and a spec that cannot be read
-    if not items:  # tools alone: every row is made
+    if not found:  # tools alone: every row is made
         return []
     context.resources  # noqa: B018
+    items = [item | {"number": k} for k, item in enumerate(spans_of(found))]
 
     work = step.folder / "work"
 
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        sources = map(SourceConfig.model_validate_json, batch["source"])
-        tables = (t for s in sources for t in parse_source(s, config, config_hash, seed))
+        tables = (
+            table
+            for text, span in zip(batch["source"], batch["span"])
+            for table in parse_source(
+                SourceConfig.model_validate_json(text),
+                config,
+                config_hash,
+                seed,
+                LineSpan(*json.loads(span)) if span else None,
+            )
+        )
         yield from write_parsed(work, int(batch["number"][0]), tables)
 
     blocks = min(len(items), MOST_TASKS)
     # In order: which of two equal rows survives the label step depends on it.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=blocks), "read")
-    found = ds.map_batches(parse, batch_size=None)
-    return found.iter_batches(batch_size=None, batch_format="pyarrow")
+    rows = ds.map_batches(parse, batch_size=None)
+    return rows.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def facts_of(table: pa.Table) -> Iterator[tuple[split.RowFacts, str]]:

@@ -168,6 +168,11 @@ def _parts(line: Event) -> list[Part]:
     return [Part(found.format, session if isinstance(session, str) else None, line)]
 
 
+def is_event(row: Event | RecordError) -> bool:
+    """Whether a row is part of a conversation that `gathered` puts together."""
+    return not isinstance(row, RecordError) and bool(_parts(row))
+
+
 def _otlp_spans(line: Event) -> list[Event]:
     resources = _objects(line.get("resourceSpans", line.get("resource_spans")))
     scopes = [s for r in resources for s in _objects(r.get("scopeSpans", r.get("scope_spans")))]

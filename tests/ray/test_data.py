@@ -120,6 +120,28 @@ def test_read_and_label_account_for_every_row(tmp_path: Path, monkeypatch) -> No
     assert not (tmp_path / "run" / "label" / "work").exists()
 
 
+def test_a_large_file_that_several_tasks_read_gives_the_same_files(tmp_path, monkeypatch) -> None:
+    lines = [json.dumps(raw(i)) for i in range(300)]
+    lines[100:100] = ["{", "", '{"strange": 1}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    found = {}
+    for name, size in [("whole", 1 << 30), ("parts", 5_000)]:
+        monkeypatch.setattr("raytune_agents.pipeline.line_spans.SPAN_BYTES", size)
+        sources = [{"path": str(tmp_path / "rows.jsonl")}]
+        config = Config(name=name, runs_dir=str(tmp_path), read={"sources": sources})
+        context = Context(config, Display())
+        run_step(context, context.step("read"))
+        context.run.close()
+        step = tmp_path / name / "read"
+        rows = [replace(row, config_hash="") for row in read_rows(step)]
+        bad = (step / "quarantine.jsonl").read_text()
+        found[name] = rows, bad, read_json(step / "manifest.json")["rows"]
+    assert found["parts"] == found["whole"]
+    assert len(found["whole"][0]) == 300
+    assert '"rows.jsonl:101"' in found["whole"][1]
+    assert '"rows.jsonl:103"' in found["whole"][1]
+
+
 def test_the_shuffle_finds_what_one_process_finds(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = []

@@ -1,0 +1,100 @@
+"""A large file of JSON lines read in parts: rows, ids, places and reasons as read whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raytune_agents.config import ReadConfig, SourceConfig
+from raytune_agents.pipeline import line_spans
+from raytune_agents.pipeline.line_spans import spans_of
+from raytune_agents.pipeline.read import parse_source
+from raytune_agents.readers import unpack
+from raytune_agents.readers.decode import LineSpan, line_starts
+
+SIZE = 1000
+
+
+def row(i: int, words: int = 1) -> str:
+    tools = [{"name": "add", "description": "d", "parameters": {"a": {"type": "int"}}}]
+    answers = [{"name": "add", "arguments": {"a": i}}]
+    query = f"add {i}" + " please" * words
+    return json.dumps({"query": query, "answers": answers, "tools": tools})
+
+
+def items(path: Path, **options) -> list[dict]:
+    return [{"source": SourceConfig(path=str(path), **options).model_dump_json()}]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch) -> None:
+    monkeypatch.setattr(line_spans, "SPAN_BYTES", SIZE)
+    monkeypatch.setattr(unpack, "MAX_LINE_BYTES", 2500)
+    monkeypatch.setattr(unpack, "CHUNK", 64)
+    monkeypatch.setattr(  # as Ray's workers do it
+        line_spans.cluster, "map_items", lambda name, items, work: [work(item) for item in items]
+    )
+
+
+def read(item: dict) -> list[tuple]:
+    source = SourceConfig.model_validate_json(item["source"])
+    span = LineSpan(*json.loads(item["span"])) if item["span"] else None
+    columns = ("id", "where", "error", "source", "source_id", "messages", "format", "position")
+    tables = parse_source(source, ReadConfig(), "c0ffee", 17, span)
+    return [tuple(map(str, r.values())) for t in tables for r in t.select(columns).to_pylist()]
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_parts_have_the_rows_of_the_whole(tmp_path, end, newline) -> None:
+    """Blank lines, broken ones, lines longer than a part or than a row may be, letters of several
+    bytes, a mark of the byte order."""
+    lines = [row(i, words=i % 40) for i in range(60)]
+    lines[7:7] = ["", "{", "  ", "[1]", "0", row(7, 300), row(8, 900), "é" * 700, "", ""]
+    lines += ["", row(99), "{"]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(("\ufeff" + newline.join(lines) + end).encode())
+    parts = spans_of(items(path))
+    assert len(parts) > 10
+    (whole,) = [item | {"span": ""} for item in items(path)]
+    found, expected = [r for part in parts for r in read(part)], read(whole)
+    assert found == expected
+    assert len({r[0] for r in found}) > 50
+    assert {r[2].partition(" ")[0] for r in found} > {"", "longer", "the"}
+
+
+def test_lines_that_begin_just_at_a_boundary(tmp_path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"".join(b"x" * 9 + b"\n" for _ in range(10)))
+    assert line_starts(str(path), 20) == [0, 20, 40, 60, 80]
+    assert line_starts(str(path), 25) == [0, 30, 50, 80]
+    path.write_bytes(b"x" * 95)
+    assert line_starts(str(path), 20) == [0]
+
+
+@pytest.mark.parametrize("kind", ["log", "limit", "blank", "small", "packed"])
+def test_what_stays_whole(tmp_path, kind) -> None:
+    path, lines, options = tmp_path / "rows.jsonl", [row(i) for i in range(60)], {}
+    if kind == "log":  # of which one line is an event: they are gathered over all of the file
+        lines[50] = json.dumps({"role": "user", "content": "hi"})
+    elif kind == "limit":
+        options["limit"] = 5
+    elif kind == "blank":
+        lines = [" " * 50] * 60
+    elif kind == "small":
+        lines = lines[:3]
+    else:
+        path = tmp_path / "rows.jsonl.gz"
+    path.write_text("\n".join(lines))
+    assert spans_of(items(path, **options)) == [items(path, **options)[0] | {"span": ""}]
+
+
+def test_files_keep_their_order(tmp_path) -> None:
+    for name, count in [("a", 60), ("b", 1), ("c", 60)]:
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(row, range(count))))
+    parts = spans_of([i for name in "abc" for i in items(tmp_path / f"{name}.jsonl")])
+    names = [Path(json.loads(part["source"])["path"]).stem for part in parts]
+    assert names == sorted(names)
+    assert names.count("b") == 1 < names.count("a") == names.count("c")
