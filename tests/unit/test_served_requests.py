@@ -3,20 +3,25 @@ itself is asked by `tests/ray/test_serve_app.py`."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, build_config
+from raytune_agents.inference.admission import Turns
 from raytune_agents.inference.client import Sampling, arm_of, folder_of
 from raytune_agents.inference.options import SERVE_PACKAGES, validate_engine_options
 from raytune_agents.inference.serve import (
+    ServedEngine,
+    as_they_are,
     completion_reply,
     completion_request,
     serve_args,
@@ -191,3 +196,57 @@ def test_with_tools_a_reply_has_the_calls_that_a_server_gives(parser) -> None:
     body = {"choices": [choice(0, text, ids, prompt_token_ids=[10])]}
     (calls,) = completion_reply(body, 1.0, json.dumps(tools), parser).calls
     assert calls == (ToolCall("add", '{"a": 1}'),)
+
+
+# --- what the app's answers mean to a caller ---
+
+
+def served(answer) -> ServedEngine:
+    """An actor's inside in front of an app that answers so."""
+    it = ServedEngine.__new__(ServedEngine)  # without a tokenizer
+    it.serving, it.timeout_s, it.parser = ServingOptions(), 5.0, None
+    it.turns, it.slots = Turns(as_they_are), asyncio.Semaphore(1)
+    transport = httpx.MockTransport(answer)
+    it.http = httpx.AsyncClient(transport=transport, base_url="http://app")
+    return it
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        (400, RuntimeError, "status 400: no"),  # the prompt's own doing
+        (500, ConnectionError, "status 500: no"),  # a replica died, with all that it answered
+        (503, ConnectionError, "status 503: no"),
+        (None, ConnectionError, "ConnectError: refused"),
+    ],
+)
+def test_an_outage_of_the_app_is_told_from_a_refusal(status, error, says) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if status is None:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(status, text="no")
+
+    with pytest.raises(error, match=says):
+        asyncio.run(served(answer).answer([1, 2], Sampling()))
+
+
+def test_who_holds_it_is_asked_though_all_slots_wait() -> None:
+    seen: list[list[int]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content)["prompt"])
+        return httpx.Response(400)
+
+    async def main() -> None:
+        it = served(answer)
+        ticket = await it.hold()
+        others = [asyncio.ensure_future(it.answer([k], Sampling())) for k in (1, 2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError):
+            await it.answer([0], Sampling(), "", ticket)
+        assert seen == [[0]]
+        await it.release(ticket)
+        await asyncio.gather(*others, return_exceptions=True)
+
+    asyncio.run(main())
+    assert seen == [[0], [1], [2]]
