@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 CODE = """
-import psutil, ray, sys
+import os, psutil, ray, sys
 from raytune_agents.config import ResourcesConfig
 from raytune_agents.infra import cluster
 section = ResourcesConfig(cpus=1, object_store_mib=80)
-cluster.connect(section)
-ray.get(ray.remote(lambda: 1).remote())
+cluster.connect(section.model_copy(update={"gpus": 0}))
+look = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+own = look.options(runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})  # as an engine has
+print(repr(ray.get([look.remote(), own.remote()])))
 me = psutil.Process()
 ports = [c.laddr.ip for p in (me, *me.children(recursive=True))
          for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
@@ -40,7 +42,8 @@ def test_a_local_ray_is_private_and_stays_where_it_is_kept(tmp_path: Path) -> No
     finally:
         os.umask(old)
     assert done.returncode == 0, done.stderr
-    listening, ended, kept = done.stdout.splitlines()
+    seen, listening, ended, kept = done.stdout.splitlines()
+    assert seen == "['', '']"  # resources.gpus=0: nobody sees a GPU
     count, _, where = listening.partition(" ")
     assert int(count) >= 5
     assert where == "['127.0.0.1']"
