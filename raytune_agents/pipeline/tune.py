@@ -44,7 +44,7 @@ from raytune_agents.tune.confirm import confirming_samples, judge_confirmed
 from raytune_agents.tune.guideline import Guideline
 from raytune_agents.tune.ledger import SearchBudget, spent_before
 from raytune_agents.tune.search import SearchContext, StageSpec, run_stage
-from raytune_agents.tune.search_space import Space, is_text, parse_space
+from raytune_agents.tune.search_space import Space, empty_pools, is_text, parse_space
 from raytune_agents.tune.trial_spec import UNTRAINED, Prompt, TrialInputs, text_key, with_options
 from raytune_agents.tune.trials import Trial, best_first
 
@@ -57,6 +57,9 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     config, options = context.config, context.config.tune
     if not options.num_samples:
         return Counts(), {"note": "tune.num_samples=0: no search"}
+    if why := no_default_search(context, step):
+        context.display.say(f"tune      {why}", "yellow")
+        return Counts(), {"note": why}
     inputs, notes = prepare(context, step)
     context.free_gpu(options.num_workers)
     with context.display.step("tune", options.num_samples) as bar:
@@ -86,6 +89,18 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     top = {k: getattr(best, k) for k in ("trial_id", "score", "weights")} if best else None
     facts = {k: getattr(known, k) for k in ("verdict", "ended", "spent", "times")}
     return counts, {"best": top, **facts}
+
+
+def no_default_search(context: Context, step: Step) -> str:
+    """Why a run whose config asks for no search in particular has none: it lacks a pool of the
+    default one. "" where it has all, or where pools were asked for, which is then refused."""
+    options = context.config.tune
+    if "space" in options.model_fields_set:
+        return ""
+    sizes = pool_sizes(tokenize(context, step, "sft", context.config.train).costs())
+    empty = empty_pools(options.space["mix.weights"]["simplex"], sizes)
+    text = f"no search: the run has no {' or '.join(empty)} rows, which the default one mixes"
+    return f"{text}; write tune.space with pools of {sorted(sizes)}" if empty else ""
 
 
 def search_context(context: Context, step: Step, bar: Bar) -> SearchContext:

@@ -307,9 +307,9 @@ def _simplex(
     if any(not 0 <= v <= 1 for v in floors.values()):
         raise _wrong(key, f".floors={floors}; write shares between 0 and 1")
     held = {p: _tokens(p, pools, sizes) for p in pools}
-    empty = [p for p in pools if sizes and not held[p]]
-    if empty:
-        raise _wrong(key, f".simplex: pools {empty} hold no rows; the run has {sorted(sizes)}")
+    if empty := empty_pools(pools, sizes):
+        have = f"the run has {sorted(sizes)}; write two of these or more, or tune.num_samples: 0"
+        raise _wrong(key, f".simplex: pools {empty} hold no rows; {have}")
     simplex = Simplex(
         key,
         tuple(pools),
@@ -324,6 +324,11 @@ def _simplex(
         simplex.box()
     _valid(key, dict.fromkeys(pools, 1.0 / len(pools)))
     return simplex
+
+
+def empty_pools(pools: list[str], sizes: Mapping[str, float]) -> list[str]:
+    """Those of a simplex's pools that hold no rows; none where no sizes are known."""
+    return [p for p in pools if sizes and not _tokens(p, pools, sizes)]
 
 
 def _tokens(pool: str, pools: list[str], sizes: Mapping[str, float]) -> float:
