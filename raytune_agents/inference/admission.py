@@ -90,7 +90,9 @@ class Starts:
         """Of the actor whose process this is."""
         import ray
 
-        return cls(ray.get_runtime_context().get_actor_id())
+        actor = ray.get_runtime_context().get_actor_id()
+        assert actor  # an engine is one
+        return cls(actor)
 
     def answered(self) -> None:
         if not self.none:

@@ -19,7 +19,8 @@ import yaml
 
 from raytune_agents.records import JsonObject, RecordError
 
-Part, Made = TypeVar("Part"), TypeVar("Made")
+Part = TypeVar("Part")
+Made = TypeVar("Made")
 
 # thing -> what sources call it
 WORDS = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text("utf-8"))
