@@ -73,10 +73,12 @@ def test_rounds_are_told_with_their_intervals(study) -> None:
     tables, _, _ = study
     gain = {"value": 0.04, "low": -0.02, "high": 0.1, "n": 95}
     told = {"gain_over_random": gain, "gain_over_one_round": {"value": None}, "seeds": 3,
-            "rounds": 3, "tokens": 6000, "in_band_share": 0.075}  # fmt: skip
+            "rounds": 3, "tokens": 6000, "in_band_share": 0.075,
+            "arms": {"failure-1": {"kept": 0}, "random-1": {"kept": 2}}}  # fmt: skip
     line = tables.rounds_line(told)
     assert "at random +4 [-2, +10], minus one round of as many tokens –." in line
     assert "success band: 8 %" in line
+    assert "Of 2 arms 1 kept none of their rounds" in line
 
 
 def test_check_agrees_and_an_edited_figure_fails(study, results: Path, monkeypatch) -> None:
