@@ -279,15 +279,14 @@ def rounds_line(told: Mapping[str, Any]) -> str:
     """What bench_rounds.py found."""
     gains = {"random": told["gain_over_random"], "one_round": told["gain_over_one_round"]}
     words = {k: signed_points(g) if g["value"] is not None else "–" for k, g in gains.items()}
-    arms = told["arms"].values()
-    none = sum(not arm["kept"] for arm in arms)
+    none = sum(not arm["kept"] for arm in told["arms"].values())
     return (
         f"{told['rounds']} rounds of {told['tokens']:,} loss tokens in all after an sft arm, "
         f"{told['seeds']} seeds, exact match on test_unseen: tasks drawn where the model fails "
         f"minus tasks drawn at random {words['random']}, minus one round of as many tokens "
         f"{words['one_round']}. Tasks in the success band: {100 * told['in_band_share']:.0f} %. "
-        f"Of {len(arms)} arms {none} kept none of their rounds: the gate threw them away, for "
-        "calls or refusals lost."
+        f"Of {len(told['arms'])} arms {none} kept none of their rounds: the gate threw them away, "
+        "for calls or refusals lost."
     )
 
 

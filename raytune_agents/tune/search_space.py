@@ -306,7 +306,6 @@ def _simplex(
     floors = _by_pool(key, "floors", spec.get("floors", {}), pools)
     if any(not 0 <= v <= 1 for v in floors.values()):
         raise _wrong(key, f".floors={floors}; write shares between 0 and 1")
-    held = {p: _tokens(p, pools, sizes) for p in pools}
     if empty := empty_pools(pools, sizes):
         have = f"the run has {sorted(sizes)}; write two of these or more, or tune.num_samples: 0"
         raise _wrong(key, f".simplex: pools {empty} hold no rows; {have}")
@@ -316,7 +315,7 @@ def _simplex(
         prior,
         floors,
         epochs,
-        sizes=held if sizes else {},
+        sizes={p: _tokens(p, pools, sizes) for p in pools} if sizes else {},
         tokens=tokens,
         when=when,
     )
