@@ -53,7 +53,8 @@ def test_a_killed_conversion_is_not_taken(cache) -> None:
 
 
 def test_an_old_transformers_is_refused(cache, monkeypatch) -> None:
-    monkeypatch.setattr(transformers, "__version__", "5.17.0")
+    # By name: importing its processors puts a second module object under that name.
+    monkeypatch.setattr("transformers.__version__", "5.17.0")
     with pytest.raises(ConfigError, match=r"5\.17\.0 converts .*pip install 'transformers>=5\.19'"):
         models.embedded()
     assert not cache.exists()
