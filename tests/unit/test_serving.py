@@ -193,7 +193,7 @@ def test_the_line_to_copy_names_parser_template_and_the_real_dtype(gpus, begins,
     have, config = Resources(8, gpus, 8, gpus, "L4" if gpus else ""), load_config(None)
     options = server_options(config, have, HERMES, tmp_path)
     line = server_line("sft", tmp_path / "a b", options, have)
-    assert line.startswith(f"{begins} '{tmp_path}/a b' --served-model-name sft ")
+    assert line.startswith(f"{begins} '{tmp_path}/a b' --served-model-name sft --host 127.0.0.1 ")
     real = "bfloat16" if models.bf16(config.model.dtype) else "float32"
     assert f" --dtype {config.model.dtype if gpus else real} " in line
     assert " --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3" in line
