@@ -124,12 +124,12 @@ def end(server: subprocess.Popen) -> None:
 
 
 def run_server(line: str, folder: Path) -> Stage:
-    """The printed line on loopback, one chat completion with tools, Ctrl-C."""
+    """The printed line, one chat completion with tools, Ctrl-C."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    words = [*shlex.split(line), "--host", "127.0.0.1", "--port", str(port)]
+    words = [*shlex.split(line), "--port", str(port)]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             words, cwd=folder, env=environment(folder), stdout=log, stderr=log,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, ModelConfig
+from raytune_agents.infra.logs import quiet_peft
 from raytune_agents.records import content_hash
 from raytune_agents.storage import whole_folder, write_text
 
@@ -291,6 +292,7 @@ def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
         trust_remote_code=False,
     )
     if adapter and not full:
+        quiet_peft()
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()

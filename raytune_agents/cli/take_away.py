@@ -193,6 +193,8 @@ def server_options(
     else:
         dtype = "bfloat16" if models.bf16(config.model.dtype) else "float32"
         options |= {"dtype": dtype, "enforce_eager": True, "enable_chunked_prefill": False}
+        # vLLM would take 92 % of the memory, and not start where less is free
+        options["kv_cache_memory_bytes"] = max(1, round(config.engine.kv_cache_gib)) << 30
     options |= {"tokenizer": str(tokenizer_folder), "generation_config": str(tokenizer_folder)}
     options["chat_template"] = str(tokenizer_folder / TEMPLATE)
     if serving.tool_call_parser:

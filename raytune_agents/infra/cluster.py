@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, ResourcesConfig
+from raytune_agents.infra.logs import quiet_peft
 from raytune_agents.infra.placement import Resources
 from raytune_agents.records import JsonObject, Options
 
@@ -70,8 +71,7 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     """Start a local Ray, or join the job's cluster, and say what there is. A Ray that is there
     already, or is started to `keep`, stays when `disconnect` is called."""
     set_environment(config)
-    # Loaded by PEFT, it warns of a package that nobody needs, on CPUs with bf16.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    quiet_peft()
     address = address_of(config)
     ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():

@@ -60,3 +60,8 @@ def log_in_worker() -> None:
         handler.setFormatter(_Redacted(FORM))
         OURS.addHandler(handler)
         OURS.setLevel(logging.INFO)
+
+
+def quiet_peft() -> None:
+    """What PEFT loads warns of a package that nobody needs, on CPUs with bf16."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -74,6 +74,7 @@ class Canvas:
         head = {"viewBox": f"0 0 {WIDTH} {height}", "role": "img", "class": "chart"}
         self.svg = ET.Element("svg", head | {"aria-label": visible(label)})
         self.x_range = self.y_range = (0.0, 1.0)
+        self.x_whole = False  # ticks of x at whole numbers alone
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -123,6 +124,8 @@ class Canvas:
                 self.line("grid", (left, self.y(value)), (right, self.y(value)))
                 self.text((left - 6, self.y(value) + 4), y_format(value), anchor="end")
         for value in ticks(*self.x_range):
+            if self.x_whole and value % 1:
+                continue
             if not y_format:
                 self.line("grid", (self.x(value), top), (self.x(value), bottom))
             self.text((self.x(value), bottom + 15), x_format(value))

@@ -37,6 +37,7 @@ def line_chart(
         return Chart()
     canvas = Canvas(label, 210, (12, 16, 38, 46))
     canvas.x_range = span([x for x, _ in every], 0.02)
+    canvas.x_whole = len({x for x, _ in every}) > 1 and all(not x % 1 for x, _ in every)
     canvas.y_range = span([y for _, y in every])
     canvas.axes(x_title, format_number, format_number)
     for name, points in series.items():

@@ -12,18 +12,20 @@ from raytune_agents.report.safe_text import clip, finite, whole
 
 MOST_FAULTS, MOST_CLUSTERS = 6, 8  # shown of an arm, of a round
 COUNTS = ("hard", "easy", "retired", "new_tasks", "rows", "tokens")
+HEAD = ("round", "val", "outcome", "in band", "too hard", *COUNTS[1:], "lost")
 
 
 @dataclass(frozen=True)
 class ShownArm:
-    """One arm's rounds, as the page has them. `asked`: of each round that has some, its notes and
-    what was asked for."""
+    """One arm's rounds, as the page has them. `faults`: their shares of sampled answers; `asked`:
+    of each round that has some, its notes and what was asked for."""
 
     name: str
     select: str
     stopped: str
     figures: list[Figure]
     grid: Grid
+    faults: Grid
     asked: list[tuple[list[str], Grid]]
 
 
@@ -35,31 +37,41 @@ def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
         if rounds := [r for r in record.get("rounds") or [] if isinstance(r, Mapping)]:
             grid = rounds_grid(rounds, whole(record.get("kept")))
             asked = [asked_for(r) for r in rounds if r.get("asked_for") or r.get("notes")]
-            arms.append(ShownArm(name, select, stopped, rounds_figures(name, rounds), grid, asked))
+            parts = (rounds_figures(name, rounds), grid, faults_grid(rounds), asked)
+            arms.append(ShownArm(name, select, stopped, *parts))
     return arms
 
 
 def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
-    """A line per record of rounds.json: val, tasks by band, rows, shares of faults among sampled
-    answers, what was lost, outcome. What an older record lacks is 0."""
-    faults, lines = frequent_faults(rounds), []
+    """A line per record of rounds.json: val, outcome, tasks by band, rows, what was lost. What an
+    older record lacks is 0."""
+    lines = []
     for r in rounds:
         number = whole(r.get("round"))
         outcome = str(r.get("worse") or "")
         if not outcome:
             outcome = "good" if whole(r.get("rows")) else "nothing to train on"
         band = f"{whole(r.get('in_band'))} ({(finite(r.get('in_band_share')) or 0.0) * 100:.0f} %)"
-        counts = [whole(r.get(name)) for name in COUNTS]
-        shares = shares_of_faults(r)
-        cells = [*counts[:1], band, *counts[1:], *(percent(shares.get(f)) for f in faults)]
-        cells.append(losses(r))
+        cells = [band, *(whole(r.get(name)) for name in COUNTS), losses(r)]
         if not number:  # the start, of which only val is known
             outcome, cells = "start", [""] * len(cells)
         if number == kept:
             outcome = "kept" if number else "start, kept"
-        lines.append((str(number), [percent(r.get("val")), *cells, outcome]))
-    head = ["round", "val", "too hard", "in band", *COUNTS[1:], *faults, "lost", "outcome"]
-    return Grid("Rounds", [h.replace("_", " ") for h in head], lines, words=["lost", "outcome"])
+        lines.append((str(number), [percent(r.get("val")), outcome, *cells]))
+    head = [h.replace("_", " ") for h in HEAD]
+    return Grid("Rounds", head, lines, words=["outcome", "lost"])
+
+
+def faults_grid(rounds: Sequence[Mapping[str, Any]]) -> Grid:
+    """A line per round with answers: shares of the frequent faults. No lines without faults."""
+    faults = frequent_faults(rounds)
+    lines = [
+        (str(whole(r.get("round"))), [percent(shares_of_faults(r).get(f)) for f in faults])
+        for r in rounds
+        if faults and whole(r.get("answers"))
+    ]
+    head = ["round", *(fault.replace("_", " ") for fault in faults)]
+    return Grid("Faults, shares of sampled answers", head, lines)
 
 
 def losses(record: Mapping[str, Any]) -> str:

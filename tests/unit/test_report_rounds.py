@@ -8,7 +8,13 @@ from dataclasses import asdict
 from report_run import HOSTILE, make_run
 
 from raytune_agents import report
-from raytune_agents.report.rounds_section import about, frequent_faults, rounds_grid, rounds_view
+from raytune_agents.report.rounds_section import (
+    about,
+    faults_grid,
+    frequent_faults,
+    rounds_grid,
+    rounds_view,
+)
 from raytune_agents.rounds import Cluster, RoundRecord
 
 DAYS = Cluster("wrong_value", "weather", "days", 1, "question")
@@ -31,12 +37,16 @@ TOLD = {
 def test_a_round_as_the_page_has_it() -> None:
     """Of 40 answers 10 and 2 have a fault: 25 % and 5 %."""
     grid = rounds_grid([asdict(FIRST)], 1)
-    assert grid.head[-4:] == ["wrong value", "wrong type", "lost", "outcome"]
+    assert grid.head == ["round", "val", "outcome", "in band", "too hard", "easy", "retired",
+                         "new tasks", "rows", "tokens", "lost"]  # fmt: skip
     assert grid.lines == [
-        ("1", ["25.0 %", 5, "3 (30 %)", 1, 1, 2, 9, 310, "25.0 %", "5.0 %",
-               "4 cut_at_max_tokens, 1 leak", "kept"])]  # fmt: skip
+        ("1", ["25.0 %", "kept", "3 (30 %)", 5, 1, 1, 2, 9, 310, "4 cut_at_max_tokens, 1 leak"])]
+    faults = faults_grid([{"round": 0}, asdict(FIRST)])
+    assert faults.head == ["round", "wrong value", "wrong type"]
+    assert faults.lines == [("1", ["25.0 %", "5.0 %"])]
+    assert faults_grid([{"round": 0}, {"round": 1, "answers": 4}]).lines == []
     shown = rounds_grid([{"round": 0}, asdict(SECOND), {"round": 3}], 0)
-    assert [cells[-1] for _, cells in shown.lines] == [
+    assert [cells[1] for _, cells in shown.lines] == [
         "start, kept", "val fell from 0.250 to 0.125", "nothing to train on"]  # fmt: skip
     assert frequent_faults([asdict(FIRST)]) == ["wrong_value", "wrong_type"]
 

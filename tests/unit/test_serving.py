@@ -199,6 +199,7 @@ def test_the_line_to_copy_names_parser_template_and_the_real_dtype(gpus, begins,
     assert " --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3" in line
     assert f" --chat-template {tmp_path}/chat_template.jinja " in line
     assert ("--no-enable-chunked-prefill" in line) is not bool(gpus)
+    assert (f" --kv-cache-memory-bytes {1 << 30}" in line) is not bool(gpus)
     none = server_options(config, have, ServingOptions(), tmp_path)
     assert not {"tool_call_parser", "enable_auto_tool_choice", "reasoning_parser"} & set(none)
 
