@@ -1,9 +1,10 @@
 """A folder of safetensors -> one GGUF file in q8_0, for llama.cpp and what is built on it.
 
-Left out: tokenizers that are not byte-level BPE, positions that are scaled, mixtures of experts. A
-model that has one of these is refused by name before anything is written, rather than written so
-that it answers a little wrong. Names of tensors and fields: gguf-py's own tables; q and k of Llama
-are stored with their halves interleaved (llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute).
+Left out: tokenizers that are not byte-level BPE, positions that are scaled otherwise than Llama
+3's, mixtures of experts. A model that has one of these is refused by name before anything is
+written, rather than written so that it answers a little wrong. Names of tensors and fields:
+gguf-py's own tables; q and k of Llama are stored with their halves interleaved (llama.cpp,
+convert_hf_to_gguf.py, LlamaModel.permute).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +43,8 @@ def check_gguf(folder: Path) -> None:
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise ConfigError(f"--gguf: a {kind} model; only {', '.join(ARCHITECTURES)} can be written")
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    scaled = rope.get("rope_type", rope.get("type", "default"))
-    if scaled != "default":
+    scaled = scaling(config)[0]
+    if scaled not in ("default", "llama3"):
         raise ConfigError(f"--gguf: positions scaled by {scaled!r} cannot be written; use vLLM")
     pre_tokenizer(tokenizer)
     ids = [*tokenizer["model"].get("vocab", {}).values()]
@@ -53,6 +54,12 @@ def check_gguf(folder: Path) -> None:
             f"--gguf: the tokenizer has a token {max(ids)}, the model {config['vocab_size']} rows "
             "for tokens (vocab_size), counted from 0; use vLLM"
         )
+
+
+def scaling(config: Tree) -> tuple[str, Tree]:
+    """How positions are scaled, and by which numbers, in the fields of transformers 4 or 5."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return rope.get("rope_type") or rope.get("type") or "default", rope
 
 
 def pre_tokenizer(tokenizer: Tree) -> str:
@@ -82,7 +89,7 @@ def write_gguf(folder: Path, out: Path) -> None:
     writer = gguf.GGUFWriter(part, ARCHITECTURES[config["model_type"]], use_temp_file=True)
     _add_shape(writer, config, out.stem)
     _add_tokenizer(writer, folder, config)
-    for name, data in _tensors(folder, config):
+    for name, data in chain(_rope_factors(config), _tensors(folder, config)):
         kind = gguf.GGMLQuantizationType.F32
         if data.ndim > 1 and data.shape[-1] % BLOCK == 0:
             kind = gguf.GGMLQuantizationType.Q8_0
@@ -106,8 +113,8 @@ def _add_shape(writer: GGUFWriter, config: Tree, name: str) -> None:
     import gguf
 
     heads = config["num_attention_heads"]
-    size = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config.get("rope_parameters") or {}
+    size = _head_size(config)
+    _, rope = scaling(config)
     writer.add_name(name)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -164,6 +171,29 @@ def chat_template(folder: Path) -> str:
     text = text or _json(folder / "tokenizer_config.json").get("chat_template") or ""
     text = re.sub(r"(\{%-?\s*)generation(\s*-?%\})", r"\1if true\2", text)
     return re.sub(r"(\{%-?\s*)endgeneration(\s*-?%\})", r"\1endif\2", text)
+
+
+def _head_size(config: Tree) -> int:
+    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+
+
+def _rope_factors(config: Tree) -> Iterator[tuple[str, np.ndarray]]:
+    """What llama.cpp divides the angles of each pair by, [head size / 2]: those of Llama 3.1, where
+    slow ones are scaled and fast ones are not (transformers, _compute_llama3_parameters)."""
+    import numpy as np
+
+    scaled, rope = scaling(config)
+    if scaled != "llama3":
+        return
+    size = _head_size(config)
+    theta = rope.get("rope_theta") or config["rope_theta"]
+    turns = np.arange(0, size, 2, dtype=np.float64) / size
+    waves = 2 * np.pi * theta**turns  # tokens of a whole turn
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    share = (rope["original_max_position_embeddings"] / waves - low) / (high - low)
+    share = share.clip(0, 1)  # 1: as it is, 0: scaled
+    factors = 1 / ((1 - share) / rope["factor"] + share)
+    yield "rope_freqs.weight", factors.astype(np.float32)
 
 
 def _tensors(folder: Path, config: Tree) -> Iterator[tuple[str, np.ndarray]]:

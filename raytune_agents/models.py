@@ -27,6 +27,7 @@ from raytune_agents.records import content_hash
 from raytune_agents.storage import whole_folder, write_text
 
 EMBEDDED = "smollm2-135m"
+ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"  # what the GGUF was made of
 RIGHT_SINCE = (5, 19)  # of transformers: before, the conversion has a wrong end token
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DOWNLOAD = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -272,10 +273,25 @@ def max_positions(folder: str | Path) -> int:
     return config.get("max_position_embeddings") or 1_000_000
 
 
+# Fields of an adapter_config.json that, where set, vLLM refuses (vllm/lora/peft_helper.py) or, the
+# last two, does not read.
+MERGED_ONLY = (
+    *("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tokens", "layer_replication"),
+    *("use_bdlora", "use_qalora", "trainable_token_indices", "target_parameters"),
+)
+PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")  # leave the base as it is
+
+
 def must_merge(adapter: str | Path) -> bool:
-    """Whether vLLM cannot put it on top of the base: full weights, or a DoRA adapter."""
-    config = Path(adapter) / "adapter_config.json"
-    return not config.is_file() or bool(json.loads(config.read_text()).get("use_dora"))
+    """Whether vLLM cannot put it on top of the base: full weights, or an adapter that is more than
+    plain LoRA (DoRA, whole modules beside it, a start that changes the base)."""
+    path = Path(adapter) / "adapter_config.json"
+    if not path.is_file():
+        return True
+    config = json.loads(path.read_text())
+    start = config.get("init_lora_weights")
+    changed = isinstance(start, str) and start.lower() not in PLAIN_STARTS
+    return changed or any(config.get(field) for field in MERGED_ONLY)
 
 
 def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
@@ -296,7 +312,19 @@ def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    make_saveable(model)
     return model
+
+
+def make_saveable(model: Any) -> None:
+    """transformers loads generation options that it would ignore, such as the temperature that some
+    hub models have without do_sample, but refuses to save them: of those, only tokens are kept."""
+    own = model.generation_config
+    try:
+        own.validate(strict=True)
+    except ValueError:
+        tokens = {k: getattr(own, k) for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = type(own)(**tokens)
 
 
 def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, object]]:
@@ -336,5 +364,31 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
         model.generation_config.eos_token_id = end_ids(model, trained)
         model.save_pretrained(work, safe_serialization=True)
         AutoTokenizer.from_pretrained(adapter).save_pretrained(work)
+        write_old_fields(work)
         if (adapter / "README.md").is_file():
             shutil.copy(adapter / "README.md", work)
+
+
+def write_old_fields(folder: Path) -> None:
+    """Add to a saved folder what transformers 4, and engines that pin it, read in place of the
+    fields of 5, which reads both. Without them an old engine refuses the tokenizer, or takes a
+    `rope_theta` of 10,000 and answers nonsense."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    rope = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:  # else it has one for each kind of layer, which version 4 has not
+        scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
+        scaled = scaling.get("rope_type", "default") != "default"
+        config |= {"rope_theta": rope["rope_theta"], "rope_scaling": scaling if scaled else None}
+    if "dtype" in config:
+        config["torch_dtype"] = config["dtype"]
+    if config:
+        write_text(path, json.dumps(config, indent=2))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    if config:
+        write_text(path, json.dumps(config, indent=2, ensure_ascii=False))

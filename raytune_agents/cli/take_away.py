@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from raytune_agents import agents, models
 from raytune_agents.chat import Chat
 from raytune_agents.cli.shared_options import console, refuse, say, table_of
 from raytune_agents.cli.summary import best_arm, trained_arms
 from raytune_agents.config import Config
+from raytune_agents.config.loading import explain_errors
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.hub import hub_folders, push_folders
 from raytune_agents.exports.pricing import tuning_commands
@@ -121,7 +123,8 @@ def write_hub(config: Config, out: Path) -> None:
     empty_folder(out, "--hub")
     for arm, adapter in arms.items():
         # What `start` named is frozen in "ref" while it trains: nobody else needs it.
-        shutil.copytree(adapter, out / "models" / arm, ignore=shutil.ignore_patterns("ref"))
+        copy = shutil.copytree(adapter, out / "models" / arm, ignore=shutil.ignore_patterns("ref"))
+        name_base(Path(copy) / "adapter_config.json", config.model.name)
     write_files(rows, out / "dataset", config.export, config.seed)
     space = out / "space"
     space.mkdir()
@@ -129,6 +132,13 @@ def write_hub(config: Config, out: Path) -> None:
     head = {"title": config.name, "sdk": "static", "app_file": "index.html", "pinned": False}
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\nThe report of run {config.name}.\n"
     (space / "README.md").write_text(redact(text), encoding="utf-8")
+
+
+def name_base(file: Path, name: str) -> None:
+    """Name an adapter's base as others find it: PEFT writes the path that it had here."""
+    if file.is_file():
+        base = Path(name).name if Path(name).expanduser().is_dir() else name
+        write_json(file, read_json(file) | {"base_model_name_or_path": base})
 
 
 # --- export --serve ---
@@ -175,11 +185,17 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
 
 
 def as_it_ran(config: Config, run: Path) -> Config:
-    """The config with model and engine as the run had them: what is `auto` was settled there."""
+    """The config with model and engine as the run had them: what is `auto` was settled there.
+    Raises ConfigError where these two are of another version."""
     if not (run / "config.json").is_file():
         return config
-    ran = type(config).model_validate(read_json(run / "config.json"))
-    return config.model_copy(update={"model": ran.model, "engine": ran.engine})
+    ran = read_json(run / "config.json")
+    # other sections may have options of another version, which say nothing of the model
+    try:
+        own = {k: type(getattr(config, k)).model_validate(ran[k]) for k in ("model", "engine")}
+    except ValidationError as error:
+        refuse(f"{run / 'config.json'}: {explain_errors(error)}")
+    return config.model_copy(update=own)
 
 
 def server_options(

@@ -6,6 +6,7 @@ It is made of the run's files only, so it can be written again when scores come.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.exports.card import markdown_table
+from raytune_agents.models import EMBEDDED, ORIGIN
 from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
 from raytune_agents.storage import filled, read_json
@@ -43,7 +45,9 @@ def text(run: Path, arm: str, command: str = "") -> str:
     start = next((k for k in manifest.inputs if k.startswith("arm ")), "")
     kind = "adapter" if config["parameters"] == "lora" else "full weights"
     kind = "merged weights" if command else kind
-    head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
+    head: dict[str, Any] = {"pipeline_tag": "text-generation"}
+    if base := hub_id(model["name"]):
+        head = {"base_model": base} | head
     if kind == "adapter":
         head["library_name"] = "peft"
     head["tags"] = ["agents", "tool-calling", method]
@@ -66,6 +70,14 @@ def text(run: Path, arm: str, command: str = "") -> str:
         yaml=partial(yaml.safe_dump, sort_keys=False),
         table=markdown_table,
     )
+
+
+def hub_id(name: str) -> str:
+    """The base's name on the hub, "" for a folder: a card that names a path is refused there."""
+    if name == EMBEDDED:
+        return ORIGIN
+    known = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).is_dir()
+    return name if known and not name.startswith(".") else ""
 
 
 def sources(run: Path) -> list[str]:

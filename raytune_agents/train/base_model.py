@@ -35,6 +35,7 @@ def load_model(path: str, dtype: str, config: TrainConfig, seed: int) -> Any:
     # Training reads no KV cache, and one would be held for every layer.
     base.config.use_cache = False
     if config.parameters == "full":
+        models.make_saveable(base)  # not only found at the end
         return base
     # Small updates vanish in bf16 weights, so the adapter is fp32 wherever it may be.
     fp32_adapter = not sharding.uniform(config)
@@ -75,6 +76,12 @@ def check_targets(model: Any, config: LoraConfig) -> None:
     Raises ConfigError."""
     if config.target_modules == "all-linear":
         return
+    tied = model.config.get_text_config().tie_word_embeddings
+    if tied and any(t.endswith("lm_head") for t in config.target_modules):
+        raise ConfigError(
+            f"train.lora.target_modules={config.target_modules}: lm_head of this model is its "
+            "embedding too (tie_word_embeddings), which merging would change; leave lm_head out"
+        )
     names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
     lost = [
         t for t in config.target_modules if not any(n == t or n.endswith(f".{t}") for n in names)
@@ -125,6 +132,7 @@ def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:
         with whole_folder(out) as work:
             model.save_pretrained(work, state_dict=state, safe_serialization=True)
             chat.save(work, marker)
+            models.write_old_fields(work)
     accelerator.wait_for_everyone()
 
 

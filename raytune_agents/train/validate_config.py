@@ -7,6 +7,7 @@ from pathlib import Path
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.config.lookup import user_object
+from raytune_agents.records import JsonObject
 from raytune_agents.storage import read_json
 from raytune_agents.train.batches import micro_batch
 
@@ -64,6 +65,11 @@ def validate_adapter(start: Path, model: Path, name: str, config: TrainConfig) -
         raise ConfigError(
             f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}"
         )
+    if changed := changed_ends(saved, model):
+        raise ConfigError(
+            f"{key} changes {', '.join(changed)}, which this model has once for both ends "
+            "(tie_word_embeddings): engines would answer otherwise than PEFT; write another one"
+        )
     lora = config.lora
     pairs = {
         "r": (saved.get("r"), lora.r),
@@ -76,3 +82,16 @@ def validate_adapter(start: Path, model: Path, name: str, config: TrainConfig) -
         raise ConfigError(
             f"{key} has {', '.join(other)}; write the adapter's values under train.lora"
         )
+
+
+def changed_ends(saved: JsonObject, model: Path) -> list[str]:
+    """The embeddings that an adapter_config.json changes, where the model's two are one."""
+    targets = saved.get("target_modules") or []
+    names = [*(saved.get("modules_to_save") or []), *(targets if isinstance(targets, list) else [])]
+    found = [name for name in names if name.endswith(("lm_head", "embed_tokens"))]
+    if not found:
+        return []
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    return found if config.get_text_config().tie_word_embeddings else []

@@ -40,6 +40,22 @@ def test_what_it_says(tmp_path):
     )
 
 
+def test_the_hub_is_told_of_a_base_that_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    for name, known in (
+        ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("/data/models/mine", ""),
+        ("./mine", ""),
+        ("../mine", ""),
+        ("models/mine", ""),  # a folder that is called like an id
+    ):
+        assert adapter_card.hub_id(name) == known
+    head = adapter_card.write_adapter_card(trained(tmp_path, config()), "sft").read_text()
+    assert "base_model" not in head.split("---")[1]
+
+
 def test_merged_weights_say_how_they_are_served(tmp_path):
     text = adapter_card.text(trained(tmp_path, config()), "sft", "vllm serve . --dtype auto")
     assert "Merged weights of `m`, trained with method `sft`" in text

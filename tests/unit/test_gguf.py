@@ -85,6 +85,30 @@ def test_transformers_reads_the_same_model_back(kind: str, tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_the_scaled_positions_of_llama_3_are_written(tmp_path: Path) -> None:
+    folder, file = folder_of("llama", tmp_path / "model"), tmp_path / "x.gguf"
+    config = json.loads((folder / "config.json").read_text())
+    scaled = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+              "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    new = config | {"rope_parameters": scaled | {"rope_theta": 5e5}}
+    old = {k: v for k, v in config.items() if k != "rope_parameters"}
+    old |= {"rope_scaling": scaled, "rope_theta": 5e5}
+    angles = {}
+    for name, tree in (("plain", config | {"rope_parameters": {"rope_theta": 5e5}}), ("new", new)):
+        (folder / "config.json").write_text(json.dumps(tree))
+        angles[name] = AutoModelForCausalLM.from_pretrained(folder).model.rotary_emb.inv_freq
+    for tree in (new, old):
+        (folder / "config.json").write_text(json.dumps(tree))
+        write_gguf(folder, file)
+        reader = gguf.GGUFReader(file)
+        factors = next(t for t in reader.tensors if t.name == "rope_freqs.weight").data
+        assert factors == pytest.approx((angles["plain"] / angles["new"]).numpy(), rel=1e-5)
+        # turns of 2 pi, 32, 165 ... tokens: shorter than 64 / 4, between, longer than 64
+        assert factors[[0, -1]] == pytest.approx([1, 8])
+        assert 1 < factors[1] < 8
+        assert reader.fields["llama.rope.freq_base"].contents() == 5e5
+
+
 def test_models_that_would_be_written_wrong_are_refused(tmp_path: Path) -> None:
     folder = folder_of("llama", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())

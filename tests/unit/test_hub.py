@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.shared_options import console
+from raytune_agents.cli.take_away import name_base
 from raytune_agents.config import ConfigError
 from raytune_agents.exports.hub import LOGIN, hub_folders, push_folders
 
@@ -32,6 +33,18 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (out / name).mkdir(parents=True)
         (out / name / "README.md").write_bytes(b"x" * 2**20)
     return out
+
+
+def test_an_adapter_names_its_base_as_others_find_it(tmp_path: Path) -> None:
+    file = tmp_path / "adapter_config.json"
+    here = {"base_model_name_or_path": "/root/.cache/huggingface/hub/models--A--B", "r": 4}
+    for name, told in (("A/B", "A/B"), ("smollm2-135m", "smollm2-135m"),
+                       (str(tmp_path), tmp_path.name)):
+        file.write_text(json.dumps(here))
+        name_base(file, name)
+        assert json.loads(file.read_text()) == {"base_model_name_or_path": told, "r": 4}
+    name_base(tmp_path / "none.json", "A/B")  # full weights have none
+    assert not (tmp_path / "none.json").exists()
 
 
 class Refuses(BaseHTTPRequestHandler):

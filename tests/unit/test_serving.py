@@ -212,6 +212,13 @@ def test_what_was_auto_is_served_as_the_run_settled_it(tmp_path) -> None:
     have = Resources(8, 0, 8, 0, "")
     served = server_options(as_it_ran(given, tmp_path), have, HERMES, tmp_path)
     assert served["max_model_len"] == 2048
+    stored = ran.model_dump(mode="json")
+    # an option of another version: of a search nobody minds, of the engine it is named
+    write_json(tmp_path / "config.json", stored | {"tune": stored["tune"] | {"gone": 1}})
+    assert as_it_ran(given, tmp_path).engine.max_model_len == 2048
+    write_json(tmp_path / "config.json", stored | {"engine": stored["engine"] | {"gone": 1}})
+    with pytest.raises(ConfigError, match=r"config.json: .*gone"):
+        as_it_ran(given, tmp_path)
 
 
 def test_agents_are_answered_by_the_headline_arm(tmp_path) -> None:

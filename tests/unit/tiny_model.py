@@ -26,7 +26,7 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def save_tiny(folder: Path, **sizes: int) -> str:
+def save_tiny(folder: Path, **sizes: Any) -> str:
     """A tiny Llama, of other sizes where named, and the shipped tokenizer in `folder`."""
     from raytune_agents.models import embedded
 
