@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 HOLD_S = 60.0  # after which an engine is given back that its holder does not use
@@ -14,16 +15,22 @@ RESTARTS = 32  # of one actor in a row without an answered row between them: the
 
 class Turns:
     """Whose weights are in an engine that takes one arm's at a time (`merge` puts them there), and
-    who has the engine for itself."""
+    who has the engine for itself. At most `slots` requests have their turn or wait for it."""
 
-    def __init__(self, merge: Callable[[str], Awaitable[None]]):
+    def __init__(self, merge: Callable[[str], Awaitable[None]], slots: int = sys.maxsize):
         self.merge, self.arm, self.inside = merge, "", 0  # "" = the base's
-        self.turn = asyncio.Condition()
+        self.turn, self.slots = asyncio.Condition(), asyncio.Semaphore(slots)
         self.holder = self.last = 0  # tickets, of which 0 is nobody's
 
     @asynccontextmanager
     async def of(self, arm: str, ticket: int = 0) -> AsyncIterator[None]:
         """A request's time with these weights; `ticket`: of who holds the engine."""
+        # All slots may be taken by requests that wait for the holder.
+        async with nullcontext() if ticket else self.slots, self._inside(arm, ticket):
+            yield
+
+    @asynccontextmanager
+    async def _inside(self, arm: str, ticket: int) -> AsyncIterator[None]:
         async with self.turn:
             # requests for the weights that are there go on first: each change costs a second
             await self.turn.wait_for(
@@ -49,8 +56,10 @@ class Turns:
             await self.turn.wait_for(lambda: not self.holder)
             self.last += 1
             self.holder = ticket = self.last
-            await self.turn.wait_for(lambda: not self.inside)
-        self._expire_later(ticket)
+            try:
+                await self.turn.wait_for(lambda: not self.inside)
+            finally:  # who waits for it may end before it comes
+                self._expire_later(ticket)
         return ticket
 
     async def release(self, ticket: int) -> None:
@@ -81,6 +90,7 @@ class Starts:
         count = int(self.file.read_text()) + 1 if self.file.is_file() else 1
         if count > 1 + RESTARTS:
             # An exception in an actor's constructor: Ray starts it no more.
+            self.file.unlink()
             raise RuntimeError(f"the engine died {RESTARTS + 1} times without an answer")
         self.file.write_text(str(count))
         self.none = False

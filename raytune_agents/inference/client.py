@@ -189,9 +189,10 @@ class EngineClient:
         while isinstance(ticket := await self.call(engine := await self.doubtful(), "hold"), Lost):
             await asyncio.sleep(POLL_S)  # it died before it was ours: another prompt did that
         asked = [(r.prompt, r.sampling, r.arm, ticket) for r in requests]
-        replies = await asyncio.gather(*(self.call(engine, "answer", *one) for one in asked))
-        engine.handle.release.remote(ticket)
-        return list(replies)
+        try:
+            return list(await asyncio.gather(*(self.call(engine, "answer", *a) for a in asked)))
+        finally:
+            engine.handle.release.remote(ticket)
 
     async def probe(self, request: Request, lost: Lost) -> None:
         """Raises EngineDown where not even one token comes for the first token of a prompt."""

@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -188,8 +188,7 @@ class Engine:
         self.llm, self.tokenizer, self.max_num_seqs = self._start(seed, options, in_process)
         self.parser = ServerParser(serving, self.tokenizer)
         self.names = itertools.count()
-        self.slots = asyncio.Semaphore(2 * self.max_num_seqs)
-        self.turns = Turns(self.merge)
+        self.turns = Turns(self.merge, 2 * self.max_num_seqs)
         self.last_end = 0.0  # when the last answer was finished
         logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
         if log:  # one line per start: how often a run paid for one can be counted
@@ -249,9 +248,7 @@ class Engine:
         it refuses."""
         # Not on top: on CPU, and what vLLM cannot put there (full weights, DoRA).
         on_top = self.gpu and goes_on_top(arm)
-        # All slots may be taken by requests that wait for the holder.
-        slot = nullcontext() if ticket else self.slots
-        async with slot, self.turns.of("" if on_top else arm, ticket):
+        async with self.turns.of("" if on_top else arm, ticket):
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.config.timeout_s):

@@ -204,9 +204,8 @@ class ServedEngine:
         log_in_worker()
         self.limits, self.serving, self.timeout_s = limits, serving, timeout_s
         self.parser = ServerParser(serving, AutoTokenizer.from_pretrained(path))
-        self.turns = Turns(as_they_are)
         most = 2 * limits.max_num_seqs
-        self.slots = asyncio.Semaphore(most)
+        self.turns = Turns(as_they_are, most)
         # No proxy of the environment: it is on this machine.
         self.http = httpx.AsyncClient(
             base_url=url,
@@ -233,8 +232,7 @@ class ServedEngine:
         """As `Engine.answer`. Raises TimeoutError, RuntimeError where the app refuses, and
         ConnectionError where no replica answers."""
         body = completion_request(prompt, sampling, arm, self.serving)
-        slot = contextlib.nullcontext() if ticket else self.slots
-        async with slot, self.turns.of("", ticket):
+        async with self.turns.of("", ticket):
             began = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(self.timeout_s):

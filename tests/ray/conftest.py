@@ -83,6 +83,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
                         "RAY_USAGE_STATS_ENABLED": "0",
                         "TUNE_GLOBAL_CHECKPOINT_S": "0.3"}  # fmt: skip
     env.pop("RAY_ADDRESS", None)
+    env.pop(cluster.LOOPBACK, None)  # of a local Ray that a module before has started
     short = Path("/tmp") / f"rt-{os.getpid()}"  # a socket path may not be long
     start = f"start --head --block --disable-usage-stats --num-cpus=2 --temp-dir={short}"
     start += f" --node-ip-address=127.0.0.1 --port={free_port()} --object-store-memory=300000000"

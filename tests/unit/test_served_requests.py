@@ -205,7 +205,7 @@ def served(answer) -> ServedEngine:
     """An actor's inside in front of an app that answers so."""
     it = ServedEngine.__new__(ServedEngine)  # without a tokenizer
     it.serving, it.timeout_s, it.parser = ServingOptions(), 5.0, None
-    it.turns, it.slots = Turns(as_they_are), asyncio.Semaphore(1)
+    it.turns = Turns(as_they_are, 1)
     transport = httpx.MockTransport(answer)
     it.http = httpx.AsyncClient(transport=transport, base_url="http://app")
     return it

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from raytune_agents.inference import admission
 from raytune_agents.inference.admission import Turns
 from raytune_agents.inference.engine import StepLoop
 
@@ -138,3 +139,19 @@ def test_weights_that_could_not_be_merged_in_are_tried_again() -> None:
 
     turns = asyncio.run(main())
     assert (tries, turns.arm, turns.inside) == (["a", "a"], "a", 0)
+
+
+def test_a_holder_that_ends_while_it_waits_does_not_keep_the_engine(monkeypatch) -> None:
+    monkeypatch.setattr(admission, "HOLD_S", 0.01)
+
+    async def main() -> None:
+        turns = Turns(merge=None)
+        async with turns.of(""):
+            waiting = asyncio.ensure_future(turns.hold())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        async with asyncio.timeout(5), turns.of(""):
+            pass
+
+    asyncio.run(main())

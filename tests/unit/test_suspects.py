@@ -38,7 +38,7 @@ class Process:
     """What runs in the actor."""
 
     def __init__(self) -> None:
-        self.turns, self.slots = Turns(self.merge), asyncio.Semaphore(2 * SLOTS)
+        self.turns = Turns(self.merge, 2 * SLOTS)
 
     async def merge(self, arm: str) -> None:
         raise AssertionError
@@ -165,6 +165,26 @@ def test_it_takes_one_engine_down_again_and_the_others_once(actors) -> None:
 def test_a_refused_prompt_is_asked_as_often_as_retries_say_and_kills_nothing(actors) -> None:
     assert lost_of(EngineClient(lambda: actors), [GOOD, RAISES, GOOD, RAISES]) == [1, 3]
     assert actors["one"].starts == 1
+
+
+def test_who_is_stopped_while_it_holds_an_engine_gives_it_back(actors, monkeypatch) -> None:
+    asked = threading.Event()
+
+    async def long(*_: Any) -> Reply:
+        asked.set()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    client, turns = EngineClient(lambda: actors), actors["one"].process.turns
+    with monkeypatch.context() as patch:
+        patch.setattr(Process, "answer", long)
+        held = client.held([Request([0, GOOD], Sampling())])
+        future = asyncio.run_coroutine_threadsafe(held, client.loop)
+        assert asked.wait(10)
+    assert turns.holder
+    future.cancel()
+    assert lost_of(client, [GOOD]) == []  # long before admission.HOLD_S
+    assert not turns.holder
 
 
 def test_engines_that_answer_nothing_are_down(actors, monkeypatch) -> None:
