@@ -23,8 +23,8 @@ from raytune_agents.agents import load_spec
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.line_spans import spans_of
-from raytune_agents.readers.decode import LineSpan
+from raytune_agents.pipeline.file_spans import spans_of
+from raytune_agents.readers.decode import FileSpan
 from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import (
@@ -97,7 +97,7 @@ def parse_source(
     config: ReadConfig,
     config_hash: str,
     seed: int,
-    span: LineSpan | None = None,
+    span: FileSpan | None = None,
 ) -> Iterator[pa.Table]:
     """Rows of one source, or of some of its lines, as tables of PARSED; a bad row has its error.
     Raises SourceError where there are more than MOST_BAD and most of them are bad: a few bytes can
@@ -276,7 +276,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
                 config,
                 config_hash,
                 seed,
-                LineSpan(*json.loads(span)) if span else None,
+                FileSpan(*json.loads(span)) if span else None,
             )
         )
         yield from write_parsed(work, int(batch["number"][0]), tables)

@@ -15,7 +15,7 @@ from functools import partial
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.readers.decode import LineSpan, span_rows
+from raytune_agents.readers.decode import FileSpan, span_rows
 from raytune_agents.readers.detection import READERS, Detected, Reader, detected, recognised
 from raytune_agents.readers.fields import AccessedRow, readable, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
@@ -105,7 +105,7 @@ class SourceRow:
         return sum((Counter(t.meta.get("redacted")) for t in self.rows), Counter())
 
 
-def read_source(source: SourceConfig, span: LineSpan | None = None) -> Iterator[SourceRow]:
+def read_source(source: SourceConfig, span: FileSpan | None = None) -> Iterator[SourceRow]:
     """Every row of a source, or of some lines of its one file, good and bad. Raises SourceError
     where it cannot be read at all."""
     for where, raw in span_rows(source.path, span) if span else list_raw(source):

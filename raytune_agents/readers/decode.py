@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from raytune_agents.calls.json_text import SPACE, decode, encodable
 from raytune_agents.readers import unpack
 from raytune_agents.readers.strict import MAX_DEPTH, parse_json
-from raytune_agents.readers.tabular import Found, csv_file, parquet_file
+from raytune_agents.readers.tabular import WHOLE, FileSpan, Found, csv_file, parquet_file
 from raytune_agents.readers.unpack import SourceError, damage_errors, file_kind, open_bytes
 from raytune_agents.records import RecordError
 
@@ -32,24 +32,13 @@ def _row(where: str, value: Any) -> Found:
     return where, RecordError(f"the row is a {type(value).__name__}, not an object")
 
 
-class LineSpan(NamedTuple):
-    """Lines of a plain file of JSON lines: those that begin from byte `start` on, before `end`."""
-
-    start: int = 0
-    end: int | None = None
-    line: int = 1  # the number of the first
-
-
-WHOLE = LineSpan()
-
-
 def byte_lines(
-    handle: IO[bytes], name: str, span: LineSpan = WHOLE
+    handle: IO[bytes], name: str, span: FileSpan = WHOLE
 ) -> Iterator[tuple[str, bytes | RecordError]]:
     """(where, line) for every line that is not blank; long lines and a damaged end are
     RecordErrors. `handle` stands at the start of `span`.
     """
-    for number in count(span.line):
+    for number in count(span.row):
         if span.end is not None and handle.tell() >= span.end:
             return
         where = f"{name}:{number}"
@@ -77,7 +66,7 @@ def parse_line(line: bytes) -> Any:
         raise RecordError(f"invalid UTF-8 at byte {error.start}") from None
 
 
-def json_lines(handle: IO[bytes], name: str, span: LineSpan = WHOLE) -> Iterator[Found]:
+def json_lines(handle: IO[bytes], name: str, span: FileSpan = WHOLE) -> Iterator[Found]:
     for where, line in byte_lines(handle, name, span):
         try:
             yield _row(where, parse_line(line)) if isinstance(line, bytes) else (where, line)
@@ -259,24 +248,15 @@ def file_rows(path: str, name: str = "") -> Iterator[Found]:
         yield name, RecordError("the file holds no rows")
 
 
-def span_rows(path: str, span: LineSpan) -> Iterator[Found]:
-    """The rows of some lines of a plain local file, as `file_rows` has them."""
+def span_rows(path: str, span: FileSpan) -> Iterator[Found]:
+    """The rows of a part of a plain local file, as `file_rows` has them."""
+    name = PurePosixPath(path).name
+    if file_kind(path)[0] == ".parquet":
+        yield from parquet_file(path, name, span)
+        return
     with open_bytes(path) as handle:
         handle.seek(span.start)
-        yield from json_lines(handle, PurePosixPath(path).name, span)
-
-
-def line_starts(path: str, step: int) -> list[int]:
-    """Where the first line at or after each multiple of `step` bytes begins, from 0 on."""
-    with open_bytes(path) as handle:
-        size, starts = handle.seek(0, 2), [0]
-        for at in range(step, size, step):
-            handle.seek(at - 1)  # a line may begin just there
-            while (text := handle.readline(unpack.CHUNK)) and not text.endswith(b"\n"):
-                pass
-            if starts[-1] < handle.tell() < size:
-                starts.append(handle.tell())
-    return starts
+        yield from json_lines(handle, name, span)
 
 
 def _by_kind(path: str, name: str, kind: str) -> Iterator[Found]:

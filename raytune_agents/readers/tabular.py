@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
 
 from raytune_agents.readers import unpack
 from raytune_agents.readers.unpack import SourceError, bomb_error, damage_errors, open_bytes
@@ -17,6 +17,18 @@ MAX_COLUMN_BYTES = 2 * 2**30  # of one column in one row group
 LARGE_ROW = 2**18  # honest rows are smaller; of these a small file has few
 Found = tuple[str, "JsonObject | RecordError"]
 TOO_LONG = f"longer than {unpack.MAX_LINE_BYTES >> 20} MiB"
+
+
+class FileSpan(NamedTuple):
+    """A part of a plain file: of JSON lines those that begin from byte `start` on, before `end`; of
+    Parquet the row groups from `start` on, before `end`."""
+
+    start: int = 0
+    end: int | None = None
+    row: int = 1  # the number of its first line or row
+
+
+WHOLE = FileSpan()
 
 
 def csv_file(handle: IO[bytes], name: str, delimiter: str) -> Iterator[Found]:
@@ -49,19 +61,21 @@ def csv_file(handle: IO[bytes], name: str, delimiter: str) -> Iterator[Found]:
                 yield where, row
 
 
-def parquet_file(path: str, name: str) -> Iterator[Found]:
-    """Rows of a Parquet file. A few bytes of it can stand for gigabytes: so few rows are decoded at
-    once as the largest column allows, and large rows may add up to SWELL times the file."""
+def parquet_file(path: str, name: str, span: FileSpan = WHOLE) -> Iterator[Found]:
+    """Rows of a Parquet file, or of some row groups. A few bytes of it can stand for gigabytes: so
+    few rows are decoded at once as the largest column allows, and large rows may add up to SWELL
+    times the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with open_bytes(path) as handle:
             file = pq.ParquetFile(handle)
-            packed, column = _parquet_sizes(file.metadata, name)
+            groups = range(file.num_row_groups)[span.start : span.end]
+            packed, column = _parquet_sizes([file.metadata.row_group(k) for k in groups], name)
             some = max(1, min(TABLE_BATCH, DECODED_BYTES // max(1, column)))
-            row, large = 0, 0
-            for batch in file.iter_batches(batch_size=some):
+            row, large = span.row - 1, 0
+            for batch in file.iter_batches(batch_size=some, row_groups=groups):
                 for value, size in _batch_rows(batch):
                     row += 1
                     large += size if size > LARGE_ROW else 0
@@ -72,10 +86,9 @@ def parquet_file(path: str, name: str) -> Iterator[Found]:
         raise SourceError(f"{name} is not a whole Parquet file: {error}") from None
 
 
-def _parquet_sizes(about: Any, name: str) -> tuple[int, int]:
-    """(packed bytes of the file, unpacked bytes of its largest column chunk). Raises SourceError
-    for a chunk that would not fit into memory."""
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+def _parquet_sizes(groups: Sequence[Any], name: str) -> tuple[int, int]:
+    """(packed bytes of the row groups, unpacked bytes of the largest column chunk). Raises
+    SourceError for a chunk that would not fit into memory."""
     chunks = [g.column(i) for g in groups for i in range(g.num_columns)]
     largest = max((c.total_uncompressed_size for c in chunks), default=0)
     if largest > MAX_COLUMN_BYTES:

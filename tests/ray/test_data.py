@@ -126,7 +126,7 @@ def test_a_large_file_that_several_tasks_read_gives_the_same_files(tmp_path, mon
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     found = {}
     for name, size in [("whole", 1 << 30), ("parts", 5_000)]:
-        monkeypatch.setattr("raytune_agents.pipeline.line_spans.SPAN_BYTES", size)
+        monkeypatch.setattr("raytune_agents.pipeline.file_spans.SPAN_BYTES", size)
         sources = [{"path": str(tmp_path / "rows.jsonl")}]
         config = Config(name=name, runs_dir=str(tmp_path), read={"sources": sources})
         context = Context(config, Display())

@@ -1,18 +1,21 @@
-"""A large file of JSON lines read in parts: rows, ids, places and reasons as read whole."""
+"""A large file of JSON lines or Parquet read in parts: rows, ids, places and reasons as read
+whole."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raytune_agents.config import ReadConfig, SourceConfig
-from raytune_agents.pipeline import line_spans
-from raytune_agents.pipeline.line_spans import spans_of
+from raytune_agents.pipeline import file_spans
+from raytune_agents.pipeline.file_spans import line_starts, spans_of
 from raytune_agents.pipeline.read import parse_source
 from raytune_agents.readers import unpack
-from raytune_agents.readers.decode import LineSpan, line_starts
+from raytune_agents.readers.tabular import FileSpan
 
 SIZE = 1000
 
@@ -30,17 +33,17 @@ def items(path: Path, **options) -> list[dict]:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch) -> None:
-    monkeypatch.setattr(line_spans, "SPAN_BYTES", SIZE)
+    monkeypatch.setattr(file_spans, "SPAN_BYTES", SIZE)
     monkeypatch.setattr(unpack, "MAX_LINE_BYTES", 2500)
     monkeypatch.setattr(unpack, "CHUNK", 64)
     monkeypatch.setattr(  # as Ray's workers do it
-        line_spans.cluster, "map_items", lambda name, items, work: [work(item) for item in items]
+        file_spans.cluster, "map_items", lambda name, items, work: [work(item) for item in items]
     )
 
 
 def read(item: dict) -> list[tuple]:
     source = SourceConfig.model_validate_json(item["source"])
-    span = LineSpan(*json.loads(item["span"])) if item["span"] else None
+    span = FileSpan(*json.loads(item["span"])) if item["span"] else None
     columns = ("id", "where", "error", "source", "source_id", "messages", "format", "position")
     tables = parse_source(source, ReadConfig(), "c0ffee", 17, span)
     return [tuple(map(str, r.values())) for t in tables for r in t.select(columns).to_pylist()]
@@ -98,3 +101,40 @@ def test_files_keep_their_order(tmp_path) -> None:
     names = [Path(json.loads(part["source"])["path"]).stem for part in parts]
     assert names == sorted(names)
     assert names.count("b") == 1 < names.count("a") == names.count("c")
+
+
+def table(count: int) -> pa.Table:
+    """Rows of which every tenth is no trajectory and one is too long."""
+    rows = [json.loads(row(i, words=i % 40)) | {"answers": None} for i in range(count)]
+    for i, one in enumerate(rows):
+        one["answers"] = json.dumps([{"name": "add", "arguments": {"a": i}}]) if i % 10 else "{"
+        one["tools"] = json.dumps(one["tools"])
+    rows[count // 2]["query"] = "add" * 900
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.mark.parametrize("group", [1, 7, 25, 60])
+def test_row_groups_have_the_rows_of_the_whole(tmp_path, group) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(60), path, row_group_size=group, compression="none")
+    parts = spans_of(items(path))
+    assert 2 < len(parts) < 60 if group < 60 else len(parts) == 1
+    found, expected = [r for part in parts for r in read(part)], read(items(path)[0] | {"span": ""})
+    assert found == expected
+    assert len(found) == 60
+    assert len({r[2] for r in found}) > 2
+
+
+@pytest.mark.parametrize("kind", ["log", "cut", "damaged", "empty"])
+def test_a_parquet_file_stays_whole(tmp_path, kind) -> None:
+    path, rows = tmp_path / "rows.parquet", table(60)
+    if kind == "log":
+        names, texts = ["user", "assistant"] * 30, ["hi" * 20] * 60
+        rows = pa.table({"role": names, "content": texts})
+    pq.write_table(rows.slice(0, 0 if kind == "empty" else 60), path, row_group_size=5)
+    data = path.read_bytes()
+    if kind == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "damaged":  # a page in the middle, while its lists of pages stand
+        path.write_bytes(data[:2000] + bytes(1000) + data[3000:])
+    assert spans_of(items(path)) == [items(path)[0] | {"span": ""}]
