@@ -61,9 +61,10 @@ def _value(text: str, or_python: bool = False) -> Any:
 
 
 def call_of(
-    name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[ToolSpec], trim: bool = False
+    name: str, pairs: Sequence[tuple[str, Any]], tools: Sequence[ToolSpec], trim: bool = False
 ) -> ToolCall:
-    """A call of arguments that were written as text; without a known tool they stay text.
+    """A call of arguments that were written as text; without a known tool they stay text. What is
+    no text is a value already.
 
     `trim`: one line break at each end is markup. Raises ValueError where one is given twice."""
     tool = find(name, tools)
@@ -72,6 +73,9 @@ def call_of(
     properties = properties if isinstance(properties, dict) else {}
     values: Arguments = {}
     for key, text in unique(list(pairs)).items():
+        if not isinstance(text, str):
+            values[key] = text
+            continue
         if trim:
             text = text.removeprefix("\n").removesuffix("\n")
         types = types_of(json_schema(properties.get(key)), root) if tool else {"string"}

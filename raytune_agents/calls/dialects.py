@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from raytune_agents.calls.coerce import call_of
-from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, unique
+from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, strict_json, unique
 from raytune_agents.calls.schema import find
 from raytune_agents.records import JsonObject, ToolCall, ToolSpec
 
@@ -35,7 +36,7 @@ _P = r"(?:[a-z]+:|｜DSML｜ ?)?"  # the name space of the tags
 _INVOKE = re.compile(rf"\s*<{_P}(?:invoke|function|tool) name=[\"']?([^\"'>\n]+)[\"']?>")
 _INVOKE_END = re.compile(rf"\s*</{_P}(?:invoke|function|tool)>")
 _NAMED_PARAMETER = re.compile(
-    rf"\s*<{_P}param(?:eter)? name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(?:true|false)\")?>"
+    rf"\s*<{_P}param(?:eter)? name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(true|false)\")?>"
 )
 _NAMED_PARAMETER_END = re.compile(
     rf"</{_P}param(?:eter)?>(?=\s*(?:<{_P}param(?:eter)? name=|</{_P}(?:invoke|function|tool)>))"
@@ -86,16 +87,26 @@ _NAMED_END: Any = re.compile(
 
 def _arguments(
     text: str, at: int, begins: re.Pattern[str], ends: re.Pattern[str]
-) -> tuple[list[tuple[str, str]], int]:
-    """The names and texts of a call's arguments, and where they end."""
-    pairs = []
+) -> tuple[list[tuple[str, Any]], int]:
+    """The names of a call's arguments, their texts, or what these are in JSON where the call says
+    so, and where they end."""
+    pairs: list[tuple[str, Any]] = []
     while key := begins.match(text, at):
         end = ends.search(text, key.end())
         if not end:
             raise ValueError(f"the argument {key[1]!r} does not end")
-        pairs.append((key[1].strip(), text[key.end() : end.start()]))
+        value: Any = text[key.end() : end.start()]
+        if key.re.groups > 1 and key[2] == "false":  # DeepSeek: it is no string
+            with suppress(ValueError):
+                value = strict_json(value)
+        pairs.append((key[1].strip(), value))
         at = end.end()
     return pairs, at
+
+
+def _without_cdata(value: Any) -> Any:
+    found = _CDATA.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found else value
 
 
 def _tags(
@@ -110,7 +121,7 @@ def _tags(
     calls = []
     while name := opened.match(text, at):
         pairs, at = _arguments(text, name.end(), parameter, parameter_end)
-        pairs = [(key, found[1] if (found := _CDATA.fullmatch(v)) else v) for key, v in pairs]
+        pairs = [(key, _without_cdata(v)) for key, v in pairs]
         end = closed.match(text, at)
         if not end:
             raise ValueError(f"the call of {name[1]!r} does not end")

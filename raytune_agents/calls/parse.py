@@ -47,8 +47,8 @@ _BARE_FUNCTION = re.compile(
 _PYTHON_TAG = "<|python_tag|>"
 # what words for the user stand between: Command, Ernie, Hunyuan
 _WORDS = re.compile(
-    r"\s*(?:<\|START_(?:RESPONSE|TEXT)\|>|<response>|<answer>)(.*?)"
-    r"(?:<\|END_(?:RESPONSE|TEXT)\|>|</response>|</answer>)?\s*",
+    r"\s*(?:<\|START_(?:RESPONSE|TEXT)\|>|<response>|<answer>|<\|begin_of_solution\|>)(.*?)"
+    r"(?:<\|END_(?:RESPONSE|TEXT)\|>|</response>|</answer>|<\|end_of_solution\|>)?\s*",
     re.DOTALL,
 )
 _CHANNEL = re.compile(

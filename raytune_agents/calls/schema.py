@@ -17,7 +17,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
-from raytune_agents.calls.json_text import strict_arguments, strict_json
+from raytune_agents.calls.json_text import dumps, strict_arguments, strict_json
 from raytune_agents.calls.validation import bounded_errors, tolerant_validator
 from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
 
@@ -146,6 +146,8 @@ def _put_enum_right(out: JsonSchema) -> None:
     try:
         if "string" not in kind and all(isinstance(v, str) for v in values):
             values = out["enum"] = [strict_json(v.lower()) for v in values]
+        elif kind == out.get("type") == "string" and not any(isinstance(v, str) for v in values):
+            out["enum"] = [dumps(v) for v in values]  # YAML's numbers and booleans
     except (TypeError, ValueError):
         values = None
     if not isinstance(values, list) or not values:
@@ -207,15 +209,17 @@ class Members:
             target = local_ref(schema["$ref"], root)
             self.open |= target is None
             self.add(target, root, needed)
-        for word in ("allOf", "anyOf", "oneOf"):
+        for word in ("allOf", "anyOf", "oneOf", "extends"):
             parts = schema.get(word)
+            parts = [parts] if word == "extends" else parts  # of draft 3: one, or a list
             for part in parts if isinstance(parts, list) else ():
-                self.add(part, root, needed and word == "allOf")
+                self.add(part, root, needed and word in ("allOf", "extends"))
         for word in ("then", "else"):
             self.add(schema.get(word), root, False)
-        parts = schema.get("dependentSchemas")
-        for part in parts.values() if isinstance(parts, dict) else ():
-            self.add(part, root, False)
+        for word in ("dependentSchemas", "dependencies"):
+            parts = schema.get(word)
+            for part in parts.values() if isinstance(parts, dict) else ():
+                self.add(part, root, False)
 
 
 def local_ref(ref: Any, root: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.atif import is_atif
-from raytune_agents.readers.exchanges import has_turns, is_exchange
+from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
 from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
@@ -111,7 +111,7 @@ def _requested(row: Row) -> bool:
     asked, said = row["input"], row["output"]
     if isinstance(asked, list):
         turns = all(isinstance(t, dict) and "role" in t for t in asked)
-        return turns and isinstance(said, str | dict)
+        return turns and isinstance(said, str | dict) and not is_body(said)
     is_text = isinstance(said, str) and said.lstrip()[:1] not in ("[", "{")
     return is_text and bool(turns_in(asked, every=True) or template_turns(asked))
 

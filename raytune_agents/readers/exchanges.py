@@ -114,7 +114,7 @@ def is_exchange(row: JsonObject) -> bool:
         inside = Fields(request).peek("messages", "contents", "input")
         return has_turns(inside) and not blank(inside)
     asked = has_turns(request) and not blank(request)
-    return asked and (_are_choices(answer) or not WANTED.every.isdisjoint(fields.left))
+    return asked and (is_body(answer) or not WANTED.every.isdisjoint(fields.left))
 
 
 def has_turns(value: Any) -> bool:
@@ -129,6 +129,13 @@ def body_of(value: Any) -> Any:
     value = spans.exported_value(value)
     inside = Fields(value).peek(BODY) if isinstance(value, dict) else None
     return value if inside is None else spans.exported_value(inside)
+
+
+def is_body(answer: Any) -> bool:
+    """Whether an answer is the body that a provider's API gave, rather than a turn."""
+    own = ("choices", "candidates", "output")
+    held = [answer.get(k) for k in own] if isinstance(answer, dict) else ()
+    return _are_choices(answer) or any(isinstance(v, list) for v in held)
 
 
 def _are_choices(value: Any) -> bool:

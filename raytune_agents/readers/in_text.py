@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from html import unescape
 from itertools import islice
 from typing import Any
 
@@ -70,6 +71,8 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
     text = message.content
     if message.role != "assistant" or message.tool_calls or not text:
         return message
+    if "&lt;" in text and MARKED.search(plain := unescape(text)):
+        text = plain
     if "<|message|>" in text and (found := parse(text, tools)).dialect == "channel":
         thought = "\n".join(filter(None, (message.thought, found.thought)))
         return replace(message, content=found.text, thought=thought, tool_calls=found.calls)
@@ -116,6 +119,8 @@ def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall],
     if block := CODE.search(text):
         rest = text[: block.start()].rstrip().removesuffix("Code:") + text[block.end() :]
         return code_calls(block["code"], names), rest.strip()
+    if found := code_calls(text[:MOST_CHARS], names):
+        return found, ""
     return _last_calls(text, names) or ((), text)
 
 

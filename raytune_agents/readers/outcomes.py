@@ -17,7 +17,7 @@ def _answer_names(words: str) -> Names:
 
 BETTER, WORSE = _answer_names("better"), _answer_names("worse")
 REWARDS, LABELS, FAILURES = names_of("rewards"), names_of("labels"), names_of("failures")
-ABOUT = names_of("about_row")
+ABOUT, VOTES = names_of("about_row"), names_of("votes")
 WORDS = dict.fromkeys(words_of("says_good"), 1.0) | dict.fromkeys(words_of("says_bad"), 0.0)
 
 
@@ -93,7 +93,8 @@ def is_marked_bad(fields: Fields) -> bool:
     """Whether a turn says of itself that it is a bad one or was cut; a step's reward is no such
     mark."""
     found = _stated(fields, _MARKS)
-    if found and fields.peek(found[0]) == 0 and fields.peek(found[0]) is not False:
+    value = fields.peek(found[0]) if found and found[0] in VOTES.every else None
+    if value == 0 and value is not False:
         return False  # a count of votes
     if found:
         fields.skip(found[0])
@@ -105,6 +106,8 @@ def _stated(fields: Fields, rules: tuple[Any, ...]) -> tuple[str, float, str] | 
     for names, known, wrong in rules:
         for name in fields.have(names):
             value = fields.peek(name)
+            if isinstance(value, list) and len(value) == 1:  # of one run
+                value = value[0]
             found = None if isinstance(value, dict | list | None) else known(value)
             if found is not None:
                 return name, 1.0 - found if wrong else found, f"{fields.left[name]}={value}"

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, names_of, object_of
+from raytune_agents.readers.fields import Fields, Names, blank, names_of, note, object_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
 from raytune_agents.readers.spans import exported_value
@@ -56,7 +56,7 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     )
     key = as_text(fields(aliases.ROW_ID))
     if worse is None and better is None:
-        answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
+        answer, (outcome, word) = _first(fields(COMPLETION)), outcome_of(fields)
         made = with_answer(prompt, answer, tools, system)
         return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
     if blank(better):
@@ -75,6 +75,14 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     if any(row.messages == good.messages for row in bad):
         raise RecordError("the chosen and the rejected answer are the same")
     return [good, *bad]
+
+
+def _first(answer: Any) -> Any:
+    """The first of several answers, the best of LLaMA-Factory's ranked ones."""
+    if isinstance(answer, list) and len(answer) > 1 and all(isinstance(a, str) for a in answer):
+        note("output", answer[1:])
+        return answer[0]
+    return answer
 
 
 def _several(worse: Any) -> list[Any]:

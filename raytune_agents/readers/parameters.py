@@ -74,6 +74,8 @@ OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
 KEYWORDS = frozenset(words_of("schema_keywords"))  # what may stand in a schema of an object
 # a keyword of this type tells a schema: a parameter of that name would be an object or a type word
 TELLING: dict[str, type] = dict.fromkeys(("required", "anyOf", "oneOf", "allOf"), list)
+TELLING |= dict.fromkeys(("minProperties", "maxProperties"), int)
+TELLING |= dict.fromkeys(("patternProperties", "definitions", "dependentSchemas"), dict)
 TELLING |= {"$ref": str, "$schema": str, "$defs": dict, "additionalProperties": bool}
 
 
@@ -86,6 +88,7 @@ def clean_schema(node: Any) -> Any:
     """
     if not isinstance(node, dict):
         return node
+    given, node = node, with_vertex_type(node)
     nulls = {k for k, v in node.items() if v is None}
     if nulls <= SAYS_NULL:  # beside others a null `default` is what a table put in as well
         nulls = set()
@@ -93,13 +96,26 @@ def clean_schema(node: Any) -> Any:
     out |= {k: clean_schema(node[k]) for k in SINGLE if isinstance(node.get(k), dict)}
     for key in MAPS:
         if isinstance(node.get(key), dict):
-            out[key] = {k: _subschema(v) for k, v in node[key].items() if not is_null(v)}
+            left = {k: v for k, v in node[key].items() if not is_null(v) or _says_null(v)}
+            out[key] = {k: _subschema(v) for k, v in left.items()}
     for key in (*LISTS, "items"):
         if isinstance(node.get(key), list):
             out[key] = [clean_schema(option) for option in node[key]]
     _put_type_right(out)
     _put_required_right(out, node)
-    return node if out == node else out
+    return given if out == given else out
+
+
+def with_vertex_type(node: JsonSchema) -> JsonSchema:
+    """A schema as Vertex' library dumps it: its `type_` is the type."""
+    if "type_" not in node or "type" in node or not isinstance(node["type_"], str | list):
+        return node
+    return {"type" if key == "type_" else key: value for key, value in node.items()}
+
+
+def _says_null(node: Any) -> bool:
+    """Whether a schema of nulls alone says that a value is null."""
+    return isinstance(node, dict) and node.keys() <= SAYS_NULL
 
 
 def _subschema(node: Any) -> Any:
@@ -170,6 +186,8 @@ def object_schema(parameters: Any) -> JsonSchema:
         return flat_schema(_named(parameters))
     if not isinstance(parameters, dict):
         raise RecordError(f"parameters are {type(parameters).__name__}, not an object")
+    if str(parameters.get("type_")).lower() in OBJECT_WORDS:
+        parameters = with_vertex_type(parameters)
     for word in WRAPPED:  # Bedrock: {json: schema}, the AI SDK: {jsonSchema: schema}
         inner = parameters.get(word)
         if isinstance(inner, str) and inner.lstrip()[:1] == "{":

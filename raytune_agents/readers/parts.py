@@ -54,7 +54,7 @@ def kind_of_part(part: Any) -> str:
             return "nothing"
         return "call" if word.startswith("tool") and "toolcallid" in fields.left else ""
     found = fields.have(BY_KEY)
-    if found == ["text"] and part.get("thought") is True:  # Gemini's flag
+    if found[:1] == ["text"] and part.get("thought") is True:  # Gemini's flag
         return "thought"
     if found:
         return KINDS.get(found[0], "")

@@ -219,7 +219,17 @@ CALL_WRAPPERS = names_of("call_wrapper")
 _LINES = re.compile(r"\}\s*\n\s*\{")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
-NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
+NOTHING = (
+    "",
+    "null",
+    "none",
+    "nan",
+    "{}",
+    "[]",
+    "undefined",
+    "nil",
+    "n/a",
+)  # how sources write "no arguments"
 
 
 def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolCall:

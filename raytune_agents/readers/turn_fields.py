@@ -3,6 +3,9 @@ answers."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, blank
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
@@ -37,7 +40,29 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
     return item
 
 
-def turn_thought(fields: Fields) -> str:
+# a name that speaks of a thought, and of no sign, size or setting of it
+_THINKS = re.compile(r"reasoning|thought|think|monologue|scratchpad|rationale")
+_OF_THINKING = re.compile(
+    r"signature|token|time|second|duration|effort|budget|level|count|length|mode|enable|format"
+    r"|end|finish|model|type|score|id$"
+)
+
+
+@lru_cache(maxsize=4096)
+def _names_thought(name: str) -> bool:
+    return bool(_THINKS.search(name)) and not _OF_THINKING.search(name)
+
+
+def _other_thought(fields: Fields) -> str:
+    """A text under a name of its own that speaks of a thought, "" for none."""
+    for name in filter(_names_thought, list(fields.left)):
+        value = fields.peek(name)
+        if isinstance(value, str) and " " in value.strip():
+            return as_text(fields(name))
+    return ""
+
+
+def thought_of(fields: Fields, role: str) -> str:
     """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
     found = fields(aliases.THOUGHT)
     if isinstance(found, dict) and not kind_of_part(found):
@@ -48,6 +73,8 @@ def turn_thought(fields: Fields) -> str:
     if blank(found) and isinstance(details, list):
         parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
         found = "\n".join(filter(None, map(as_text, parts)))
+    if blank(found) and role == "assistant":
+        found = _other_thought(fields)
     return found if isinstance(found, str) else flat_text(found)
 
 

@@ -51,7 +51,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     role = shapes.read_role(word)
     called, thinks = fold(str(word)) in shapes.CALL_ROLES, _word(item) in shapes.THOUGHT_ROLES
     has_content = bool(fields.have(aliases.CONTENT))
-    thought, content = turn_fields.turn_thought(fields), parts.unquoted(fields(aliases.CONTENT))
+    thought, content = turn_fields.thought_of(fields, role), parts.unquoted(fields(aliases.CONTENT))
     if isinstance(content, str) and parts.is_parts(fields.peek("parts")):  # the AI SDK has both
         content = fields("parts")
     calls: tuple[ToolCall, ...] = ()
@@ -74,8 +74,8 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     fields(aliases.TOOLS)  # read by `turn_tools`
     if role == "tool" and blank(content):
         content = fields(aliases.RESULT + Names("error"))
-    if thinks:
-        thought, content = thought or parts.flat_text(content), None
+    if thinks:  # a Responses item has its summary
+        thought, content = thought or parts.flat_text(content or fields("summary")), None
     content = fields("refusal") if blank(content) else content
     (key, name), loss = turn_fields.answered_call(fields, role), turn_fields.turn_loss(fields, role)
     fields.skip(aliases.CALLS)
@@ -226,7 +226,8 @@ def _word(item: JsonObject) -> str:
     """The word for who speaks; Harmony's channels tell a thought from an answer."""
     if item.get("channel") == "analysis":
         return "thought"
-    return fold(str(item.get("role") or item.get("from") or item.get("message_type")))
+    word = item.get("role") or item.get("from") or item.get("message_type") or item.get("type")
+    return fold(str(word))
 
 
 def _goes_on(item: JsonObject, last: Message) -> bool:
