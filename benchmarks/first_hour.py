@@ -82,7 +82,7 @@ def serving_line(said: str) -> str:
 
 def asked(address: str, folder: Path) -> str:
     """What the server answers to the example's request: its calls, else its words. Raises
-    RuntimeError where it gives neither, OSError where it refuses."""
+    RuntimeError where it gives neither; OSError, ValueError or LookupError: it is no answer."""
     request = urllib.request.Request(
         f"{address}/v1/chat/completions",
         (folder / REQUEST).read_bytes(),
@@ -140,7 +140,7 @@ def run_server(line: str, folder: Path) -> Stage:
             wait_ready(address, server)
             print(f"ready after {time.monotonic() - start:.0f} s", flush=True)
             said = asked(address, folder)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError, LookupError) as error:
             failed, said = 1, f"{error}; see {folder / 'server.log'}"
         finally:
             end(server)
