@@ -138,6 +138,12 @@ def test_no_page_or_message_installs_what_is_on_no_index() -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/start/cpu.md", "docs/start/gpu.md"])
+def test_where_a_user_starts_the_command_is_put_on_the_path(page: str) -> None:
+    typed = "\n".join(blocks(ROOT / page, "bash"))
+    assert typed.index("source .venv/bin/activate") < typed.index("raytune-agents ")
+
+
 def test_pages_run_no_spec() -> None:
     """`init --out my.yaml` writes a spec: what is run, planned and exported is `my_run.yaml`."""
     taken = re.compile(r"raytune-agents (?:run|plan|doctor|export) my\.yaml")
