@@ -20,19 +20,24 @@ from ray.tune import Callback
 
 from raytune_agents.infra import telemetry
 from raytune_agents.storage import append_jsonl, read_json, write_json
-from raytune_agents.tune import nested_trial, schedulers
+from raytune_agents.train.job import CHECKPOINT
+from raytune_agents.tune import schedulers
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import SESSION, SearchBudget
-from raytune_agents.tune.trial import run_trial
-from raytune_agents.tune.trial_results import trial_of
+from raytune_agents.tune.trial import free_workers, run_trial
 from raytune_agents.tune.trial_spec import POINT, TrialInputs
-from raytune_agents.tune.trials import Trial, best_first
+from raytune_agents.tune.trials import Report, Trial, best_first, last_of_runs
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note
 LEDGER_KEYS = (
     *("report", "step", "tokens", "exact_match", "val_loss"),
     *("objective", "seconds", "setup_s", "process"),
+)
+# What Ray adds to every report, beside what a trial reports of itself.
+RAYS = (
+    *("training_iteration", "time_total_s", "timestamp", "time_this_iter_s", "pid", "n", "of"),
+    *("time_since_restore", "iterations_since_restore"),
 )
 
 
@@ -103,7 +108,7 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
     found = tuner.fit()  # the budget may end before all have begun
-    nested_trial.free_workers(context.folder)
+    free_workers(context.folder)
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
@@ -176,7 +181,7 @@ class ProgressCallback(Callback):
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         # What a nested Ray Train run held goes to the next trial.
-        nested_trial.free_workers(self.context.folder, trial.trial_id)
+        free_workers(self.context.folder, trial.trial_id)
         # On the class, as in `begin`: Ray makes copies of the callback.
         ProgressCallback.done += 1
         ids = {"run": self.context.folder.parent.name, "stage": self.stage.name}
@@ -186,3 +191,72 @@ class ProgressCallback(Callback):
         self.context.progress(self.done, self.stage.total, f"{self.stage.name}: {best}")
 
     on_trial_error = on_trial_complete
+
+
+def trial_of(result: Any, inputs: TrialInputs, stage: str, starts: list[float]) -> Trial:
+    """A Ray Tune Result -> a trial."""
+    tried = result.config or read_json(Path(result.path) / "params.json")  # failed before a report
+    sample = dict(tried.get(POINT) or tried)
+    config = inputs.space.resolve(sample)
+    weights = config.pop("mix.weights", inputs.weights)
+    metrics, reports = result.metrics or {}, _reports(result)
+    text = _error_text(result, bool(reports))
+    finished = bool(reports) and reports[-1]["step"] >= metrics.get("of", 0)
+    failed = bool(text)
+    error = f"{type(result.error or RuntimeError()).__name__}: {_cause(text)}" if failed else ""
+    good = bool(reports) and not failed and "objective" in reports[-1]  # NaN is no score
+    return Trial(
+        trial_id=metrics.get("trial_id") or Path(result.path).name,
+        stage=stage,
+        arm=str(sample.get("arm", "")),
+        status="failed" if failed else "finished" if finished else "stopped",
+        sample=sample,
+        config=config,
+        weights=metrics.get("weights") or weights,
+        method=config.get("tune.method", inputs.job.method),
+        seed=int(sample.get("seed", inputs.job.seed)),
+        reports=reports,
+        score=reports[-1]["exact_match"] if good else None,
+        objective=reports[-1]["objective"] if good else None,
+        tokens=reports[-1]["tokens"] if reports else 0,
+        seconds=sum(r["time"] - r["began"] for r in last_of_runs(reports)),
+        error=error,
+        checkpoint=_checkpoint(result),
+        starts=starts,
+    )
+
+
+def _checkpoint(result: Any) -> str:
+    """The folder of the last adapter; that of a nested run lies below its checkpoint."""
+    if result.checkpoint:
+        return result.checkpoint.path
+    nested = (result.metrics or {}).get("checkpoint_path")
+    return str(Path(nested) / CHECKPOINT) if nested else ""
+
+
+def _error_text(result: Any, reported: bool) -> str:
+    """What a trial raised, "" if nothing: also where the budget ended before its second try."""
+    if result.error is not None:
+        return str(result.error)
+    last = Path(result.path) / "error.txt"
+    return last.read_text(encoding="utf-8") if last.is_file() and not reported else ""
+
+
+def _reports(result: Any) -> list[Report]:
+    """Every report once, numbers only; a report made again after a kill counts as the later one."""
+    frame = result.metrics_dataframe
+    if frame is None or "report" not in frame:  # it failed before its first
+        return []
+    # Ray flattens the config and nested values under names with a slash.
+    names = [n for n in frame.select_dtypes("number") if "/" not in n and n not in RAYS]
+    last = frame[names].drop_duplicates("report", keep="last").sort_values("report")
+    # NaN: the column of a report that had no such metric.
+    return [row.dropna().to_dict() for _, row in last.astype(float).iterrows()]
+
+
+def _cause(text: str) -> str:
+    """The line of a remote traceback that says what went wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # A traceback ends with the error; lines below it are Ray's frames and carets.
+    named = [line for line in lines if not line.startswith(("File ", "ray::", "^", "~"))]
+    return (named or lines or [""])[-1][:300]

@@ -17,7 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raytune_agents.config import (
     Config,
@@ -29,7 +32,6 @@ from raytune_agents.config import (
 )
 from raytune_agents.mix import weight_key
 from raytune_agents.records import Options
-from raytune_agents.tune import literature
 from raytune_agents.tune.axes import RANGES, Axis, Sample
 from raytune_agents.tune.simplex import Simplex
 
@@ -42,6 +44,23 @@ OTHERS = ("mix.weights", "mix.max_epochs", "mix.no_call", RATIO, "tune.method")
 TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
 MOST_TEXTS = 8  # tokenised pools in memory
 SIMPLEX_OPTIONS = ("prior", "floors", "epochs")
+# The preset `literature`: axes with published effects.
+PUBLISHED = Path(__file__).with_name("literature.yaml")
+LITERATURE: Options = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+
+
+def with_preset(preset: str, own: Mapping[str, Any]) -> Options:
+    """The axes of the preset under the `own` ones; those of a method that is not searched are left
+    out."""
+    if preset == "none":
+        return dict(own)
+    method = own.get("tune.method", LITERATURE["tune.method"])
+    methods = method.get("choice") if isinstance(method, Mapping) else None
+
+    def kept(axis: Mapping[str, Any]) -> bool:
+        return axis.get("when", {}).get("tune.method") in (None, *(methods or ()))
+
+    return {key: axis for key, axis in LITERATURE.items() if kept(axis)} | dict(own)
 
 
 @dataclass(frozen=True)
@@ -125,7 +144,7 @@ def parse_space(
     `base`; an axis whose condition never holds is left out. The axes of the preset lie under the
     given ones.
     """
-    space = literature.axes(preset, space)
+    space = with_preset(preset, space)
     axes: dict[str, Axis | Simplex] = {}
     for key, spec in space.items():
         _check_key(key)

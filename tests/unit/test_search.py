@@ -27,7 +27,7 @@ from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
 from raytune_agents.train.job import Job
 from raytune_agents.train.tokenized import FACTS, Tokenized
-from raytune_agents.tune import ledger, schedulers, trial_results, trial_stats, trial_tables
+from raytune_agents.tune import ledger, schedulers, search, trial_stats, trial_tables
 from raytune_agents.tune import trial_spec as one
 from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Trial
@@ -346,11 +346,11 @@ def hparams(folder: Path) -> tuple[dict, dict]:
 def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
     own, nested = {"checkpoint_path": "/runs/x"}, SimpleNamespace(path="/runs/y")
     assert (
-        trial_results._checkpoint(SimpleNamespace(checkpoint=None, metrics=own))
+        search._checkpoint(SimpleNamespace(checkpoint=None, metrics=own))
         == "/runs/x/checkpoint"
     )
-    assert trial_results._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
-    assert trial_results._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
+    assert search._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
+    assert search._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
 
 
 def test_a_trial_of_several_workers_shares_its_model():
