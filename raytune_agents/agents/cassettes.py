@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ExampleConfig
+from raytune_agents.agents.init import world_name, world_template
 from raytune_agents.agents.mcp_tools import TIMEOUT_S, NotRecorded, ask_server, tool_answer
-from raytune_agents.agents.skeleton import world_name, world_template
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from raytune_agents.agents import AgentSpec, parse_spec
+from raytune_agents.agents import FOLDER, AgentSpec, ExampleConfig, parse_spec
 from raytune_agents.agents.analyse import analyse
 from raytune_agents.agents.inlining import TooMany, body_members, check_size, inlined, unique_names
 from raytune_agents.agents.openapi import openapi_tools
@@ -31,6 +31,7 @@ from raytune_agents.readers.shapes import MANY, WRAPPERS
 from raytune_agents.readers.strict import parse_json
 from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
+from raytune_agents.storage import filled
 
 POLICIES = [
     "Ask for a required value that is missing; never invent one.",
@@ -253,3 +254,34 @@ def to_yaml(spec: AgentSpec) -> str:
 def spec_schema() -> JsonSchema:
     """The published JSON Schema of a spec file."""
     return AgentSpec.model_json_schema() | {"title": "raytune-agents agent spec"}
+
+
+# --- a first world: a file that runs as it is, to be edited by its user ---
+
+
+def world_name(spec: AgentSpec) -> str:
+    """The class: my-tools -> MyToolsWorld."""
+    name = "".join(w[:1].upper() + w[1:] for w in re.findall(r"[A-Za-z0-9]+", spec.name))
+    return f"{name if name[:1].isalpha() else 'Agent' + name}World"
+
+
+def world_template(kind: str, spec: AgentSpec, module: str = "") -> str:
+    """The source of a world, from data/KIND.py.jinja; `module`: the Python module of its tools."""
+    template = FOLDER / "data" / f"{kind}.py.jinja"
+    return filled(template, agent=spec.name, name=world_name(spec), module=module)
+
+
+def sampled_tasks(spec: AgentSpec, rows: Sequence[Trajectory]) -> list[ExampleConfig]:
+    """The spec's examples with calls and single-turn rows that were drawn for it, as tasks of the
+    skeleton: their calls must be made."""
+    own = [e.model_dump() for e in spec.examples if e.calls]
+    own += [
+        {"request": r.query, "calls": [{"name": c.name, "arguments": c.args} for c in r.calls]}
+        for r in rows
+    ]
+    tasks = {}
+    for example in own:
+        calls = [[c["name"], c["arguments"]] for c in example["calls"]]
+        example |= {"answer": example.get("answer") or "Done.", "task": {"calls": calls}}
+        tasks.setdefault(example["request"], ExampleConfig.model_validate(example))
+    return [*(e for e in spec.examples if not e.calls), *tasks.values()]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import sys
+import tomllib
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,11 +21,9 @@ import typer
 import raytune_agents
 from raytune_agents.cli.compare import compare_command
 from raytune_agents.cli.deliver import export
-from raytune_agents.cli.examples import FIRST, epilog
 from raytune_agents.cli.init_command import init
 from raytune_agents.cli.look import report_command, status, trace, trials
-from raytune_agents.cli.prepare import doctor, plan_command, read_command
-from raytune_agents.cli.record import capture_command
+from raytune_agents.cli.prepare import capture_command, doctor, plan_command, read_command
 from raytune_agents.cli.shared_options import (
     CONFIG,
     OVERRIDES,
@@ -34,6 +34,25 @@ from raytune_agents.cli.shared_options import (
 
 if TYPE_CHECKING:
     from raytune_agents.config import Config
+
+FIRST = "First: raytune-agents init --tools my_tools.py --positives good.jsonl; then plan and run."
+# {command: {what for: the words after it}}, under its `--help`; TOML, as YAML would be loaded at
+# every start
+EXAMPLES: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("examples.toml").read_text("utf-8")
+)
+
+
+def example_lines(command: str) -> list[str]:
+    """The examples of a command, as they are typed."""
+    return [f"raytune-agents {command} {words}" for words in EXAMPLES.get(command, {}).values()]
+
+
+def epilog(command: str) -> str:
+    """What `--help` shows last; one paragraph per line."""
+    lines = map(": ".join, zip(EXAMPLES[command], example_lines(command)))
+    return "\n\n".join(["Examples", *lines]).replace("[", "\\[")
+
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -258,7 +258,7 @@ def write_spec_and_run(first: FirstRun) -> None:
 def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     """Write a world beside the spec and give the spec those tasks that run in it. Raises
     ConfigError."""
-    from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_template
+    from raytune_agents.agents.init import sampled_tasks, world_name, world_template
     from raytune_agents.generate.tasks import tasks
 
     source = free_place(world_path(path, WORLDS[0]))
@@ -272,7 +272,7 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
     """Carry out tasks on an MCP server, write a world that replays its answers, and give the spec
     those tasks. Raises ConfigError."""
     from raytune_agents.agents.cassettes import record_tasks, write_recording
-    from raytune_agents.agents.skeleton import sampled_tasks
+    from raytune_agents.agents.init import sampled_tasks
     from raytune_agents.generate.tasks import tasks
 
     if not allowed:

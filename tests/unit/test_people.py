@@ -22,9 +22,8 @@ from typer.testing import CliRunner
 
 import raytune_agents
 from raytune_agents import records
-from raytune_agents.cli.app import app
-from raytune_agents.cli.examples import EXAMPLES
-from raytune_agents.cli.examples import example_lines as lines
+from raytune_agents.cli.app import EXAMPLES, app
+from raytune_agents.cli.app import example_lines as lines
 from raytune_agents.cli.shared_options import console, errors
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.storage import write_rows
