@@ -6,18 +6,27 @@ Pure: values in, values out. Nothing is scored again here; only counts and share
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raytune_agents.report.boards import Grid
 from raytune_agents.report.folder import RowGroup
-from raytune_agents.report.safe_text import finite, whole
+from raytune_agents.report.safe_text import clip, finite, format_number, whole
 
 FAMILIES = ("positive", "synthetic", "negative")
 CURVES = (
     *("loss", "eval_loss", "val_loss", "exact_match", "val_exact_match"),
     *("tokens_per_s", "peak_memory_mib", "learning_rate", "grad_norm"),
 )
+# How close generated requests come to what people write: what is shown, in which words.
+WORDS: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("generated.yaml").read_text("utf-8")
+)
+MEASURES: dict[str, list[str]] = WORDS["measures"]
+SOURCES: dict[str, str] = WORDS["sources"]
 NO_CURVES = ("step", "of", "time", "seconds", "epoch", "num_tokens", "total_flos")
 
 
@@ -182,3 +191,41 @@ def tally(pairs: Iterable[tuple[Any, float]], most: int = 14) -> list[tuple[Any,
     top = sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
     rest = sum(n for _, n in top[most:])
     return top[:most] + ([(f"{len(top) - most} others", rest)] if rest else [])
+
+
+# --- generated requests ---
+
+
+@dataclass
+class GeneratedQuality:
+    """What was measured, and requests side by side by who worded them."""
+
+    grid: Grid
+    misfits: list[str] = field(default_factory=list)
+    samples: list[tuple[str, list[str]]] = field(default_factory=list)
+
+
+def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQuality | None:
+    """None where the run generated nothing, or by older code."""
+    found = manifests.get("generate", {}).get("realism")
+    if not isinstance(found, Mapping) or not finite(found.get("rows")):
+        return None
+    told = {**found, **(found.get("coverage") or {})}
+    real = format_number(found.get("real_rows"))
+    lines = []
+    for key, (what, how) in MEASURES.items():
+        if (value := finite(told.get(key))) is not None:
+            shown = f"{value:.2f}" if key in WORDS["plain"] else f"{value * 100:.1f} %"
+            lines.append((what, [shown, how.format(real=real)]))
+    title = f"How real the generated requests are: {whole(found.get('rows')):,} rows"
+    head = ["measure", "value", "how to read it"]
+    samples = found.get("samples") or {}
+    return GeneratedQuality(
+        Grid(title, head, lines, words=["how to read it"]),
+        [clip(str(m), 120) for m in found.get("misfits") or []],
+        [
+            (SOURCES.get(name, name), [clip(str(t), 240) for t in samples[name]])
+            for name in dict.fromkeys((*SOURCES, *samples))
+            if samples.get(name)
+        ],
+    )

@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from raytune_agents.redact import visible
 from raytune_agents.report import (
-    anchors,
     boards,
     cases,
     charts,
@@ -24,11 +23,9 @@ from raytune_agents.report import (
     rounds_section,
     search_section,
     sections,
-    shown_rows,
 )
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
-from raytune_agents.report.generated import generated_quality
 from raytune_agents.report.safe_text import clip, format_number, seconds, tidy_json
 from raytune_agents.report.tables import csv_text
 
@@ -110,12 +107,12 @@ def page_context(run: RunContents) -> dict[str, Any]:
             boards.quantized_grid(run),
             boards.cost_grid(run),
         ],
-        "anchors": anchors.anchor_grid(run.answers, answered, run.config) if run.scores else None,
+        "anchors": boards.anchor_grid(run.answers, answered, run.config) if run.scores else None,
         "cost_figures": sections.cost_charts(run, grouped, arms, css),
         "learning": sections.learning(run, css),
         "robustness": drops,
         "robustness_figures": drop_figures,
-        "rollouts": shown_rows.shown_rollouts(run, run.conclusion.arm),
+        "rollouts": cases.shown_rollouts(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, answered, css),
         "confusion": sections.confused_tools(grouped, answered),
@@ -123,11 +120,11 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "detail_grids": [sections.detail_grid(t, lines, answered) for t, lines in where.items()],
         "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),
-        "generated": generated_quality(run.manifests),
+        "generated": findings.generated_quality(run.manifests),
         "pools": findings.pools(run.groups),
         "mixes": findings.arm_mixes(run.mix),
         "data_charts": sections.data_charts(run),
-        "examples": shown_rows.example_rows(run),
+        "examples": cases.example_rows(run),
         "curves": [
             boards.Figure(
                 key.replace("_", " "),

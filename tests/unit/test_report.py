@@ -20,15 +20,13 @@ from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import first_columns
 from raytune_agents.report import (
-    anchors,
     boards,
+    cases,
     charts,
     digest,
     findings,
     folder,
-    generated,
     numbers,
-    shown_rows,
     tables,
 )
 
@@ -184,7 +182,7 @@ def test_funnels_inside_a_step(demo):
 
 def test_negatives_of_every_fault_are_shown(demo):
     run = folder.read_run(demo.parent)
-    shown = shown_rows.example_rows(run)
+    shown = cases.example_rows(run)
     kinds = {(g.pool, g.fault) for g in run.groups if g.fault}
     assert {(r.pool, r.fault) for r in shown["negative"]} == kinds
     assert len(shown["positive"]) == 3
@@ -365,8 +363,8 @@ def test_generated_requests_stand_beside_the_users_own(demo, tmp_path):
     for words in (*figures, "going to rain tomorrow?", "Please get the weather of Oslo."):
         assert words in text, words
     assert text.index("your own rows", text.index("0.67")) < text.index("templates")
-    assert generated.generated_quality({}) is None
-    assert generated.generated_quality({"generate": {"realism": {"rows": 0}}}) is None
+    assert findings.generated_quality({}) is None
+    assert findings.generated_quality({"generate": {"realism": {"rows": 0}}}) is None
 
 
 # --- figures for a script ---
@@ -437,8 +435,8 @@ def test_arms_stand_beside_public_models_where_they_were_asked_rows_of_bfcl():
 
     answers = [answer("multiple", 1.0), answer("multiple", 0.0), answer("simple_python", 1.0)]
     answers += [answer("simple_python", 1.0), answer("live_simple", 0.0, split="val")]
-    *public, ours = anchors.anchor_grid(answers, ["base", "nat"], {}).lines
+    *public, ours = boards.anchor_grid(answers, ["base", "nat"], {}).lines
     assert [name for name, _ in public] == ["Granite-4.0-350m", "Hammer2.1-0.5b", "Qwen3-0.6B"]
     assert ours == ("nat", ["75.0 % of 4 rows in 2 of 4 categories", "–", "–"])
-    assert anchors.trained_on_bfcl({"read": {"sources": [{"path": "bfcl"}]}})
-    assert not anchors.trained_on_bfcl({"read": {"sources": [{"path": "mine.jsonl"}]}})
+    assert boards.trained_on_bfcl({"read": {"sources": [{"path": "bfcl"}]}})
+    assert not boards.trained_on_bfcl({"read": {"sources": [{"path": "mine.jsonl"}]}})
