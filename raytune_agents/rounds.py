@@ -145,12 +145,6 @@ class BandTasks:
     hard: tuple[str, ...] = ()  # below it: asked again later
     retired: tuple[str, ...] = ()  # never asked again
 
-    @property
-    def share(self) -> float:
-        """Share of the measured tasks that lie in the band; 0 without any."""
-        total = len(self.kept) + len(self.easy) + len(self.hard) + len(self.retired)
-        return len(self.kept) / total if total else 0.0
-
 
 def success_rates(right: Mapping[str, int], samples: int) -> dict[str, float]:
     """Right answers over samples, by task id; an answer that was cut is not right."""
@@ -199,11 +193,16 @@ class RoundRecord:
     worse: str = ""  # why it was thrown away
     notes: list[str] = field(default_factory=list)  # what a reader should know, and what to write
 
+    @property
+    def measured(self) -> int:
+        """Tasks whose success rate is known."""
+        return self.in_band + self.easy + self.hard + self.retired
+
     def occupy(self, tasks: BandTasks) -> None:
         """Take over how many tasks lie where."""
         self.in_band, self.easy = len(tasks.kept), len(tasks.easy)
         self.hard, self.retired = len(tasks.hard), len(tasks.retired)
-        self.in_band_share = round(tasks.share, 4)
+        self.in_band_share = round(self.in_band / self.measured, 4) if self.measured else 0.0
 
     def lose(self, counts: Mapping[str, int]) -> None:
         """Count what is lost, by reason."""
@@ -211,20 +210,19 @@ class RoundRecord:
 
     def line(self) -> str:
         """The round for a terminal."""
-        total = self.in_band + self.easy + self.hard + self.retired
-        done = f"val {self.val:.3f}, {self.rows} rows trained, {self.in_band} of {total} tasks in"
+        band = f"{self.in_band} of {self.measured} tasks in the band, {self.new_tasks} new ones"
         lost = ", ".join(f"{n} {why}" for why, n in self.lost.items())
-        return f"{done} the band, {self.new_tasks} new ones{f'; lost {lost}' if lost else ''}"
+        done = f"val {self.val:.3f}, {self.rows} rows trained, {band}"
+        return f"{done}; lost {lost}" if lost else done
 
 
 def few_in_band(record: RoundRecord, band: tuple[float, float]) -> str:
     """What to say where under FEW_IN_BAND of the tasks lie in the band, else ""."""
-    total = record.in_band + record.easy + record.hard + record.retired
-    if not total or record.in_band_share >= FEW_IN_BAND:
+    if not record.measured or record.in_band_share >= FEW_IN_BAND:
         return ""
     how = "hard" if record.hard >= record.easy + record.retired else "easy"
     what = "a better start, or a lower band" if how == "hard" else "harder tasks, or a higher band"
-    held = f"{record.in_band} of {total} tasks lie in the success band {list(band)}"
+    held = f"{record.in_band} of {record.measured} tasks lie in the success band {list(band)}"
     return f"{held}: most are too {how}; write {what}"
 
 

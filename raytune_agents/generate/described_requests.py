@@ -34,6 +34,7 @@ from raytune_agents.generate.clauses import (
     form_clause,
     unit_words,
 )
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
@@ -143,12 +144,12 @@ def compose(
     rng: random.Random,
     form: str = "",
     habits: Profile = EVEN_HABITS,
-) -> Wish | None:
+) -> Wish:
     """A wish for a call of the tool with these arguments, in a form that suits it where none is
-    asked for; None where its description and name give no words for it."""
+    asked for. Raises NoValue where its description and name give no words for it."""
     act = chosen_action(tool, args) or action(tool.name, tool.description)
     if not act.verbs or not act.head or not is_english(tool.description):
-        return None
+        raise NoValue(f"{tool.name}: neither name nor description says what it does")
     present = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
     present = _one_repository(present, anchors)

@@ -17,13 +17,13 @@ from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.clauses import field_noun, in_quotes, request_noun
+from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import Wish, framed, joined_orders
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
-    composed,
     make_row,
     ordered_call,
     phrase,
@@ -140,7 +140,7 @@ def _incomplete(
         said = {k: v for k, v in anchors.items() if k not in later}
         return Wish("order", text, "", said), args, {k: anchors[k] for k in later}
     args, scene = sample_arguments(tool, rng, habits)
-    wish = composed(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
+    wish = compose(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
     params = {p.name: p for p in parameters_of(tool)}
     answers = {k: spoken(params[k], args[k], scene, rng) for k in later}
     return wish, args, {k: in_quotes(params[k], text) for k, text in answers.items()}

@@ -22,13 +22,13 @@ from raytune_agents.generate import actions, grammar
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.kind_table import bank_of, banks
 from raytune_agents.generate.tasks import (
     as_order,
-    composed,
     make_row,
     phrase,
     pick_tool,
@@ -105,7 +105,7 @@ def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | Non
     if template:
         return phrase(tool, template, rng, {arg: chosen})[0], arg, chosen
     args, scene = sample_arguments(tool, rng)
-    return as_order(composed(tool, args | {arg: chosen}, scene, rng, "order")), arg, chosen
+    return as_order(compose(tool, args | {arg: chosen}, scene, rng, "order")), arg, chosen
 
 
 def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:

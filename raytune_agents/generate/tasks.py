@@ -17,11 +17,12 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
-from raytune_agents.generate import arguments, described_requests, surface
+from raytune_agents.generate import arguments, surface
 from raytune_agents.generate.actions import action, makes, verb_groups
 from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
@@ -179,7 +180,7 @@ def from_template(
 ) -> tuple[Wish, Arguments]:
     """A wish made from the description. Raises NoValue."""
     args, scene = sample_arguments(tool, rng, habits.arguments.get(tool.name, NONE))
-    return composed(tool, args, scene, rng, form, habits), args
+    return compose(tool, args, scene, rng, form, habits), args
 
 
 def sample_arguments(
@@ -188,21 +189,6 @@ def sample_arguments(
     """The arguments of a call: the required ones and some more. Raises NoValue."""
     names = argument_names(tool, habits, rng)
     return arguments.sample(tool, names, rng, spec_values(tool, rng, habits))
-
-
-def composed(
-    tool: ToolConfig,
-    args: Mapping[str, Any],
-    scene: Scene,
-    rng: random.Random,
-    form: str = "",
-    habits: Profile = EVEN_HABITS,
-) -> Wish:
-    """`described_requests.compose`. Raises NoValue where there are no words."""
-    wish = described_requests.compose(tool, args, scene, rng, form, habits)
-    if wish is None:
-        raise NoValue(f"{tool.name}: neither name nor description says what it does")
-    return wish
 
 
 def as_order(wish: Wish) -> str:

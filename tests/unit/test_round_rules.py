@@ -114,8 +114,11 @@ def test_the_band_has_its_ends_and_what_is_above_retires() -> None:
     assert rates == {"a": 0.0, "b": 0.2, "c": 0.6, "d": 0.8, "e": 1.0}
     found = rounds.by_band(rates, (0.2, 0.75), 0.95)
     assert found == BandTasks(kept=("b", "c"), easy=("d",), hard=("a",), retired=("e",))
-    assert found.share == 2 / 5
-    assert BandTasks().share == 0
+    record = RoundRecord(1)
+    record.occupy(found)
+    assert (record.measured, record.in_band_share) == (5, 2 / 5)
+    record.occupy(BandTasks())
+    assert (record.measured, record.in_band_share) == (0, 0.0)
 
 
 def test_few_tasks_in_the_band_are_said() -> None:
