@@ -134,16 +134,13 @@ def judge_pairs(
         for p in part
         for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
     ]
-    room = client.engine.max_model_len - config.max_tokens
-    fits = [client.use_teacher or len(client.chat.chat_ids(chat)) <= room for chat in chats]
-    fitting = [i for i, fit in enumerate(fits) if fit]
-    replies = client.ask([chats[i] for i in fitting], [sampling] * len(fitting))
-    texts = {i: r.texts[0] for i, r in zip(fitting, replies) if isinstance(r, Reply)}
-    lost = {i // 2 for i, reply in zip(fitting, replies) if isinstance(reply, Lost)}
+    replies = client.ask_fitting(chats, [sampling] * len(chats))
+    texts = {i: reply.texts[0] for i, reply in replies.items() if isinstance(reply, Reply)}
+    lost = {i // 2 for i, reply in replies.items() if isinstance(reply, Lost)}
     out = []
     for k, pair in enumerate(part):
         both = [texts.get(2 * k), texts.get(2 * k + 1)]
-        fit = fits[2 * k] and fits[2 * k + 1]
+        fit = {2 * k, 2 * k + 1} <= replies.keys()
         why = "judge_no_verdict" if fit else "judge_prompt_too_long"
         why = INFRA_FAILED if k in lost else why
         line = unjudged(pair, why) | {"verdicts": json.dumps(both)}

@@ -80,6 +80,19 @@ class ChatClient:
                 out[i] = Reply(texts, [0] * len(texts), len(prompts[i]), 0.0, 0.0)
         return [out[i] for i in range(len(keys))]
 
+    def ask_fitting(
+        self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
+    ) -> dict[int, Reply | Lost | None]:
+        """`ask`, by the place of the chat; one that is too long for the engine has no place."""
+        room = self.engine.max_model_len
+        fits = [
+            i
+            for i, (chat, sampling) in enumerate(zip(chats, samplings))
+            if self.use_teacher or len(self.chat.chat_ids(chat)) + sampling.max_tokens <= room
+        ]
+        replies = self.ask([chats[i] for i in fits], [samplings[i] for i in fits])
+        return dict(zip(fits, replies))
+
     def _ask_own(
         self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
     ) -> list[Reply | Lost]:
@@ -224,18 +237,11 @@ def judge_shard(shard: Shard, client: ChatClient, config: GenerateConfig, seed: 
         return
     chats = [judge_messages(row) for row in rows]
     sampling = Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
-    if not client.use_teacher:  # a prompt that the engine would refuse gets no verdict
-        room = client.engine.max_model_len - j.max_tokens
-        fits = [len(client.chat.chat_ids(chat)) <= room for chat in chats]
-    else:
-        fits = [True] * len(chats)
-    indices = [i for i, fit in enumerate(fits) if fit]
-    samplings = [seeded(sampling, rows[i], seed, -1) for i in indices]
-    replies = dict(zip(indices, client.ask([chats[i] for i in indices], samplings)))
+    replies = client.ask_fitting(chats, [seeded(sampling, row, seed, -1) for row in rows])
     shard.rows = []
     for i, row in enumerate(rows):
         reply = replies.get(i)
-        reason = unanswered(reply) if fits[i] else "too_long"
+        reason = unanswered(reply) if i in replies else "too_long"
         if isinstance(reply, Reply):
             shard.tokens += sum(reply.output_tokens)
             reason = majority(reply.texts)
