@@ -234,6 +234,10 @@ def parse_spec(tree: Any, path: str = "spec") -> AgentSpec:
         kind = type(tree).__name__
         raise ConfigError(f"{path} holds a {kind}, not a mapping; write name, description, tools")
     try:
+        json.dumps(tree, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{path}: {error.object[error.start]!r} is half a character") from None
+    try:
         return AgentSpec.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None

@@ -25,6 +25,7 @@ from raytune_agents.agents.signatures import python_tools
 from raytune_agents.calls.json_text import depth_of
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
+from raytune_agents.config.loading import BoundedLoader
 from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.parameters import object_schema
 from raytune_agents.readers.shapes import MANY, WRAPPERS
@@ -44,9 +45,10 @@ KNOWN = (
 )
 
 
-class _Yaml12(yaml.SafeLoader):
+class _Yaml12(BoundedLoader):
     """YAML 1.2, as OpenAPI asks for it: `on`, `no` and dates are text, not booleans and days."""
 
+    deepest = DEEPEST
     yaml_implicit_resolvers = {
         first: [(tag, form) for tag, form in found if not tag.endswith((":bool", ":timestamp"))]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -118,7 +120,7 @@ def tools_of_file(path: Path) -> list[JsonObject]:
     if file_kind(path.name)[0] not in ("", ".json"):
         raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); give {KNOWN}") from None
     if path.suffix == ".py":

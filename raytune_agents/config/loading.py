@@ -19,8 +19,10 @@ SHOWN = 200  # characters of a value in a message
 ROWS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".bz2", ".xz")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: no key twice, and no file that a few lines of aliases blow up."""
+class BoundedLoader(yaml.SafeLoader):
+    """YAML without a file that a few lines of aliases, or of merged mappings, blow up."""
+
+    deepest = DEEPEST
 
     def compose_document(self) -> yaml.Node:
         node = super().compose_document()
@@ -29,8 +31,8 @@ class _Loader(yaml.SafeLoader):
 
     def _measure(self, node: yaml.Node, depth: int, known: dict[yaml.Node, int]) -> int:
         """The number of values below a node, its aliases written out."""
-        if depth > DEEPEST:
-            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
+        if depth > self.deepest:
+            raise yaml.YAMLError(f"it is nested more than {self.deepest} levels deep")
         if node not in known:
             below: list[yaml.Node] = []
             if isinstance(node, yaml.SequenceNode):
@@ -41,6 +43,10 @@ class _Loader(yaml.SafeLoader):
         if known[node] > MOST_VALUES:
             raise yaml.YAMLError(f"it holds more than {MOST_VALUES:,} values")
         return known[node]
+
+
+class _Loader(BoundedLoader):
+    """YAML as JSON has it: no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: list[Hashable] = []

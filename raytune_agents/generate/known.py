@@ -88,7 +88,7 @@ def module_values(path: Path) -> dict[str, list[Any]]:
     The file is parsed, never run; what is no literal is passed over.
     """
     found: dict[str, list[Any]] = defaultdict(list)
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in ast.parse(path.read_bytes()).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         try:

@@ -433,6 +433,8 @@ def test_operations_of_one_name_are_told_apart(tmp_path):
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefg", "bcdefgh"))
+MERGED = "m0: &m0 {a: 1}\n" + "".join(
+    f"m{i}: &m{i} {{<<: [*m{i - 1}, *m{i - 1}]}}\n" for i in range(1, 25))
 DEEP = "def f(a: " + "dict[str, " * 90 + "int" + "]" * 90 + "): ..."
 
 
@@ -446,12 +448,27 @@ DEEP = "def f(a: " + "dict[str, " * 90 + "int" + "]" * 90 + "): ..."
     ("t.yaml", BOMB + "tools: [{name: f, description: d, parameters: {a: {enum: *h}}}]",
      "holds more than 1,000,000 values"),
     ("t.yaml", "a: " + "[" * 500 + "]" * 500, "nested deeper"),
+    ("t.yaml", MERGED + "tools: [{name: f, description: d, parameters: *m24}]",
+     "holds more than 1,000,000 values"),
+    ("t.yaml", "tools: &t [{name: f, parameters: &p {properties: {a: *p}}}]", "nested more"),
+    ("t.py", "def f(a: str = '\\ud800'): ...", "half a character"),
+    ("t.json", json.dumps([{"name": "f", "parameters": {"a": {"enum": ["\ud800"]}}}]), "surrogate"),
 ])
 def test_hostile_documents_end_with_a_reason(tmp_path, name, content, says):
     started = time.process_time()
     with pytest.raises(ConfigError, match=says):
         init_spec(write(tmp_path, name, content))
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("t.py", "def f(a: int): 'd'\n"),
+    ("t.json", '[{"name": "f", "description": "d", "parameters": {"a": "int"}}]'),
+    ("t.yaml", "tools: [{name: f, description: d, parameters: {a: int}}]"),
+])
+def test_a_mark_of_the_encoding_is_no_text(tmp_path, name, content):
+    (tool,) = init_spec(write(tmp_path, name, "\ufeff" + content)).tools
+    assert list(tool.parameters["properties"]) == ["a"]
 
 
 def test_long_and_deep_annotations_within_reason(tmp_path):
