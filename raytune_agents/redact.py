@@ -24,13 +24,16 @@ _NAMED: set[str] = set()
 _START = r"(?<![\w-])"  # where a token can begin
 SHAPES = re.compile(
     _START + r"(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|[rs]k_(?:live|test)_\w{16,}|gh[pousr]_\w{20,}"
-    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|dckr_pat_[\w-]{20,}"
+    r"|github_pat_\w{20,}|gl[a-z]{2,5}-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|dckr_pat_[\w-]{20,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}"
     r"|ya29\.[\w-]{20,}|gsk_\w{30,}|nvapi-[\w-]{30,}|r8_[A-Za-z0-9]{30,}|shp(?:at|ss)_\w{30,}"
+    r"|dop_v1_\w{40,}|ATATT3[\w=-]{40,}|lin_api_\w{30,}|sntrys_[\w+/=]{30,}|xai-\w{40,}"
+    r"|\d{8,10}:AA[\w-]{30,36}|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}"  # bots
     r"|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
 )
 PEM = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,30}KEY-----|\Z)"
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
+    r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----|\Z)"
 )
 PASSWORD = re.compile(  # with an @ in it, or with a / where it is no port and path
     r"(\w://[^/\s:@\"']{0,256}:)(?:[^/\s\"'<>]{1,256}|(?!\d+/)[^\s\"'<>@]{1,256})@"
@@ -43,14 +46,30 @@ SIGNED = re.compile(
 )
 HEADER = re.compile(r"(\bauthorization\W{1,6})((?:[a-z]{3,12} {1,4})?)[^\s\"',;]{4,}", re.I)
 SCHEME = re.compile(r"\b(bearer|basic) {1,4}(?=[^\s\"']{0,128}\d)[\w.~+/=-]{16,}", re.I)
+COOKIE = re.compile(
+    r"(\b(?:set-)?cookie\\?[\"']?: {0,2}\\?[\"']?)(?=[\w.-]{1,64}=)[^\n\"'\\]{12,}", re.I
+)
+HOOK = re.compile(  # Slack's, Discord's: who knows the URL may post
+    r"(\bhooks\.slack\.com/\w{1,20}/|\bdiscord(?:app)?\.com/api/webhooks/)[\w/-]{20,}"
+)
+COMMAND = re.compile(
+    r"(\bcurl\b[^\n]{0,256}? (?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:|\bsshpass -p ?[\"']?)"
+    r"[^\s\"']{4,}"
+)
 SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters and digits in it
     r"((?:api_?-?key|secret|access_?-?key|account_?-?key|passwd|password"
-    r"|auth_?-?token|access_?-?token|refresh_?-?token)\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
+    r"|auth_?-?token|access_?-?token|refresh_?-?token|(?-i:[A-Z][A-Z0-9]{1,32}_KEY))"
+    r"\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
     r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
     re.I,
 )
 
 
+PASSPHRASE = re.compile(  # of a connection: Password=...;
+    r"(\b(?:password|passwd|pwd) {0,2}= {0,2})"
+    r"(?=[^\s\"'&;,<>(){}]{0,64}\d)[^\s\"'&;,<>(){}]{8,}(?=;)",
+    re.I,
+)
 # C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
 # zero-width space, line and paragraph separators, invisible operators, BOM, tags, lone surrogates,
 # noncharacters. Zero-width joiners stay: emoji and several scripts need them.
@@ -82,7 +101,11 @@ PATTERNS = (  # in the order they are looked for: what stands in a URL first
     ("secret", SIGNED, r"\1[secret]"),
     ("secret", HEADER, r"\1\2[secret]"),
     ("secret", SCHEME, r"\1 [secret]"),
+    ("secret", COOKIE, r"\1[secret]"),
+    ("secret", HOOK, r"\1[secret]"),
+    ("secret", COMMAND, r"\1[secret]"),
     ("secret", SETTING, r"\1[secret]"),
+    ("secret", PASSPHRASE, r"\1[secret]"),
     ("private_key", PEM, "[private key]"),
     ("token", SHAPES, "[token]"),
 )

@@ -45,6 +45,8 @@ def filesystem(url: str) -> tuple[Any, str]:
 
     try:
         return fsspec.core.url_to_fs(url)
+    except TypeError as error:  # a system that a URL alone does not name: reference://
+        raise ValueError(error) from None
     except ImportError:
         from fsspec.implementations.arrow import ArrowFSWrapper
         from pyarrow import fs

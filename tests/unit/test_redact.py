@@ -68,6 +68,21 @@ def planted(monkeypatch) -> None:
         ("ya29.a0AfH6SMBxxxxxxxxxxxxxxx", "[token]"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIEv\n-----END RSA PRIVATE KEY----- x",
          "[private key] x"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQ\n-----END PGP PRIVATE KEY BLOCK-----",
+         "[private key]"),
+        ("AZURE_OPENAI_KEY='0123456789abcdef'", "AZURE_OPENAI_KEY='[secret]'"),
+        ("Cookie: a=b; session=abcdef0123456789\nx", "Cookie: [secret]\nx"),
+        ('{"Set-Cookie": "sid=abcdef0123456789; Path=/"}', '{"Set-Cookie": "[secret]"}'),
+        ("cookies: 12 of them, at 180 degrees", "cookies: 12 of them, at 180 degrees"),
+        ("https://hooks.slack.com/services/T0/B0/" + "X1" * 12,
+         "https://hooks.slack.com/services/[secret]"),
+        ("curl -s -u me:pass https://h", "curl -s -u me:[secret] https://h"),
+        ("docker run -u 1000:1000 x", "docker run -u 1000:1000 x"),
+        ("sshpass -p hunter2 ssh h", "sshpass -p [secret] ssh h"),
+        ("Server=h;Password=p4ssw0rd;", "Server=h;Password=[secret];"),
+        ("dop_v1_" + "a1" * 32, "[token]"), ("glptt-" + "a1" * 20, "[token]"),
+        ("ATATT3xFfGF0" + "aB1" * 30, "[token]"), ("12345678:AA" + "Hd1" * 11, "[token]"),
+        ("MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ." + "Z1n" * 9, "[token]"),
     ],
 )
 def test_what_is_a_secret(text: str, clean: str) -> None:
@@ -77,6 +92,8 @@ def test_what_is_a_secret(text: str, clean: str) -> None:
 @pytest.mark.parametrize("unit", [
     "-eyJ", "sk- ", "?aaaaaaaaa", "a://b:", "xoxb-", "&token", "x://u:p", "Bearer ", "api_key=",
     "authorization: ", "a-", "-----BEGIN PRIVATE KEY-----", "://", "password", "x://@", "Basic a",
+    "Cookie: a=", "curl -u a:", "curl ", "sshpass -p ", "AA_KEY=", "12345678:AA", "M.",
+    "password=1",
 ])  # fmt: skip
 def test_any_text_is_searched_in_linear_time(unit: str) -> None:
     def seconds(count: int) -> float:
