@@ -23,7 +23,7 @@ from typing import Any
 
 from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.infra.logs import quiet_peft
-from raytune_agents.records import content_hash
+from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import whole_folder, write_text
 
 EMBEDDED = "smollm2-135m"
@@ -264,13 +264,17 @@ def give_memory_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def decoder_config(folder: str | Path) -> JsonObject:
+    """A model's config.json, {} where there is none."""
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    # Vision models have the decoder's sizes one level down.
+    return config.get("text_config", config)
+
+
 def max_positions(folder: str | Path) -> int:
     """Tokens that the model reads at most, by its config.json; a million where it does not say."""
-    path = Path(folder) / "config.json"
-    config = json.loads(path.read_text()) if path.is_file() else {}
-    # Vision models have the decoder's sizes one level down.
-    config = config.get("text_config", config)
-    return config.get("max_position_embeddings") or 1_000_000
+    return decoder_config(folder).get("max_position_embeddings") or 1_000_000
 
 
 # Fields of an adapter_config.json that, where set, vLLM refuses (vllm/lora/peft_helper.py) or, the
@@ -294,19 +298,21 @@ def must_merge(adapter: str | Path) -> bool:
     return changed or any(config.get(field) for field in MERGED_ONLY)
 
 
-def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
-    """The base with the adapter ("" = none) merged in; a folder of full weights instead of an
-    adapter is loaded as it is."""
+def causal_lm(path: str | Path, dtype: str, **options: Any) -> Any:
+    """The model of a folder in model.dtype; safetensors only, and no code of its own."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    kind = torch.bfloat16 if bf16(dtype) else torch.float32
+    safe = {"use_safetensors": True, "trust_remote_code": False}
+    return AutoModelForCausalLM.from_pretrained(path, dtype=kind, **safe, **options)
+
+
+def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
+    """The base with the adapter ("" = none) merged in; a folder of full weights instead of an
+    adapter is loaded as it is."""
     full = bool(adapter) and not (Path(adapter) / "adapter_config.json").is_file()
-    model = AutoModelForCausalLM.from_pretrained(
-        adapter if full else path,
-        dtype=torch.bfloat16 if bf16(dtype) else torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    model = causal_lm(adapter if full else path, dtype)
     if adapter and not full:
         quiet_peft()
         from peft import PeftModel

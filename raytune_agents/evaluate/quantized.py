@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raytune_agents.calls import judge
 from raytune_agents.calls.match import BAD_GOLD
@@ -19,8 +18,8 @@ from raytune_agents.evaluate.estimates import Estimate, JsonRecord, Resampling, 
 from raytune_agents.evaluate.harness import Asker, fitting_prompts
 from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
-from raytune_agents.models import bf16, merged_folder
-from raytune_agents.records import Options, Trajectory
+from raytune_agents.models import causal_lm, merged_folder
+from raytune_agents.records import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +46,14 @@ def answer_quantized(
     """The arm's greedy answers with its weights of that kind; rows whose prompt does not fit have
     none. The first request is asked twice: what it warms up is not timed."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     from raytune_agents.train.base_model import quantisation
     from raytune_agents.train.score import greedy_answers
 
-    arm, chat, compute = asker.arm, asker.chat, torch.bfloat16 if bf16(dtype) else torch.float32
-    packed = quantisation(weights, compute)
-    own: Options = {"quantization_config": packed} if packed else {}
+    arm, chat = asker.arm, asker.chat
     with merged_folder(str(model), arm.adapter, dtype) as folder:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=compute, use_safetensors=True, trust_remote_code=False, **own
-        )
-    if not packed and torch.cuda.is_available():
+        loaded = causal_lm(folder, dtype, **quantisation(weights, dtype))
+    if weights == "none" and torch.cuda.is_available():
         loaded = loaded.to("cuda")
     weights_mib = loaded.get_memory_footprint() / 2**20
     prompts, _ = fitting_prompts(rows, asker)

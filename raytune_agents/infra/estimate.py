@@ -54,9 +54,7 @@ class DecoderShape:
     @classmethod
     def of(cls, folder: Path) -> DecoderShape:
         """Raises KeyError where config.json is not that of a decoder."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        # Vision models have the decoder's sizes one level down.
-        config = config.get("text_config", config)
+        config = models.decoder_config(folder)
         sizes = {}
         for file in sorted(folder.glob("*.safetensors")):
             sizes |= tensor_shapes(file)

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, LoraConfig, TrainConfig
+from raytune_agents.records import Options
 from raytune_agents.storage import whole_folder
 from raytune_agents.train import lora, sharding
 from raytune_agents.train.padding_free import PaddingFree, can_unpad
@@ -23,15 +24,7 @@ def load_model(path: str, dtype: str, config: TrainConfig, seed: int) -> Any:
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     # A of LoRA is random: every worker, and one that starts again, must begin with the same.
     torch.manual_seed(seed)
-    compute = torch.bfloat16 if models.bf16(dtype) else torch.float32
-    quantised = quantisation(config.quantization, compute)
-    base = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=compute,
-        use_safetensors=True,
-        trust_remote_code=False,
-        **({"quantization_config": quantised} if quantised else {}),
-    )
+    base = models.causal_lm(path, dtype, **quantisation(config.quantization, dtype))
     # Training reads no KV cache, and one would be held for every layer.
     base.config.use_cache = False
     if config.parameters == "full":
@@ -47,16 +40,19 @@ def load_model(path: str, dtype: str, config: TrainConfig, seed: int) -> Any:
     return peft.get_peft_model(base, lora_config(config.lora), autocast_adapter_dtype=fp32_adapter)
 
 
-def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
-    """bitsandbytes' options: nf4 with double quantisation (QLoRA, section 3), or int8 rows."""
-    if kind == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=compute,
-        )
-    return BitsAndBytesConfig(load_in_8bit=True) if kind == "int8" else None
+def quantisation(kind: str, dtype: str) -> Options:
+    """What loads a model as nf4 with double quantisation (QLoRA, section 3), or in int8 rows."""
+    if kind == "none":
+        return {}
+    if kind == "int8":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype="bfloat16" if models.bf16(dtype) else "float32",
+    )
+    return {"quantization_config": nf4}
 
 
 def lora_config(config: LoraConfig) -> peft.LoraConfig:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from raytune_agents.calls import judge
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.models import bf16
+from raytune_agents.models import causal_lm
 from raytune_agents.records import RecordError, Trajectory, from_row
 from raytune_agents.train.job import LONGER
 
@@ -180,14 +180,8 @@ class RowNll:
     """A row's mean NLL of its answer tokens under the model, nats per token; loaded once."""
 
     def __init__(self, path: str, dtype: str, chat: Chat):
-        from transformers import AutoModelForCausalLM
-
-        kind = torch.bfloat16 if bf16(dtype) else torch.float32
         where = "cuda" if torch.cuda.is_available() else "cpu"
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=kind, use_safetensors=True, trust_remote_code=False
-        )
-        self.model = model.to(where)
+        self.model = causal_lm(path, dtype).to(where)
         self.chat = chat
 
     def __call__(self, rows: Sequence[Trajectory]) -> list[float | None]:
