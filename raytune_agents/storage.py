@@ -99,6 +99,14 @@ def filled(template: Path, filters: JsonObject | None = None, **values: Any) -> 
     return form.from_string(template.read_text(encoding="utf-8")).render(values)
 
 
+def yaml_beside(module: str, name: str) -> Any:
+    """What a YAML file of the package holds, `name` as seen from the folder of the module's
+    `__file__`."""
+    import yaml
+
+    return yaml.safe_load((Path(module).parent / name).read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, without secrets."""
     write_text(path, redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))

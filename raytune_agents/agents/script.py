@@ -7,20 +7,15 @@ model can do the same.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raytune_agents.records import JsonObject, ToolCall
+from raytune_agents.storage import yaml_beside
 
-REQUESTS: dict[str, list[str]] = yaml.safe_load(
-    (Path(__file__).parent / "data/requests.yaml").read_text("utf-8")
-)
+REQUESTS: dict[str, list[str]] = yaml_beside(__file__, "data/requests.yaml")
 
 
 class ToolError(ValueError):
@@ -57,8 +52,8 @@ Goal = Callable[[JsonObject, random.Random], Generator[Ask | Act | Say, Any, Non
 
 def act(thought: str, tool: str, /, **arguments: Any) -> Act:
     """A step with a call; arguments that are None are left out."""
-    set_arguments = {k: v for k, v in arguments.items() if v is not None}
-    return Act(thought, ToolCall(tool, json.dumps(set_arguments, ensure_ascii=False)))
+    given = {k: v for k, v in arguments.items() if v is not None}
+    return Act(thought, ToolCall.of(tool, **given))
 
 
 def sample_request(rng: random.Random, goal: str, **anchors: Any) -> Ask:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import random
 import re
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-import yaml
+from raytune_agents.storage import yaml_beside
 
-BANKS: dict[str, list[str]] = yaml.safe_load(
-    (Path(__file__).parent / "data/words.yaml").read_text("utf-8")
-)
+BANKS: dict[str, list[str]] = yaml_beside(__file__, "data/words.yaml")
 
 WORD = re.compile(r"\{(\w+)\}")
 

@@ -4,11 +4,10 @@ their parsers. The words are those of `families.yaml`."""
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import yaml
+from raytune_agents.storage import yaml_beside
 
-_WORDS = yaml.safe_load(Path(__file__).with_name("families.yaml").read_text("utf-8"))
+_WORDS = yaml_beside(__file__, "families.yaml")
 TAGS: dict[str, str] = _WORDS["tags"]  # what calls stand between
 THOUGHT_MARKS: dict[str, str] = _WORDS["thoughts"]
 TURN_ENDS: list[str] = _WORDS["ends"]

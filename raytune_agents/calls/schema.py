@@ -9,20 +9,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
 from raytune_agents.calls.json_text import dumps, strict_arguments, strict_json
 from raytune_agents.calls.validation import bounded_errors, tolerant_validator
 from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
+from raytune_agents.storage import yaml_beside
 
 # type word -> JSON Schema word; "" = any type
-_TYPES: dict[str, str] = yaml.safe_load(Path(__file__).with_name("types.yaml").read_text("utf-8"))
+_TYPES: dict[str, str] = yaml_beside(__file__, "types.yaml")
 WORDS = {word: kind for kind, words in _TYPES.items() for word in words.split()}
 JSON_TYPES: dict[type, str] = {
     bool: "boolean",

@@ -12,15 +12,13 @@ import json
 import random
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raytune_agents.records import Message, Options, Trajectory, finish
+from raytune_agents.storage import yaml_beside
 
 SPLIT = "instructions"
-WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+WORDS: dict[str, Any] = yaml_beside(__file__, "instructions.yaml")
 PAIRS: list[list[str]] = WORDS["pairs"]
 SENTENCE = re.compile(r"[^.!?]+[.!?]+")
 

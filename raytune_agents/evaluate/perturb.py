@@ -11,15 +11,13 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.calls import gold_of
 from raytune_agents.generate import augment
 from raytune_agents.records import ToolSpec, Trajectory, derive, finish
+from raytune_agents.storage import yaml_beside
 
 Catalogue = Sequence[ToolSpec]
 WORD = re.compile(r"(?<![\w./@#:'-])[A-Za-z][a-z]{3,}(?![\w/@:'-]|\.\w)")
@@ -27,7 +25,7 @@ NUMBER = re.compile(r"(?<![\w.,/:-])(\d+\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?![\
 TRIES = 5
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 # frames of politeness, and everyday words for others
-WORDINGS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+WORDINGS = yaml_beside(__file__, "perturb.yaml")
 
 
 def needed_text(row: Trajectory) -> str:

@@ -28,13 +28,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from raytune_agents.calls.schema import properties_of
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+from raytune_agents.storage import yaml_beside
 
 ENOUGH = 0.5  # share of a text value's words that must be said
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -60,7 +58,7 @@ _UNIT = re.compile(
 _FACTORS = (12, 7, 10, 16, 24, 28, 30, 31, 36, 52, 60, 100, 365, 1000, 1024, 1440, 3600, 10080,
             86400, 604800, 1e6, 1e9, 1e12)
 # fmt: on
-WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text("utf-8"))
+WORDS: dict[str, Any] = yaml_beside(__file__, "words.yaml")
 _COUNTED = {word: float(n) for n, word in enumerate(WORDS["counted"].split())}
 _NUMBER_WORDS: dict[str, float] = _COUNTED | WORDS["numbers"]
 CODES: dict[str, str] = WORDS["codes"]

@@ -10,9 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-
-import yaml
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec, ToolConfig
@@ -38,6 +35,7 @@ from raytune_agents.generate.tasks import (
 )
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
+from raytune_agents.storage import yaml_beside
 
 CELLS = (
     "tool_tools",
@@ -58,8 +56,7 @@ NAMED = 6  # tools that a refusal can name without being a list
 @cache
 def small_talk() -> list[list[str]]:
     """Questions that need no tool, with right answers."""
-    path = Path(agents.__file__).parent / "data/chat.yaml"
-    return yaml.safe_load(path.read_text("utf-8"))
+    return yaml_beside(agents.__file__, "data/chat.yaml")
 
 
 def _deed(tool: ToolConfig) -> str:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from raytune_agents.config import Config, ConfigError, EngineConfig, ResourcesConfig, TrainConfig
+from raytune_agents.storage import yaml_beside
 
-GPUS = yaml.safe_load(Path(__file__).with_name("gpus.yaml").read_text(encoding="utf-8"))
+GPUS = yaml_beside(__file__, "gpus.yaml")
 GPU_GIB: dict[str, float] = {kind: about["gib"] for kind, about in GPUS.items()}
 ROOM_GIB = 2.0  # of the engine's share, for KV cache and activations beside the weights
 TRIAL_CPUS = 4  # below this a trial is slower than two one after the other

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
-
-import yaml
 
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.measured import IRRELEVANCE, AnswerRow
@@ -33,11 +30,12 @@ from raytune_agents.report.numbers import (
     metric_value,
 )
 from raytune_agents.report.safe_text import DASH, format_number
+from raytune_agents.storage import yaml_beside
 
 PERCENT = "{:.3g} %".format
 BASE = "base"
 # Public models' figures, in BFCL's categories.
-ANCHORS = yaml.safe_load(Path(__file__).with_name("anchors.yaml").read_text("utf-8"))
+ANCHORS = yaml_beside(__file__, "anchors.yaml")
 
 
 class Figure(NamedTuple):

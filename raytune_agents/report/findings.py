@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from raytune_agents.report.boards import Grid
 from raytune_agents.report.folder import RowGroup
 from raytune_agents.report.safe_text import clip, finite, format_number, whole
+from raytune_agents.storage import yaml_beside
 
 FAMILIES = ("positive", "synthetic", "negative")
 CURVES = (
@@ -22,9 +20,7 @@ CURVES = (
     *("tokens_per_s", "peak_memory_mib", "learning_rate", "grad_norm"),
 )
 # How close generated requests come to what people write: what is shown, in which words.
-WORDS: dict[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("generated.yaml").read_text("utf-8")
-)
+WORDS: dict[str, Any] = yaml_beside(__file__, "generated.yaml")
 MEASURES: dict[str, list[str]] = WORDS["measures"]
 SOURCES: dict[str, str] = WORDS["sources"]
 NO_CURVES = ("step", "of", "time", "seconds", "epoch", "num_tokens", "total_flos")

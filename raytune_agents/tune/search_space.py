@@ -17,10 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from raytune_agents.config import (
     Config,
@@ -32,6 +29,7 @@ from raytune_agents.config import (
 )
 from raytune_agents.mix import weight_key
 from raytune_agents.records import Options
+from raytune_agents.storage import yaml_beside
 from raytune_agents.tune.axes import RANGES, Axis, Sample
 from raytune_agents.tune.simplex import Simplex
 
@@ -45,8 +43,7 @@ TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
 MOST_TEXTS = 8  # tokenised pools in memory
 SIMPLEX_OPTIONS = ("prior", "floors", "epochs")
 # The preset `literature`: axes with published effects.
-PUBLISHED = Path(__file__).with_name("literature.yaml")
-LITERATURE: Options = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+LITERATURE: Options = yaml_beside(__file__, "literature.yaml")
 
 
 def with_preset(preset: str, own: Mapping[str, Any]) -> Options:
