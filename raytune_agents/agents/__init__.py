@@ -102,7 +102,7 @@ class CallConfig(BaseConfig):
     @property
     def call(self) -> ToolCall:
         """The example's call as the record has it."""
-        return ToolCall(self.name, json.dumps(self.arguments, ensure_ascii=False))
+        return ToolCall.of(self.name, **self.arguments)
 
 
 class ExampleConfig(BaseConfig):

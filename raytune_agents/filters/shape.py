@@ -11,7 +11,7 @@ from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import strict_arguments
 from raytune_agents.readers.in_text import CODE
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.records import Message, ToolCall, Trajectory, canonical
+from raytune_agents.records import Message, ToolCall, Trajectory
 
 OPENING_TAGS = (*(t for t in TAGS if t[0] in "<["), "<tool_call:", "<tool_calls:")  # any family's
 
@@ -27,12 +27,8 @@ def is_held_out(row: Trajectory) -> bool:
 
 
 @lru_cache(maxsize=8192)  # several rules and, after a whole batch, the duplicate search ask
-def call_key(call: ToolCall) -> tuple[str, str]:
-    """Name and canonical arguments; arguments that are not JSON stand for themselves."""
-    try:
-        return call.name, canonical(call.args)
-    except ValueError:
-        return call.name, call.arguments
+def call_key(call: ToolCall) -> str:
+    return call.key
 
 
 def parses(row: Trajectory) -> str | None:
@@ -129,9 +125,9 @@ def dead_loop(row: Trajectory, max_repeats: int = 2) -> str | None:
     Three identical outputs in a row are a failed run (AgentTuning, 2310.12823, section 2). Calls
     of parallel and of successive turns count alike; empty turns do not count.
     """
-    for name, run in groupby(row.calls, key=call_key):
-        if sum(1 for _ in run) > max_repeats:
-            return f"dead_loop:{name[0]}"
+    for _, run in groupby(row.calls, key=call_key):
+        if len(calls := list(run)) > max_repeats:
+            return f"dead_loop:{calls[0].name}"
     turns = [words for m in row.messages if m.role == "assistant" and any(words := _output_key(m))]
     for _, run in groupby(turns):
         if sum(1 for _ in run) > max_repeats:

@@ -7,7 +7,6 @@ value: of the spec's own wordings, or of a template. Left out on purpose: other 
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -284,7 +283,7 @@ def sample_call(
 def ordered_call(tool: ToolConfig, args: Mapping[str, Any]) -> ToolCall:
     """The call with its arguments in the schema's order."""
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
-    return ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False))
+    return ToolCall.of(tool.name, **ordered)
 
 
 def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:

@@ -13,11 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from itertools import combinations
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import yaml
 
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls.schema import PYTHON, find, schema_of
@@ -25,12 +22,11 @@ from raytune_agents.generate.arguments import invented
 from raytune_agents.negatives.naming import answer_text
 from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
 from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolCall, Trajectory
+from raytune_agents.storage import yaml_beside
 
 Fault = Callable[[Trajectory, random.Random], Trajectory | None]
 NO_VALUES: SeenValues = MappingProxyType({})
-PHRASES: dict[str, list[str]] = yaml.safe_load(
-    Path(__file__).with_name("phrases.yaml").read_text("utf-8")
-)
+PHRASES: dict[str, list[str]] = yaml_beside(__file__, "phrases.yaml")
 ArgumentEdit = Callable[[Arguments, Arguments, random.Random], Arguments | None]
 MOST_NEEDED = 50  # arguments of a made-up call; a schema may require thousands
 
@@ -44,11 +40,6 @@ def with_call(row: Trajectory, index: int, call: ToolCall) -> Trajectory:
     """The row with one call of its last turn replaced."""
     calls = row.answer.tool_calls
     return with_target(row, tool_calls=(*calls[:index], call, *calls[index + 1 :]))
-
-
-def make_call(name: str, arguments: Arguments) -> ToolCall:
-    """A call from parsed arguments."""
-    return ToolCall(name, json.dumps(arguments, ensure_ascii=False))
 
 
 def _schema(row: Trajectory, name: str) -> JsonSchema:
@@ -77,7 +68,7 @@ def invented_call(row: Trajectory, name: str, rng: random.Random, source: Argume
             arguments[key] = left.pop(key if key in same else same[0])
         else:
             arguments[key] = invented(key, detail, rng)
-    return make_call(name, arguments)
+    return ToolCall.of(name, **arguments)
 
 
 def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -117,7 +108,7 @@ def _of_one_call(edit: ArgumentEdit) -> Fault:
         for i in rng.sample(range(len(calls)), len(calls)):
             changed = edit(calls[i].args, _schema(row, calls[i].name), rng)
             if changed is not None:
-                return with_call(row, i, make_call(calls[i].name, changed))
+                return with_call(row, i, ToolCall.of(calls[i].name, **changed))
         return None
 
     return fault
@@ -200,7 +191,7 @@ def wrong_value(
             near = Near(seen.get((calls[i].name, key), ()), row.query)
             changed = other_value(args[key], properties.get(key, {}), rng, near)
             if changed is not None and changed != args[key]:
-                return with_call(row, i, make_call(calls[i].name, args | {key: changed}))
+                return with_call(row, i, ToolCall.of(calls[i].name, **(args | {key: changed})))
     return None
 
 
