@@ -65,10 +65,11 @@ types: install
 	$(BIN)/mypy --version >/dev/null 2>&1 || $(BIN)/pip install -q 'mypy>=2.4'
 	$(BIN)/mypy
 
-# The share of the package's lines that the unit tests run.
+# The share of the package's lines that the unit tests run; below 85 % it fails.
 coverage: model
 	$(BIN)/python -c 'import pytest_cov' 2>/dev/null || $(BIN)/pip install -q 'pytest-cov>=7'
-	$(BIN)/python -m pytest tests/unit -n 2 --cov raytune_agents --cov-report term:skip-covered
+	$(BIN)/python -m pytest tests/unit -n 2 --cov raytune_agents --cov-fail-under 85 \
+	  --cov-report term:skip-covered
 
 # Wheel and source archive in build/dist, as a package index would take them.
 dist: install

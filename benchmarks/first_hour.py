@@ -204,6 +204,7 @@ def main() -> None:
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="first-hour-")) / "clone").resolve()
     if not folder.exists():
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends the server, too
     done = do_stages([name for name in STAGES if name not in given.skip], folder)
     print(f"\n{folder}")
     show(done)
