@@ -31,6 +31,7 @@ ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"  # what the GGUF was made of
 RIGHT_SINCE = (5, 19)  # of transformers: before, the conversion has a wrong end token
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DOWNLOAD = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
+TWICE = ["consolidated*.safetensors", "original/*"]  # Mistral's and Llama's own form of the weights
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
@@ -62,7 +63,7 @@ def check_folder(path: Path) -> Path:
         raise ConfigError(
             f"model.name={str(path)!r} has no config.json; write the folder of a saved model"
         )
-    if not any(path.glob("*.safetensors")):
+    if not weights_gib(path):
         pickles = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt")]
         found = f" (only the pickle {pickles[0]}, which is refused)" if pickles else ""
         raise ConfigError(
@@ -73,7 +74,8 @@ def check_folder(path: Path) -> Path:
 
 def weights_gib(path: Path) -> float:
     """The size of a model's weight files."""
-    return sum(f.stat().st_size for f in path.glob("*.safetensors")) / 2**30
+    files = [f for f in path.glob("*.safetensors") if not f.match(TWICE[0])]
+    return sum(f.stat().st_size for f in files) / 2**30
 
 
 def download(model: ModelConfig) -> Path:
@@ -82,7 +84,8 @@ def download(model: ModelConfig) -> Path:
     from huggingface_hub.errors import GatedRepoError
 
     try:
-        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=DOWNLOAD))
+        what = {"allow_patterns": DOWNLOAD, "ignore_patterns": TWICE}
+        return Path(snapshot_download(model.name, revision=model.revision, **what))
     except GatedRepoError:
         raise ConfigError(
             f"model.name={model.name!r} is gated; accept its terms and set HF_TOKEN"
@@ -277,8 +280,7 @@ def max_positions(folder: str | Path) -> int:
     return decoder_config(folder).get("max_position_embeddings") or 1_000_000
 
 
-# Fields of an adapter_config.json that, where set, vLLM refuses (vllm/lora/peft_helper.py) or, the
-# last two, does not read.
+# fields of adapter_config.json that vLLM refuses (vllm/lora/peft_helper.py), or does not read
 MERGED_ONLY = (
     *("use_dora", "modules_to_save", "lora_bias", "alora_invocation_tokens", "layer_replication"),
     *("use_bdlora", "use_qalora", "trainable_token_indices", "target_parameters"),
@@ -287,8 +289,7 @@ PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")  # leave the
 
 
 def must_merge(adapter: str | Path) -> bool:
-    """Whether vLLM cannot put it on top of the base: full weights, or an adapter that is more than
-    plain LoRA (DoRA, whole modules beside it, a start that changes the base)."""
+    """Whether vLLM cannot put it on top of the base: full weights, or more than plain LoRA."""
     path = Path(adapter) / "adapter_config.json"
     if not path.is_file():
         return True
@@ -323,8 +324,8 @@ def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
 
 
 def make_saveable(model: Any) -> None:
-    """transformers loads generation options that it would ignore, such as the temperature that some
-    hub models have without do_sample, but refuses to save them: of those, only tokens are kept."""
+    """transformers loads generation options that it ignores (some hub models have a temperature
+    without do_sample), but refuses to save them: of those, only tokens are kept."""
     own = model.generation_config
     try:
         own.validate(strict=True)
@@ -377,15 +378,14 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
 
 def write_old_fields(folder: Path) -> None:
     """Add to a saved folder what transformers 4, and engines that pin it, read in place of the
-    fields of 5, which reads both. Without them an old engine refuses the tokenizer, or takes a
-    `rope_theta` of 10,000 and answers nonsense."""
+    fields of 5, which reads both: else it refuses the tokenizer, or takes a wrong `rope_theta`."""
     path = folder / "config.json"
     config = json.loads(path.read_text()) if path.is_file() else {}
     rope = config.get("rope_parameters") or {}
-    if "rope_theta" in rope:  # else it has one for each kind of layer, which version 4 has not
-        scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
-        scaled = scaling.get("rope_type", "default") != "default"
-        config |= {"rope_theta": rope["rope_theta"], "rope_scaling": scaling if scaled else None}
+    if theta := rope.pop("rope_theta", None):  # else it has one for each kind of layer
+        scaled = rope if rope.get("rope_type", "default") != "default" else None
+        config |= {"rope_theta": theta, "rope_scaling": scaled}
+        config["rope_parameters"] = rope | {"rope_theta": theta}
     if "dtype" in config:
         config["torch_dtype"] = config["dtype"]
     if config:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# The question, as `mark` finds it, gets the marker's line.
+# The question, as `mark` finds it, gets the marker's line. Without `dict()`, which llama.cpp's
+# Jinja has not.
 MARKED_QUESTION = """{{%- set question = namespace(at=-1, open=true) -%}}
 {{%- for m in messages -%}}
   {{%- if m.role == 'assistant' -%}}{{%- set question.open = false -%}}{{%- endif -%}}
@@ -17,7 +18,7 @@ MARKED_QUESTION = """{{%- set question = namespace(at=-1, open=true) -%}}
 {{%- endfor -%}}
 {{%- if question.at >= 0 -%}}
   {{%- set asked = messages[question.at] -%}}
-  {{%- set asked = dict(asked, content=asked.content ~ {marker}) -%}}
+  {{%- set asked = {{'role': 'user', 'content': asked.content ~ {marker}}} -%}}
   {{%- set messages = messages[:question.at] + [asked] + messages[question.at + 1:] -%}}
 {{%- endif -%}}
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -14,11 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from openai import OpenAI
 
 from raytune_agents.config import ResourcesConfig
 from raytune_agents.infra import cluster
@@ -26,6 +30,7 @@ from raytune_agents.infra.watchdog import processes_below
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "ray" / "tiny.yaml"
+SERVER_READY_S = 400
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -56,6 +61,36 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+@contextmanager
+def vllm_server(line: str, folder: Path, log: Path) -> Iterator[OpenAI]:
+    """A client of the server that a printed line starts, typed in `folder`."""
+    words, port = shlex.split(line), free_port()
+    assert words[0] == "python"
+    env = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    running = subprocess.Popen(
+        [sys.executable, *words[1:], "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder, env=env, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        stop = time.monotonic() + SERVER_READY_S
+        while True:
+            assert running.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < stop, log.read_text()[-3000:]
+            try:
+                if httpx.get(f"{address}/health", timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(1)
+        yield OpenAI(base_url=f"{address}/v1", api_key="none")
+    finally:
+        os.killpg(running.pid, signal.SIGINT)
+        try:
+            running.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)

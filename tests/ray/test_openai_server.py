@@ -7,20 +7,14 @@ with the prompts of its evaluation, byte for byte, and gives the calls that it g
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, TINY, cli, free_port
+from conftest import ROOT, TINY, cli, vllm_server
 from openai import OpenAI
 
 from raytune_agents import models
@@ -32,7 +26,6 @@ from raytune_agents.storage import StoredRows
 from raytune_agents.train.methods import METHODS
 
 pytestmark = pytest.mark.slow
-READY_S = 400
 ARM, LONG = "nat", 96
 
 
@@ -43,31 +36,8 @@ def server(tiny, tmp_path: Path) -> Iterator[OpenAI]:
     done = cli("export", str(TINY), f"runs_dir={tmp_path}", "--serve", str(tmp_path / "app"))
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(x for x in done.stdout.splitlines() if f"--served-model-name {ARM}" in x)
-    words, port, log = shlex.split(line), free_port(), tmp_path / "server.log"
-    assert words[0] == "python"
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-    running = subprocess.Popen(
-        [sys.executable, *words[1:], "--port", str(port)],
-        cwd=ROOT, env=env, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        stop = time.monotonic() + READY_S
-        while True:
-            assert running.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < stop, log.read_text()[-3000:]
-            try:
-                if httpx.get(f"{address}/health", timeout=5).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(1)
-        yield OpenAI(base_url=f"{address}/v1", api_key="none")
-    finally:
-        os.killpg(running.pid, signal.SIGINT)
-        try:
-            running.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
+    with vllm_server(line, ROOT, tmp_path / "server.log") as client:
+        yield client
 
 
 def evaluated(run: Path) -> list[tuple[Trajectory, str]]:

@@ -196,6 +196,26 @@ def test_our_template_renders_the_same_without_its_marks(tmp_path: Path) -> None
                     "<|im_start|>assistant\n")
 
 
+def test_our_template_needs_no_more_than_llama_cpps_jinja_has(tmp_path: Path) -> None:
+    """Of common/jinja/value.cpp; transformers.js has these, too. Both lack `dict()` and `truncate`,
+    and `select` of texts."""
+    from jinja2 import Environment, nodes
+
+    from raytune_agents.chat import OURS, TEMPLATE
+    from raytune_agents.template_defaults import stored_template
+
+    text = stored_template(TEMPLATE.read_text(), {"enable_thinking": False}, "(good)", OURS)
+    (tmp_path / "chat_template.jinja").write_text(text)
+    tree = Environment().parse(chat_template(tmp_path))
+    macros = {m.name for m in tree.find_all(nodes.Macro)}
+    assert {f.name for f in tree.find_all(nodes.Filter)} <= {"items", "join", "length", "tojson"}
+    assert {t.name for t in tree.find_all(nodes.Test)} <= {"defined", "none", "string"}
+    called = [call.node for call in tree.find_all(nodes.Call)]
+    plain = {n.name for n in called if isinstance(n, nodes.Name)} - macros
+    assert plain == {"namespace"}
+    assert {n.attr for n in called if isinstance(n, nodes.Getattr)} == {"replace", "split"}
+
+
 @pytest.mark.slow
 def test_the_embedded_model_answers_ten_requests_the_same(tmp_path: Path) -> None:
     folder = models.embedded()

@@ -114,3 +114,21 @@ def test_one_embedding_for_both_ends_is_not_changed_at_one(tmp_path: Path) -> No
         assert changed_ends(saved, tied) == found
         assert changed_ends(saved, free) == []
 
+
+
+def test_weights_that_a_repository_has_twice_are_taken_once(tmp_path: Path) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    names = ["config.json", "consolidated.safetensors", "model-00001-of-00002.safetensors",
+             "model-00002-of-00002.safetensors", "original/params.json", "tokenizer.json"]
+    taken = filter_repo_objects(
+        names, allow_patterns=models.DOWNLOAD, ignore_patterns=models.TWICE
+    )
+    assert list(taken) == [names[0], *names[2:4], names[5]]
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / names[1]).write_bytes(b"0" * 2**20)
+    with pytest.raises(ConfigError, match=r"holds no \*\.safetensors"):
+        models.check_folder(tmp_path)
+    for name in names[2:4]:
+        (tmp_path / name).write_bytes(b"0" * 2**20)
+    assert models.weights_gib(models.check_folder(tmp_path)) == 2 / 2**10
