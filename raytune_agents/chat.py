@@ -123,7 +123,7 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     native = tokenizer.chat_template
     if isinstance(native, dict):  # several by name
         native = native.get("tool_use") or native.get("default")
-    native = tokenizer.chat_template = native or ""
+    native = tokenizer.chat_template = native if isinstance(native, str) else ""
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
     lack = "" if habits.native else lacking(native, habits, path)
     if lack and (template == "native" or (template == "auto" and habits.unread)):

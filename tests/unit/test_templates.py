@@ -181,6 +181,14 @@ def test_of_several_templates_the_one_for_tools_is_used(tmp_path) -> None:
     assert Chat(tmp_path / "adapter").prompt_ids(ROW) == Chat(tmp_path).prompt_ids(ROW)
 
 
+def test_a_template_that_is_no_text_is_none(tmp_path) -> None:
+    path = saved("{{ messages }}", tmp_path)
+    (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": 5}))
+    assert Chat(path).ours
+
+
 def test_an_answer_that_holds_its_own_end_is_a_bad_row(native) -> None:
     _, chat = native
     end = chat.tokenizer.eos_token
