@@ -23,7 +23,7 @@ from typing import Any
 
 from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.infra.logs import quiet_peft
-from raytune_agents.records import JsonObject, content_hash
+from raytune_agents.records import JsonObject, Options, content_hash
 from raytune_agents.storage import whole_folder, write_text
 
 EMBEDDED = "smollm2-135m"
@@ -84,7 +84,7 @@ def download(model: ModelConfig) -> Path:
     from huggingface_hub.errors import GatedRepoError
 
     try:
-        what = {"allow_patterns": DOWNLOAD, "ignore_patterns": TWICE}
+        what: Options = {"allow_patterns": DOWNLOAD, "ignore_patterns": TWICE}
         return Path(snapshot_download(model.name, revision=model.revision, **what))
     except GatedRepoError:
         raise ConfigError(

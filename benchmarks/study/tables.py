@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import hypot
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -170,10 +170,10 @@ def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
 
 
 def costs(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the cells of one arm."""
+    """Medians over the cells of one arm."""
     every = [f for f in facts if f.get("rows")]
     sums = [dict(f) | {"loss_tokens": sum(f["loss_tokens"].values())} for f in every]  # of pools
-    out = {n: round(fmean(f[n] for f in sums)) for n in COSTS if sums}
+    out = {n: round(median(f[n] for f in sums)) for n in COSTS if sums}
     return out | {"seeds": len(every), "shared_machine": any(f["load_before"] > 0.5 for f in every)}
 
 

@@ -92,6 +92,9 @@ def _json_tool(item: Any, where: str) -> JsonObject:
 # --- the spec -------------------------------------------------------------------------------------
 
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
 def tool_name(text: str) -> str:
     """A name that our files allow."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_") or "tool"
@@ -104,8 +107,14 @@ def agent_name(text: str, otherwise: str = "agent") -> str:
 
 
 def with_description(tool: JsonObject) -> JsonObject:
-    """A name that our files allow and a description, made from the name where there is none."""
-    name = tool_name(tool["name"])
+    """The tool with a description, made from its name where there is none. Raises ConfigError for a
+    name that our files do not allow: one of ours would be known to no server and no row."""
+    name = tool["name"]
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"tool {name!r}: a name is of letters a to z, digits, _ . and -, as providers ask, and "
+            f"begins with a letter; rename it, e.g. {tool_name(name)}"
+        )
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
     text = tool["description"].strip() or f"{words[:1].upper()}{words[1:].lower()}."
     schema = json_schema(tool["parameters"])
@@ -149,6 +158,9 @@ def tools_of_file(path: Path) -> list[JsonObject]:
         declared = [Fields(i).peek(MANY) if isinstance(i, dict) else None for i in tree]
         items = [t for i, d in zip(tree, declared) for t in (d if isinstance(d, list) else [i])]
         tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(items)]
+        # Those that are given and equal stay so, and are refused.
+        names = unique_names(tool_name(t["name"]) for t in tools)
+        tools = [t if NAME.fullmatch(t["name"]) else t | {"name": n} for t, n in zip(tools, names)]
     if not tools:
         raise ConfigError(f"{path} holds no tools; give {KNOWN}")
     return tools

@@ -109,14 +109,25 @@ async def tool_answer(
         if error.code == CONNECTION_CLOSED:
             raise NotRecorded(f"{name} ended the server") from None
         return {"error": str(error)[:MAX_CHARS]}
-    texts = [block.text for block in found.content if block.type == "text"]
-    if len(texts) < len(found.content):
-        raise NotRecorded(f"{name} answers with more than text")
+    except (RuntimeError, ValueError) as error:  # it breaks its own schema, or the protocol
+        why = " ".join(str(error).split())[:SHOWN_CHARACTERS]
+        raise NotRecorded(f"{name} answers what a client refuses ({why})") from None
+    texts = [text for block in found.content if (text := _text_of(block)) is not None]
     structured = found.structured_content
+    if found.is_error:
+        return {"error": "\n".join(texts)[:MAX_CHARS] or "the tool failed and says nothing"}
+    if len(texts) < len(found.content) and structured is None:
+        raise NotRecorded(f"{name} answers with more than text")
     observation = "\n".join(texts) if structured is None else _only_result(structured)
     if len(json.dumps(observation)) > MAX_CHARS:
         raise NotRecorded(f"{name} answers with more than {MAX_CHARS} characters")
-    return {"error": "\n".join(texts)} if found.is_error else {"observation": observation}
+    return {"observation": observation}
+
+
+def _text_of(block: Any) -> str | None:
+    """The text of a block of an answer, that of a file in it too; None of a picture or a link."""
+    held = block.resource if block.type == "resource" else block
+    return getattr(held, "text", None)
 
 
 def _only_result(structured: Any) -> Any:

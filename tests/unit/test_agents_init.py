@@ -8,13 +8,14 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from raytune_agents import agents
-from raytune_agents.agents.init import init_spec, spec_schema, to_yaml
+from raytune_agents.agents.init import init_spec, spec_from_rows, spec_schema, to_yaml
 from raytune_agents.agents.inlining import unique_names
 from raytune_agents.agents.signatures import docstring, python_tools
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.generate import POOLS
 from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.records import ToolSpec, Trajectory
 
 PYTHON = '''
 """Tools."""
@@ -495,3 +496,21 @@ def test_many_operations_of_one_name_take_no_time():
     assert list(unique_names(several)) == ["a", "a_2", "a_2_2", "a_3", "a_2_3"]
     assert len(set(unique_names(iter(["a"] * 50_000)))) == 50_000
     assert time.process_time() - started < 2
+
+
+def test_names_that_no_provider_takes(tmp_path) -> None:
+    """A list's tools are named anew, each its own way; a function, a server's tool and a row's must
+    be found under the name that they have."""
+    given = ("天气", "房间", "files/read", "get_")
+    listed = [{"name": name, "parameters": {"type": "object"}} for name in given]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(listed))
+    names = [t.name for t in init_spec(path).toolspecs]
+    assert names == ["tool", "tool_2", "files_read", "get_"]
+    path = tmp_path / "t.py"
+    path.write_text("def 天气(city: str) -> str:\n    \"Weather of a city.\"\n    return city\n")
+    with pytest.raises(ConfigError, match=r"tool '天气': a name is .* rename it, e\.g\. tool"):
+        init_spec(path)
+    rows = [Trajectory(tools=(ToolSpec("files/read", "d", "{}"),))]
+    with pytest.raises(ConfigError, match=r"files/read.*files_read"):
+        spec_from_rows(rows, "mine")

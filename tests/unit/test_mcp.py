@@ -96,6 +96,8 @@ for line in sys.stdin:
                   {{"tools": {{}}}}, "serverInfo": {{"name": "raw", "version": "1"}}}}
     elif asked.get("method") == "tools/list":
         result = tools((asked.get("params") or {{}}).get("cursor"))
+    elif asked.get("method") == "tools/call":
+        result = asked["params"]["arguments"]["result"]
     else:
         if "id" in asked:
             print(json.dumps({{"jsonrpc": "2.0", "id": asked["id"], "error":
@@ -190,6 +192,39 @@ def test_each_task_is_recorded_in_a_session_of_its_own(tmp_path: Path) -> None:
     assert why["image"] == "picture answers with more than text"
     assert why["slow"] == "hang does not answer within 5 s"
     assert why["dead"] == "die ended the server"
+
+
+def test_what_an_answer_may_hold(tmp_path: Path) -> None:
+    """A tool whose output schema asks for an object with a number, and one without; the server
+    answers what it is asked to."""
+    wants = '{"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}'
+    anything = '"inputSchema": {"type": "object"}'
+    listed = (f'return {{"tools": [{{"name": "free", {anything}}}, '
+              f'{{"name": "typed", {anything}, "outputSchema": {wants}}}]}}')
+    text, image = {"type": "text", "text": "ok"}, {"type": "image", "data": "AA==",
+                                                   "mimeType": "image/png"}
+    file = {"type": "resource", "resource": {"uri": "file:///a", "text": "inside"}}
+    link = {"type": "resource_link", "uri": "file:///a", "name": "a"}
+    results = {
+        "file": ("free", {"content": [text, file]}),
+        "both": ("typed", {"content": [text, image], "structuredContent": {"n": 1}}),
+        "mute": ("free", {"content": [], "isError": True}),
+        "long": ("free", {"content": [text | {"text": "x" * 10**6}], "isError": True,
+                          "structuredContent": {"n": 1}}),
+        "link": ("free", {"content": [text, link]}),
+        "lies": ("typed", {"content": [text], "structuredContent": {"n": "one"}}),
+        "odd": ("free", {"content": 7}),
+    }
+    tasks = [asked(key, (name, {"result": result})) for key, (name, result) in results.items()]
+    command = server(tmp_path, RAW.format(tools=listed))
+    found = cassettes.record_tasks(command, tasks, timeout_s=5.0)
+    assert [r["observation"] for r in found.lines] == ["ok\ninside", {"n": 1}]
+    why = dict(found.left_out)
+    assert why["mute"] == "free fails: the tool failed and says nothing"
+    assert why["link"] == "free answers with more than text"
+    assert len(why["long"]) < 10**5
+    assert why["lies"].startswith("typed answers what a client refuses (Invalid structured")
+    assert why["odd"].startswith("free answers what a client refuses (")
 
 
 def test_a_server_of_which_nothing_can_be_recorded_is_refused(
