@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from raytune_agents import negatives
 from raytune_agents.calls import judge
-from raytune_agents.models import embedded
+from raytune_agents.models import ORIGIN, embedded
 from raytune_agents.split import gold_tools
 from raytune_agents.storage import read_json, read_jsonl, read_rows
 
@@ -129,7 +129,7 @@ def test_the_card_says_what_the_adapter_was_made_of(tiny) -> None:
     card = (folder / "train" / "nat" / "adapter" / "README.md").read_text()
     manifest = read_json(folder / "train" / "nat" / "manifest.json")
     head, options = yaml.safe_load(card.split("---\n")[1]), yaml.safe_load(card.split("```")[1][5:])
-    assert (head["base_model"], head["library_name"]) == ("smollm2-135m", "peft")
+    assert (head["base_model"], head["library_name"]) == (ORIGIN, "peft")  # as the hub names it
     assert all(f"- hash of {k}: `{v}`" in card for k, v in manifest["inputs"].items())
     assert options == manifest["config"]
     assert "## Licences" in card
