@@ -28,10 +28,11 @@ from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Arguments, JsonObject, JsonSchema, ToolCall, ToolSpec
 
 FOLDER = Path(__file__).parent
+TOOL_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 
 
 class ToolConfig(BaseConfig):
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function")
+    name: str = Field(pattern=f"^{TOOL_NAME}$", description="name of the function")
     description: str = Field(min_length=1, description="what it does, in one sentence")
     parameters: JsonSchema = Field(
         description="JSON Schema of the arguments: an object with properties"

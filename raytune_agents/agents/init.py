@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from raytune_agents.agents import FOLDER, AgentSpec, ExampleConfig, parse_spec
+from raytune_agents.agents import FOLDER, TOOL_NAME, AgentSpec, ExampleConfig, parse_spec
 from raytune_agents.agents.analyse import analyse
 from raytune_agents.agents.inlining import TooMany, body_members, check_size, inlined, unique_names
 from raytune_agents.agents.openapi import openapi_tools
@@ -92,9 +92,6 @@ def _json_tool(item: Any, where: str) -> JsonObject:
 # --- the spec -------------------------------------------------------------------------------------
 
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-
-
 def tool_name(text: str) -> str:
     """A name that our files allow."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_") or "tool"
@@ -110,7 +107,7 @@ def with_description(tool: JsonObject) -> JsonObject:
     """The tool with a description, made from its name where there is none. Raises ConfigError for a
     name that our files do not allow: one of ours would be known to no server and no row."""
     name = tool["name"]
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(TOOL_NAME, name):
         raise ConfigError(
             f"tool {name!r}: a name is of letters a to z, digits, _ . and -, as providers ask, and "
             f"begins with a letter; rename it, e.g. {tool_name(name)}"
@@ -160,7 +157,10 @@ def tools_of_file(path: Path) -> list[JsonObject]:
         tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(items)]
         # Those that are given and equal stay so, and are refused.
         names = unique_names(tool_name(t["name"]) for t in tools)
-        tools = [t if NAME.fullmatch(t["name"]) else t | {"name": n} for t, n in zip(tools, names)]
+        tools = [
+            t if re.fullmatch(TOOL_NAME, t["name"]) else t | {"name": name}
+            for t, name in zip(tools, names)
+        ]
     if not tools:
         raise ConfigError(f"{path} holds no tools; give {KNOWN}")
     return tools
