@@ -15,7 +15,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA_VERSION = 1
 ROLES = ("system", "user", "assistant", "tool")
@@ -294,7 +297,7 @@ def from_row(row: FlatRow) -> Trajectory:
     return Trajectory(**known)
 
 
-def arrow_schema():
+def arrow_schema() -> pa.Schema:
     """The Arrow schema of a file of trajectories (pyarrow is imported here, not with the
     module)."""
     import pyarrow as pa
@@ -304,7 +307,7 @@ def arrow_schema():
     return pa.schema(columns, metadata={"raytune_agents.schema_version": str(SCHEMA_VERSION)})
 
 
-def to_table(rows: Iterable[Trajectory]):
+def to_table(rows: Iterable[Trajectory]) -> pa.Table:
     """A pyarrow Table of trajectories in `arrow_schema()`."""
     import pyarrow as pa
 

@@ -245,7 +245,7 @@ def quoted(rows: Sequence[Trajectory]) -> list[JsonObject]:
     ]
 
 
-def with_positives(spec: AgentSpec, rows: Sequence[Trajectory]) -> tuple[AgentSpec, Counter]:
+def with_positives(spec: AgentSpec, rows: Sequence[Trajectory]) -> tuple[AgentSpec, Counter[str]]:
     """The spec with the profile and some examples of the rows that fit its tools, and why others
     did not. Raises ConfigError where none fits."""
     reasons = [unfit(spec, row) for row in rows]

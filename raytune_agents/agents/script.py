@@ -47,7 +47,8 @@ class Say:
     thought: str = ""
 
 
-Goal = Callable[[JsonObject, random.Random], Generator[Ask | Act | Say, Any, None]]
+Script = Generator[Ask | Act | Say, Any, None]
+Goal = Callable[[JsonObject, random.Random], Script]
 
 
 def act(thought: str, tool: str, /, **arguments: Any) -> Act:

@@ -73,7 +73,7 @@ def right_arguments(arguments: Arguments, gold: Allowed, form: Shape | None) -> 
 def pair_calls(
     calls: Sequence[ToolCall],
     arguments: list[Arguments],
-    gold: list[tuple[str, Allowed]],
+    gold: Sequence[tuple[str, Allowed]],
     row: Trajectory,
 ) -> list[tuple[int | None, bool]]:
     """For each gold call the index of its call, and whether that is right: exact ones first

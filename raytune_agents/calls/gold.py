@@ -43,7 +43,7 @@ def arguments_of(calls: Iterable[ToolCall]) -> list[Arguments]:
     return list(map(strict_arguments, calls))
 
 
-def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
+def gold_pairs(gold: list[JsonObject]) -> list[tuple[str, Allowed]]:
     """Gold as (name, {argument: allowed}) pairs. Raises ValueError where it has another shape."""
     pairs = []
     for entry in gold if isinstance(gold, list) else [gold]:

@@ -215,7 +215,10 @@ def _optimal_hits(rows: int, columns: int, fits: Callable[[int, int], bool]) -> 
 
 
 def _compare_pairs(
-    calls: Sequence[ToolCall], pairs: list, tools: Sequence[ToolSpec], matching: str
+    calls: Sequence[ToolCall],
+    pairs: Sequence[tuple[str, Allowed]],
+    tools: Sequence[ToolSpec],
+    matching: str,
 ) -> Verdict:
     if not pairs:
         why = f"{len(calls)} calls, none is right"
@@ -250,7 +253,7 @@ def _compare_pairs(
 
 def compare(
     calls: Sequence[ToolCall],
-    gold: list[dict],
+    gold: list[JsonObject],
     tools: Sequence[ToolSpec],
     matching: Literal["greedy", "optimal"] = "greedy",
 ) -> Verdict:

@@ -96,7 +96,7 @@ def show_patterns(source: str, as_json: bool) -> None:
         say(f"left out: {len(rows) - len(good)} failures, {bad.total()} bad rows")
 
 
-def good_rows(source: str) -> tuple[list[Trajectory], Counter]:
+def good_rows(source: str) -> tuple[list[Trajectory], Counter[str]]:
     """All rows of a source in any known format, and why others could not be read. Raises
     SourceError."""
     from raytune_agents import readers

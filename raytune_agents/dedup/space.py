@@ -105,7 +105,7 @@ def facility_location(
     bounds = [(-gain(i), i, 0) for i in range(rows)]
     heapq.heapify(bounds)
     chosen: list[int] = []
-    taken: Counter = Counter()
+    taken: Counter[Hashable] = Counter()
     limits = caps or {}
     while len(chosen) < count and bounds:
         _, i, known_at = heapq.heappop(bounds)

@@ -19,7 +19,7 @@ BINS = 10  # of confidence, for the calibration error
 
 
 @cache
-def adapter_of(kind: Any) -> TypeAdapter:
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
     """What reads a value of this type; made once, as that is slow."""
     return TypeAdapter(kind)
 

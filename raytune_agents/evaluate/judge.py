@@ -48,7 +48,7 @@ def verdict_schema(rubric: Mapping[str, str]) -> str:
 
 def verdict_request(
     row: Trajectory, first: str, second: str, rubric: Mapping[str, str]
-) -> list[dict]:
+) -> list[dict[str, str]]:
     """The chat that asks for a verdict."""
     text = QUESTION.format(
         tools="\n".join(f"{t.name}: {t.description}" for t in row.tools) or "none",

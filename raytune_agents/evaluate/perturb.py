@@ -88,7 +88,7 @@ def number_formats(row: Trajectory, rng: random.Random, catalogue: Catalogue) ->
     """
     texts = {v for e in gold_of(row) for a in e.values() for v in leaves(a) if isinstance(v, str)}
 
-    def german(match: re.Match) -> str:
+    def german(match: re.Match[str]) -> str:
         if any(match[0] in text for text in texts):
             return match[0]
         whole, _, part = match[0].replace(",", "").partition(".")

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from raytune_agents.calls.fault import fault_parsed, pair_calls, right_arguments
-from raytune_agents.calls.gold import arguments_of, gold_calls
+from raytune_agents.calls.gold import Allowed, arguments_of, gold_calls
 from raytune_agents.calls.match import BAD_GOLD, Verdict, call_error, forms_of, judge_parsed
 from raytune_agents.calls.parse import CUT, Parsed, parse
-from raytune_agents.calls.schema import find, shape
+from raytune_agents.calls.schema import Shape, find, shape
 from raytune_agents.evaluate.instructions import instructions_followed
 from raytune_agents.evaluate.metrics import ANSWER_METRICS, REFUSALS
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Arguments, ToolCall, Trajectory
 
 Values = dict[str, float | None]
 # known of a reply, not of its text
@@ -82,7 +82,10 @@ class _Matched(NamedTuple):
 
 
 def _matched(
-    pairs: Sequence[tuple[int | None, bool]], arguments: list, gold: list, forms: list
+    pairs: Sequence[tuple[int | None, bool]],
+    arguments: list[Arguments],
+    gold: Sequence[tuple[str, Allowed]],
+    forms: Sequence[Shape | None],
 ) -> _Matched:
     hits = needed = missing = 0
     for (index, _), (_, allowed), form in zip(pairs, gold, forms):
@@ -95,7 +98,10 @@ def _matched(
 
 
 def _optimal_pairs(
-    calls: Sequence, arguments: list, gold: list, forms: list
+    calls: Sequence[ToolCall],
+    arguments: list[Arguments],
+    gold: Sequence[tuple[str, Allowed]],
+    forms: Sequence[Shape | None],
 ) -> list[tuple[int | None, bool]]:
     """As `pair_calls`, but the assignment with most right calls, then most right arguments."""
     from scipy.optimize import linear_sum_assignment  # half a second that `compare` need not wait
@@ -117,7 +123,9 @@ def _optimal_pairs(
     return out
 
 
-def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> Values:
+def _call_values(
+    parsed: Parsed, row: Trajectory, gold: Sequence[tuple[str, Allowed]], right: bool
+) -> Values:
     """Values of a row on which calls are right; an answer that does not decode made no call."""
     names = Counter(c.name for c in parsed.calls) == Counter(name for name, _ in gold)
     arguments, forms = arguments_of(parsed.calls), forms_of(gold, row.tools)

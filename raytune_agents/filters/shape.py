@@ -115,7 +115,7 @@ def outcome_reached(row: Trajectory, min_outcome: float = 0.5) -> str | None:
     return f"outcome:{row.outcome:g}" if known else None
 
 
-def _output_key(message: Message) -> tuple:
+def _output_key(message: Message) -> tuple[str, ...]:
     return (message.content.strip(), *map(call_key, message.tool_calls))
 
 

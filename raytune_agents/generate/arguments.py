@@ -28,7 +28,7 @@ from raytune_agents.generate.scenes import MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
 
-NONE: Mapping = MappingProxyType({})
+NONE: Mapping[str, Any] = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
 OF_MANY = regex("of_many")
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits

@@ -189,7 +189,7 @@ def _renamed(
     pool: str,
     make_tool: Callable[[str], str],
     make_arg: Callable[[str], str],
-    found: dict,
+    found: JsonObject,
     **meta: Any,
 ) -> Trajectory | None:
     tools = _distinct([t.name for t in row.tools], make_tool)

@@ -34,14 +34,14 @@ class Shard:
     """What one shard gave."""
 
     rows: list[Trajectory] = field(default_factory=list)
-    rejected: Counter = field(default_factory=Counter)
-    failed: Counter = field(default_factory=Counter)
-    notes: Counter = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     lost: dict[str, str] = field(default_factory=dict)  # id of a row -> why it has no answer
     tokens: int = 0
     outage: str = ""  # what the engine said when it went down; the shard is asked for again
     refused: str = ""  # why no other shard needs to try
-    right: Counter = field(default_factory=Counter)  # right answers by the id of an asked task
+    right: Counter[str] = field(default_factory=Counter)  # right answers by the id of an asked task
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,7 @@ def whole_sentences(text: str, row: Trajectory) -> str:
 def failures(row: Trajectory, reply: Reply, config: NegativesConfig, shard: Shard) -> None:
     """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
     wrong: dict[str, Trajectory] = {}
-    times: Counter = Counter()
+    times: Counter[str] = Counter()
     shard.right[row.id] += 0  # it was asked
     for text, cut in zip(reply.texts, reply.cut, strict=True):
         if cut:

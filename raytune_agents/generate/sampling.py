@@ -41,9 +41,11 @@ class SampledRows:
     """The rows in the order they are made, and what was left out, by pool."""
 
     rows: list[Trajectory] = field(default_factory=list)
-    similar: Counter = field(default_factory=Counter)  # too near to a request drawn before
-    named: Counter = field(default_factory=Counter)  # past the share that may name a tool
-    short: Counter = field(default_factory=Counter)  # rows that the agents' specs could not give
+    similar: Counter[str] = field(default_factory=Counter)  # too near to a request drawn before
+    named: Counter[str] = field(default_factory=Counter)  # past the share that may name a tool
+    short: Counter[str] = field(
+        default_factory=Counter
+    )  # rows that the agents' specs could not give
     gaps: list[str] = field(default_factory=list)  # tools without rows, and what to add
 
 
@@ -102,7 +104,7 @@ def candidates(
     wanted: Mapping[str, int],
     spare: float,
     seed: int,
-) -> tuple[list[tuple[str, str, Trajectory]], Counter]:
+) -> tuple[list[tuple[str, str, Trajectory]], Counter[str]]:
     """(pool, agent, row) of every pool and agent: the wanted rows first, then the spare ones. A
     pool's rows are split over the agents by `parts` (agent -> pool -> share). Counts the rows that
     the specs could not give, by pool."""

@@ -120,7 +120,7 @@ class EngineState:
     in_flight: int = 0
     up: bool = True
     pinged: float = 0.0
-    returning: asyncio.Future | None = None
+    returning: asyncio.Future[Any] | None = None
 
 
 def arm_of(adapter: str) -> str:

@@ -133,7 +133,7 @@ class Teacher:
     def __init__(self, config: TeacherConfig, key: str, keep: bool = True, ledger: str = ""):
         self.config, self.answers = config, Answers.of_user(keep)
         self.budget = Budget(self.config, Path(ledger) if ledger else None)
-        self.counts: Counter = Counter()
+        self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.client = httpx.Client(headers=headers, timeout=self.config.timeout_s)

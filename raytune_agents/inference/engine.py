@@ -118,13 +118,13 @@ class StepLoop:
 
     def __init__(self, core: Any):
         self.core = core
-        self.jobs: queue.SimpleQueue[tuple[Future, Callable[[], Any]]] = queue.SimpleQueue()
-        self.unfinished: dict[str, Future] = {}
+        self.jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self.unfinished: dict[str, Future[Any]] = {}
         threading.Thread(target=self._run, daemon=True, name="engine-steps").start()
 
-    def call(self, job: Callable[[], Any]) -> asyncio.Future:
+    def call(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
         """What `job` returns or raises, called between two steps."""
-        future: Future = Future()
+        future: Future[Any] = Future()
         self.jobs.put((future, job))
         return asyncio.wrap_future(future)
 
@@ -153,7 +153,7 @@ class StepLoop:
             end_process(f"{type(error).__name__}: {error}")
 
     @staticmethod
-    def _do(future: Future, job: Callable[[], Any]) -> None:
+    def _do(future: Future[Any], job: Callable[[], Any]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:

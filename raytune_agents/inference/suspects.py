@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raytune_agents.inference.client import Lost, Reply, Request
@@ -19,8 +19,8 @@ class Suspects:
 
     def __init__(self, held: Callable[[Sequence[Request]], Awaitable[list[Reply | Lost]]]):
         self.held = held
-        self.waiting: list[tuple[Request, asyncio.Future]] = []
-        self.trial: asyncio.Future | None = None
+        self.waiting: list[tuple[Request, asyncio.Future[Any]]] = []
+        self.trial: asyncio.Future[Any] | None = None
 
     async def ask(self, request: Request) -> Reply | Lost:
         """One more try of a suspect, with others at first. Raises what `held` raises."""
@@ -46,7 +46,7 @@ class Suspects:
                     if not verdict.done():
                         verdict.set_exception(error)
 
-    async def try_part(self, part: list[tuple[Request, asyncio.Future]]) -> None:
+    async def try_part(self, part: list[tuple[Request, asyncio.Future[Any]]]) -> None:
         part = [(request, verdict) for request, verdict in part if not verdict.done()]
         replies = await self.held([request for request, _ in part]) if part else []
         for (request, verdict), reply in zip(part, replies):

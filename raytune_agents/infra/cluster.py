@@ -298,7 +298,7 @@ def run_task(work: Callable[..., Any], arguments: Sequence[Any], cpus: int, gpus
     """What `work(*given)` returns or raises, as a task that has so many CPUs and GPUs."""
     import ray
 
-    task = ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)  # type: ignore[call-overload]
+    task = ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
     try:
         return ray.get(task.remote(*arguments))
     except ray.exceptions.RayTaskError as error:

@@ -54,7 +54,7 @@ def _kind(schema: JsonSchema) -> str:
 # --- the function ---------------------------------------------------------------------------------
 
 
-def invented_call(row: Trajectory, name: str, rng: random.Random, source: Arguments):
+def invented_call(row: Trajectory, name: str, rng: random.Random, source: Arguments) -> ToolCall:
     """A call that fits its tool's schema: arguments from `source` by name or type, or made up."""
     schema = _schema(row, name)
     properties = schema.get("properties", {})
@@ -122,19 +122,21 @@ def _drop(names: list[str], args: Arguments, rng: random.Random) -> Arguments | 
 
 
 @_of_one_call
-def missing_required(args, schema, rng):
+def missing_required(args: Arguments, schema: JsonSchema, rng: random.Random) -> Arguments | None:
     """A required argument is left out."""
     return _drop([k for k in args if k in schema.get("required", [])], args, rng)
 
 
 @_of_one_call
-def missing_optional_needed(args, schema, rng):
+def missing_optional_needed(
+    args: Arguments, schema: JsonSchema, rng: random.Random
+) -> Arguments | None:
     """An optional argument that the request asks for is left out."""
     return _drop([k for k in args if k not in schema.get("required", [])], args, rng)
 
 
 @_of_one_call
-def extra_argument(args, schema, rng):
+def extra_argument(args: Arguments, schema: JsonSchema, rng: random.Random) -> Arguments | None:
     """An argument is added that the request does not ask for, or that the tool does not know."""
     properties = schema.get("properties", {})
     unused = [k for k in properties if k not in args]
@@ -147,7 +149,9 @@ def extra_argument(args, schema, rng):
 
 
 @_of_one_call
-def wrong_argument_name(args, schema, rng):
+def wrong_argument_name(
+    args: Arguments, schema: JsonSchema, rng: random.Random
+) -> Arguments | None:
     """An argument goes under a name that the tool does not have."""
     if not args:
         return None
@@ -159,7 +163,7 @@ def wrong_argument_name(args, schema, rng):
 
 
 @_of_one_call
-def wrong_type(args, schema, rng):
+def wrong_type(args: Arguments, schema: JsonSchema, rng: random.Random) -> Arguments | None:
     """One value is right but of a wrong type."""
     for key in rng.sample(list(args), len(args)):
         changed = mistyped(args[key], rng)
@@ -169,7 +173,7 @@ def wrong_type(args, schema, rng):
 
 
 @_of_one_call
-def swapped_values(args, schema, rng):
+def swapped_values(args: Arguments, schema: JsonSchema, rng: random.Random) -> Arguments | None:
     """Two values of one type change places."""
     two = combinations(args, 2)
     pairs = [(a, b) for a, b in two if type(args[a]) is type(args[b]) and args[a] != args[b]]

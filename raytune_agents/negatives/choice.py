@@ -43,7 +43,7 @@ def tool_of(row: Trajectory) -> str:
 def queues(
     good: Sequence[Trajectory],
     faults: Sequence[str],
-    refused: Counter,
+    refused: Counter[str],
     seed: int,
     setting: Setting = PLAIN,
     without: Collection[str] = (),
@@ -64,7 +64,12 @@ def queues(
 
 
 def negative_candidates(
-    queue: list[Trajectory], fault: str, most: int, refused: Counter, seed: int, setting: Setting
+    queue: list[Trajectory],
+    fault: str,
+    most: int,
+    refused: Counter[str],
+    seed: int,
+    setting: Setting,
 ) -> list[Candidate]:
     """At most `most` negatives of rows of the queue, which is used up; what the checker does not
     confirm is thrown away and counted."""
@@ -142,7 +147,7 @@ def edited(
     config: NegativesConfig,
     seed: int,
     written: Written = in_our_form,
-) -> tuple[list[Trajectory], Counter]:
+) -> tuple[list[Trajectory], Counter[str]]:
     """Verified negatives of good training rows, at most one of a fault a row. Returns them and, by
     reason, the attempts that gave none and the candidates that were not chosen.
 

@@ -19,7 +19,7 @@ from raytune_agents.records import Arguments, Trajectory, canonical
 MOST = 0.99
 
 
-def multiset_jaccard(a: Counter, b: Counter) -> float:
+def multiset_jaccard(a: Counter[str], b: Counter[str]) -> float:
     """Size of the intersection over size of the union of two multisets; 1 where both are empty."""
     union = (a | b).total()
     return (a & b).total() / union if union else 1.0

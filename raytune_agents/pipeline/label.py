@@ -146,7 +146,7 @@ def with_labels(
 
 
 @lru_cache(maxsize=1)
-def _fetched(shared: ray.ObjectRef) -> LeakIndex:
+def _fetched(shared: ray.ObjectRef[LeakIndex]) -> LeakIndex:
     """An object of the store, unpacked once in a worker rather than once a batch."""
     import ray
 
@@ -156,7 +156,7 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
 def _label_groups(
     items: dict[str, Any],
     config: LabelConfig,
-    index: list[ray.ObjectRef],
+    index: list[ray.ObjectRef[LeakIndex]],
     work: str,
     score: Score | None = None,
 ) -> Iterator[pa.Table]:
@@ -195,7 +195,9 @@ def store_labelled(
 class _Labeller:
     """`_label_groups` with the model at hand, for an actor."""
 
-    def __init__(self, config: LabelConfig, index: list[ray.ObjectRef], work: str, model: Options):
+    def __init__(
+        self, config: LabelConfig, index: list[ray.ObjectRef[LeakIndex]], work: str, model: Options
+    ):
         from raytune_agents.train.score import RowNll
 
         self.config, self.index, self.work = config, index, work
@@ -224,7 +226,7 @@ def evaluation_sets(config: Config) -> list[tuple[str, SourceConfig]]:
 
 
 def evaluation_rows(
-    context: Context, files: list[Path], seen: Counter, shown: dict[str, str]
+    context: Context, files: list[Path], seen: Counter[str], shown: dict[str, str]
 ) -> Iterator[Trajectory]:
     """Rows of val and test, then of the evaluation sets under the set's name. Fills `seen` (rows by
     set) and `shown` (id -> request)."""
@@ -317,7 +319,7 @@ def labelled(
             _Labeller, fn_constructor_kwargs=arguments, compute=pool, num_gpus=gpus and 1, **options
         )
     else:
-        ds = ds.map_batches(_label_groups, fn_kwargs=arguments, **options)  # type: ignore[arg-type]
+        ds = ds.map_batches(_label_groups, fn_kwargs=arguments, **options)
     return ds.iter_rows()
 
 

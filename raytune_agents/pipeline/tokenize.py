@@ -109,7 +109,7 @@ def paired_parts(
 
     ds = ray.data.from_items(items, override_num_blocks=parts)
     ds.set_name("tokenize pairs")
-    requests = ds.map_batches(by_request, batch_size=1)  # type: ignore[arg-type]
+    requests = ds.map_batches(by_request, batch_size=1)
     made = requests.groupby("part", num_partitions=parts).map_groups(make, batch_format="pyarrow")
     yield from made.iter_rows()
     for empty in missing_parts(folder, parts):  # no request fell to them

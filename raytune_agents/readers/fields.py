@@ -155,7 +155,7 @@ class Fields:
     def have(self, *names: Names | str) -> list[str]:
         """Those of the names, folded, that are there, unread."""
         first = names[0]
-        wanted = first if isinstance(first, Names) else _names(names)  # type: ignore[arg-type]
+        wanted = first if isinstance(first, Names) else _names(names)
         if wanted.every.isdisjoint(self.left):
             return []
         return [name for name in wanted.folded if name in self.left]

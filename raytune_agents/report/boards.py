@@ -252,7 +252,9 @@ def overall_grid(run: RunContents) -> Grid:
 # --- public models ---
 
 
-def anchor_grid(answers: Sequence[AnswerRow], arms: Iterable[str], config: Mapping) -> Grid:
+def anchor_grid(
+    answers: Sequence[AnswerRow], arms: Iterable[str], config: Mapping[str, Any]
+) -> Grid:
     """The anchors, then every arm that answered rows of BFCL: the mean of the categories that it
     was asked, with their rows."""
     groups, lines = ANCHORS["groups"], list(ANCHORS["models"].items())
@@ -280,7 +282,7 @@ def _group(values: Mapping[str, Sequence[float]], categories: Sequence[str]) -> 
     return f"{mean * 100:.1f} % of {rows} rows in {len(measured)} of {len(categories)} categories"
 
 
-def trained_on_bfcl(config: Mapping) -> bool:
+def trained_on_bfcl(config: Mapping[str, Any]) -> bool:
     """Whether the run's own rows are BFCL's: its figures on other rows of BFCL are then no BFCL
     scores."""
     sources = (config.get("read") or {}).get("sources") or []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.paired import Difference
@@ -112,7 +113,7 @@ def bars(
 
 
 def scatter(
-    points: Sequence[Mapping],
+    points: Sequence[Mapping[str, Any]],
     label: str,
     x_title: str,
     y_format: Format = format_number,
@@ -140,7 +141,7 @@ def scatter(
 
 
 def free_label(
-    point: Point, letters: int, plot: tuple[int, int, int, int], taken: Sequence[tuple]
+    point: Point, letters: int, plot: tuple[int, int, int, int], taken: Sequence[tuple[float, ...]]
 ) -> tuple[Point, str, tuple[float, float, float, float]]:
     """Where a dot's name stands, its anchor and its box: the first place around the dot, near
     ones first, that covers no dot or other name and stays in the plot; else right above it."""
@@ -160,10 +161,10 @@ def free_label(
 
 
 def ternary(
-    points: Sequence[Mapping],
+    points: Sequence[Mapping[str, Any]],
     corners: Sequence[str],
     label: str,
-    field: Sequence[Mapping] = (),
+    field: Sequence[Mapping[str, Any]] = (),
 ) -> Chart:
     """Mixes of three pools in a triangle. `points`: {name, weights (3, sum 1), css, note}.
 
@@ -198,7 +199,10 @@ def ternary(
 
 
 def surface(
-    field: Sequence[Mapping], points: Sequence[Mapping], names: Sequence[str], label: str
+    field: Sequence[Mapping[str, Any]],
+    points: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    label: str,
 ) -> Chart:
     """Two shares of a mix as a grid of cells, with the runs on it. `field`, `points`: {x, y, css,
     note}, x and y in [0, 1] with a sum of at most 1; the grid's step is read from `field`."""

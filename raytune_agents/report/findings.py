@@ -36,7 +36,7 @@ def undominated(points: Iterable[tuple[float, float]]) -> list[tuple[float, floa
 
 
 def curves(
-    metrics: Mapping[str, Sequence[Mapping]], most: int = 12
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]], most: int = 12
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """metric -> arm -> [(step, value)], the best-known metrics first, at most `most` of them."""
     keys = dict.fromkeys(k for lines in metrics.values() for line in lines for k in line)
@@ -68,7 +68,7 @@ class StepFunnel:
     seconds: float | None
 
 
-def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
+def step_funnel(manifests: Mapping[str, Mapping[str, Any]]) -> list[StepFunnel]:
     """The rows of every step."""
     table = []
     for step, manifest in manifests.items():
@@ -85,7 +85,7 @@ def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
     return table
 
 
-def stages(manifests: Mapping[str, Mapping]) -> list[Grid]:
+def stages(manifests: Mapping[str, Mapping[str, Any]]) -> list[Grid]:
     """The funnels inside read (one line per task of rated interactions), generate (per pool) and
     label (per source); stages at which no row fell out are left out."""
     tasks = manifests.get("read", {}).get("task_types")
@@ -111,7 +111,7 @@ def stages(manifests: Mapping[str, Mapping]) -> list[Grid]:
     return tables
 
 
-def left_after(lines: Sequence[Mapping]) -> list[tuple[str, int]]:
+def left_after(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """Of the pools' funnel together: the rows tried, and those left after each of its checks."""
     lines = [line for line in lines if isinstance(line, Mapping)]
     left = sum(whole(line.get("tried")) for line in lines)

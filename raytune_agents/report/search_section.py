@@ -54,7 +54,7 @@ class SearchView:
     advice: list[Figure]
 
 
-def ranked_trials(rows: Sequence[Mapping]) -> list[RankedTrial]:
+def ranked_trials(rows: Sequence[Mapping[str, Any]]) -> list[RankedTrial]:
     """Trials, best first; those with an error or no report last and without a score."""
     table: list[RankedTrial] = []
     for i, t in enumerate(rows):
@@ -78,7 +78,9 @@ def ranked_trials(rows: Sequence[Mapping]) -> list[RankedTrial]:
     return [replace(t, rank=i + 1) for i, t in enumerate(table)]
 
 
-def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> SearchView:
+def search_view(
+    rows: Sequence[Mapping[str, Any]], guide: str, guidance: Mapping[str, Any]
+) -> SearchView:
     """The trials, their charts, and what the guide concludes."""
     table = ranked_trials(rows)
     scored = [t for t in table if t.score is not None and not t.full]
@@ -110,7 +112,7 @@ def trial_grid(table: Sequence[RankedTrial], pools: Sequence[str]) -> Grid:
 
 
 def search_figures(
-    scored: Sequence[RankedTrial], pools: Sequence[str], guidance: Mapping
+    scored: Sequence[RankedTrial], pools: Sequence[str], guidance: Mapping[str, Any]
 ) -> list[Figure]:
     """Reports, surfaces of the mix, score against weights, cost."""
     scores = [t.score or 0.0 for t in scored]
@@ -139,7 +141,7 @@ def search_figures(
 
 
 def mix_surfaces(
-    points: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
+    points: Sequence[Mapping[str, Any]], pools: Sequence[str], guidance: Mapping[str, Any]
 ) -> list[Figure]:
     """Mixes of the trials over the predicted score: a triangle of three pools, else pairs."""
     surfaces = [s for s in guidance.get("surfaces") or [] if isinstance(s, Mapping)]
@@ -161,7 +163,7 @@ def mix_surfaces(
     return found
 
 
-def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
+def surface_cells(surface: Mapping[str, Any], pools: Sequence[str]) -> list[dict[str, Any]]:
     """The predicted points of a surface as {weights in the order of `pools`, css, note}."""
     rows = [r for r in surface["points"] if all(finite(v) is not None for v in r)]
     scores = [r[-1] for r in rows]
@@ -193,7 +195,7 @@ def report_curves(scored: Sequence[RankedTrial]) -> Chart:
     return charts.line_chart(back_to_front, classes, label, "optimiser step", dots=True)
 
 
-def advice_figures(guidance: Mapping) -> list[Figure]:
+def advice_figures(guidance: Mapping[str, Any]) -> list[Figure]:
     """The recommended share of each pool with its interval, and importance."""
     parts = (guidance.get(k) for k in ("recommended", "interval", "importance"))
     shares, ends, weights = (v if isinstance(v, dict) else {} for v in parts)

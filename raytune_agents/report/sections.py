@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.measured import values_by_row
@@ -52,7 +53,9 @@ def data_charts(run: RunContents) -> list[Figure]:
 # --- arms ---
 
 
-def cost_charts(run: RunContents, cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list:
+def cost_charts(
+    run: RunContents, cases: Sequence[Case], arms: Sequence[str], css: Mapping[str, Any]
+) -> list[Figure]:
     """Exact match on the hardest split against what each arm costs, as figures."""
     split = hardest_split(run)
     trained = {m.arm: m.total for m in findings.arm_mixes(run.mix)}
@@ -199,7 +202,9 @@ def detail_grid(title: str, lines: Sequence[answered.ShareLine], arms: Sequence[
     return Grid(f"Exact match by {title}", [title, "rows", *arms], rows, lead)
 
 
-def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list[Figure]:
+def fault_charts(
+    cases: Sequence[Case], arms: Sequence[str], css: Mapping[str, Any]
+) -> list[Figure]:
     """What each arm gets wrong: the same faults in the same order on the same scale; answers cut at
     the limit come first, because their limit and not their model may be at fault."""
     counts = {arm: answered.fault_tally(cases, arm) for arm in arms}

@@ -49,7 +49,7 @@ class Forbidden(PermissionError):
 
 def hook(
     readable: Sequence[str], work: str, devices: Sequence[str], weak: bool
-) -> Callable[[str, tuple], None]:
+) -> Callable[[str, tuple[Any, ...]], None]:
     """The hook: files only in `readable` and `work`, written only in `work`; no network, no
     processes, no links. `weak`: no kernel layer holds, so native code (ctypes) is refused too, and
     open folders, since no event tells from which folder a path starts (dir_fd)."""
@@ -67,7 +67,7 @@ def hook(
         if weak and event == "open" and os.path.isdir(full):
             raise Forbidden(f"{event}: {full} is a folder")
 
-    def check(event: str, args: tuple) -> None:
+    def check(event: str, args: tuple[Any, ...]) -> None:
         if event.startswith(refused):
             raise Forbidden(f"{event} is not allowed in here")
         if event == "open":

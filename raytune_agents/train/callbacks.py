@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
@@ -55,7 +55,9 @@ class Metrics(TrainerCallback):
     meter: Meter = field(default_factory=Meter)
     joules: float = 0.0
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.started = time.monotonic()
 
     def of_step(self, values: Sequence[Any], step: int) -> list[Any]:
@@ -64,7 +66,14 @@ class Metrics(TrainerCallback):
         start = (step - 1) % max(1, math.ceil(len(values) / rows)) * rows
         return list(values[start : start + rows])
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         step, loss = state.global_step, float(logs["loss"])
@@ -109,11 +118,20 @@ class HackingWatch(TrainerCallback):
     config: TrainConfig
     steps: list[PolicyStep] = field(default_factory=list)
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         done = [line for line in read_jsonl(self.path) if line["step"] <= state.global_step]
         self.steps = [{k: line[k] for k in STEP_KEYS if k in line} for line in done]
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         known = {k: float(logs[k]) for k in STEP_KEYS if logs.get(k) is not None}
@@ -136,8 +154,10 @@ class Checkpoints(TrainerCallback):
     def __init__(self, fingerprint: dict[str, Any]):
         self.fingerprint = fingerprint
 
-    def on_save(self, args, state, control, **kwargs):
-        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        saved = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         self.send({"step": state.global_step}, saved, state.is_world_process_zero)
 
     def send(self, metrics: dict[str, Any], saved: Path, first: bool) -> None:
@@ -171,7 +191,9 @@ class Validation(TrainerCallback):
     keep: Callable[[], None]
     scores: list[float] = field(default_factory=list)
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         done = [x for x in read_jsonl(self.path) if "val_exact_match" in x]
         self.scores = [
             objective(x["val_exact_match"], x["val_loss"])
@@ -179,7 +201,14 @@ class Validation(TrainerCallback):
             if x["step"] <= state.global_step
         ]
 
-    def on_step_end(self, args, state, control, model=None, **kwargs):
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
         last, config = state.global_step >= state.max_steps, self.config
         if state.global_step % config.eval_steps and not last:
             return

@@ -80,7 +80,9 @@ def columns(
     ]
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
+) -> Any:
     """The TRL trainer on the columns above."""
     from trl import DPOConfig
 

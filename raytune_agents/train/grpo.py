@@ -16,8 +16,9 @@ own `tools=` has one tool list for all prompts.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from raytune_agents.agents.rollout import can_roll_out
@@ -92,7 +93,9 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
+) -> Any:
     """TRL's GRPO trainer. `global_batch_size` counts answers: prompts per step * generations."""
     from trl import GRPOConfig
 
@@ -100,24 +103,18 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], co
 
     own = {name: getattr(config.grpo, name) for name in ("loss_type", "scale_rewards")}
     trl_config = GRPOConfig(**shared(arguments, config), **own)
-    rollouts = {"rollout_func": sample_rollouts} if config.grpo.turns > 1 else {}
-    return made(RolloutTrainer, trl_config, model, tokenizer, data, config, **rollouts)
+    made = partial(RolloutTrainer, model=model, processing_class=tokenizer, train_dataset=data)
+    if config.grpo.turns > 1:
+        made = partial(made, rollout_func=sample_rollouts)
+    return with_rewards(made, trl_config, config)
 
 
-def made(
-    kind: Any, trl_config: Any, model: Any, tokenizer: Any, data: Any, config: TrainConfig, **more
-):
+def with_rewards(made: Callable[..., Any], trl_config: Any, config: TrainConfig) -> Any:
     """The trainer with our rewards, and no copy of a fresh adapter."""
     from raytune_agents.train.trainers import drop_fresh_reference
 
-    trainer = kind(
-        model=model,
-        reward_funcs=rewards.functions(config.grpo.rewards, config.grpo.think),
-        args=trl_config,
-        train_dataset=data,
-        processing_class=tokenizer,
-        **more,
-    )
+    functions = rewards.functions(config.grpo.rewards, config.grpo.think)
+    trainer = made(reward_funcs=functions, args=trl_config)
     drop_fresh_reference(trainer)
     return trainer
 

@@ -83,7 +83,9 @@ def rotated(count: int, step: int) -> list[int]:
     return out
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
+) -> Any:
     """The TRL trainer on the columns above; TRL asks for at least two rows in a forward pass."""
     from datasets import concatenate_datasets
     from trl import KTOConfig

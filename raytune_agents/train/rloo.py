@@ -4,6 +4,7 @@ advantage of an answer is its reward against the mean of the others of its group
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from raytune_agents.config import ConfigError, TrainConfig
@@ -13,12 +14,15 @@ from raytune_agents.train import grpo
 columns = grpo.columns
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
+) -> Any:
     """TRL's RLOO trainer."""
     from trl import RLOOConfig, RLOOTrainer
 
     trl_config = RLOOConfig(**grpo.shared(arguments, config))
-    return grpo.made(RLOOTrainer, trl_config, model, tokenizer, data, config)
+    made = partial(RLOOTrainer, model=model, processing_class=tokenizer, train_dataset=data)
+    return grpo.with_rewards(made, trl_config, config)
 
 
 def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:

@@ -93,7 +93,9 @@ def token_weights(parts: list[Part], chat: Chat, config: SftConfig) -> list[floa
     return out
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
+) -> Any:
     """The TRL trainer on columns input_ids and labels, and weights where some are not 1."""
     from trl import SFTConfig
 

@@ -40,7 +40,7 @@ def answers_alone() -> Iterator[None]:
         trl.trainer.utils._use_triton = own
 
 
-class StepDataset(torch.utils.data.Dataset):
+class StepDataset(torch.utils.data.Dataset[Any]):
     """What one worker does in one optimiser step, as one item: its forward passes, each a list of
     rows. `passes` are numbers of rows, as `batches.step_passes` made them."""
 
@@ -162,7 +162,7 @@ def note_pools(notes: dict[str, Any], pools: Sequence[str], losses: Sequence[flo
 class WeightCollator(DataCollatorForLanguageModeling):
     """TRL's collator, with column `weights` padded to [rows, seq]; a row without it has ones."""
 
-    def torch_call(self, examples):
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().torch_call(examples)
         rows = [torch.tensor(e.get("weights") or [1.0] * len(e["input_ids"])) for e in examples]
         padded = pad(rows, padding_value=0.0, padding_side="right")  # type: ignore[arg-type]
@@ -182,7 +182,9 @@ class AnswerTrainer(StepTrainer, SFTTrainer):
         # of the passes of this step: what was lost, in which rows, of which pools
         self.seen: list[tuple[TokenLosses, torch.Tensor, list[str]]] = []
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         pools = inputs.pop("pools", None)
         if return_outputs:
             return super().compute_loss(model, inputs, True, num_items_in_batch)
@@ -254,7 +256,7 @@ class PairCollator(DataCollatorForPreference):
     """TRL's collator, with loss on the answers only where a side holds several turns: columns
     chosen_mask and rejected_mask, 1 on the answers' tokens, [side]."""
 
-    def torch_call(self, examples):
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().torch_call(examples)
         sides = [(e, e[f"{side}_mask"]) for side in ("chosen", "rejected") for e in examples]
         for row, (example, mask) in zip(batch["completion_mask"], sides, strict=True):
@@ -271,7 +273,7 @@ class TokenRows(Trainer):
         super().__init__(*args, **kwargs)
         drop_fresh_reference(self)
 
-    def _prepare_dataset(self, dataset, *args, **kwargs):
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
 
 
@@ -303,7 +305,9 @@ class PairTrainer(TokenRows, StepTrainer, DPOTrainer):
         if getattr(output, "log_probs", None) is not None:
             self.log_probs = output.log_probs.detach()
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         pools = inputs.pop("pools", None)
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if pools is None:
@@ -321,7 +325,7 @@ class UnpairedCollator(DataCollatorForUnpairedPreference):
     """TRL's collator, with loss on answer tokens only: columns completion_mask and
     KL_completion_mask, [answer]."""
 
-    def torch_call(self, examples):
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().torch_call(examples)
         for key in ("completion_mask", "KL_completion_mask"):
             for row, example in zip(batch[key], examples, strict=True):

@@ -170,7 +170,9 @@ class ProgressCallback(Callback):
     def begin(cls, stage: StageSpec, context: SearchContext) -> None:
         cls.stage, cls.context, cls.done, cls.best = stage, context, 0, float("-inf")
 
-    def on_trial_result(self, iteration, trials, trial, result, **info):
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+    ) -> None:
         if result["step"] >= result["of"]:  # earlier reports are of other rungs
             ProgressCallback.best = max(ProgressCallback.best, result["objective"])
         line = {"stage": self.stage.name, "trial_id": trial.trial_id}
@@ -179,7 +181,7 @@ class ProgressCallback(Callback):
         self.context.folder.mkdir(parents=True, exist_ok=True)
         append_jsonl(self.context.ledger, line)
 
-    def on_trial_complete(self, iteration, trials, trial, **info):
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         # What a nested Ray Train run held goes to the next trial.
         free_workers(self.context.folder, trial.trial_id)
         # On the class, as in `begin`: Ray makes copies of the callback.

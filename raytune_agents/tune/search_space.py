@@ -228,7 +228,7 @@ def _kind_of(key: str, spec: Any) -> str:
 
 def _when_of(
     key: str, spec: Mapping[str, Any], space: Mapping[str, Any], base: Config
-) -> dict[str, tuple] | None:
+) -> dict[str, tuple[Any, ...]] | None:
     """`when: {train.lora.use_dora: true}` -> searched option -> values; None where none holds."""
     when, out, holds = spec.get("when", {}), {}, True
     if not isinstance(when, Mapping):
@@ -260,7 +260,7 @@ def _check_chain(parents: dict[str, set[str]]) -> None:
         raise _wrong(key, ".when depends on itself; take one condition out") from None
 
 
-def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
+def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple[Any, ...]]) -> Axis:
     shape = "[low, high]" if RANGES[kind] == 2 else "[low, high, step]"
     label = f"={{{kind}: {bounds}}}"
     if not isinstance(bounds, list) or len(bounds) != RANGES[kind]:
@@ -297,7 +297,7 @@ def _with_prior(axis: Axis, value: Any) -> Axis:
     return replace(axis, prior=prior)
 
 
-def _choice(key: str, options: Any, when: dict[str, tuple]) -> Axis:
+def _choice(key: str, options: Any, when: dict[str, tuple[Any, ...]]) -> Axis:
     if not isinstance(options, list) or len(options) < 2:
         raise _wrong(
             key, f"={{choice: {options}}} leaves nothing to search; write two values or more"
@@ -306,7 +306,11 @@ def _choice(key: str, options: Any, when: dict[str, tuple]) -> Axis:
 
 
 def _simplex(
-    key: str, spec: Mapping[str, Any], when: dict, sizes: dict, tokens: int | None
+    key: str,
+    spec: Mapping[str, Any],
+    when: dict[str, tuple[Any, ...]],
+    sizes: dict[str, float],
+    tokens: int | None,
 ) -> Simplex:
     pools, prior = spec["simplex"], spec.get("prior", "uniform")
     named = isinstance(pools, list) and all(isinstance(p, str) for p in pools)

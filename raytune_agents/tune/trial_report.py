@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.evaluate.scoring import SCORED, score_answer
@@ -50,17 +50,27 @@ class ReportCallback(TrainerCallback):
         self.began, self.first_step = 0.0, 0
         self.group_file: Path | None = None  # of a nested trial: where its placement group is named
 
-    def on_train_begin(self, args, state, control, **_):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.began, self.first_step = time.time(), state.global_step
         if self.group_file and state.is_world_process_zero:  # so that a stopped trial's can go
             group = ray.util.get_current_placement_group()
             assert group, "the workers of a nested trial stand in a placement group"
             self.group_file.write_text(group.id.hex(), encoding="utf-8")
 
-    def on_save(self, args, state, control, model=None, processing_class=None, **_):
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        processing_class: Any = None,
+        **_: Any,
+    ) -> None:
         done, of = state.global_step, state.max_steps
         score, hits = score_trial(model, processing_class, self.inputs, self.spec, done >= of)
-        saved = Path(args.output_dir) / f"checkpoint-{done}"
+        saved = Path(str(args.output_dir)) / f"checkpoint-{done}"
         # In the checkpoint: answers and weights of one report stay together, also after a restore.
         (saved / HITS).write_text(json.dumps(hits), encoding="utf-8")
         metrics = {

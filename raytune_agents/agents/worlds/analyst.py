@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -144,7 +144,7 @@ def tableau(
 # --- goals ----------------------------------------------------------------------------------------
 
 
-def best_group_chart(state: State, rng: random.Random):
+def best_group_chart(state: State, rng: random.Random) -> Script:
     """Group a measure, name the best group, then draw it."""
     file = rng.choice(sorted(state["files"]))
     by, measure, _ = state["files"][file][0]
@@ -167,7 +167,7 @@ def _table(state: State, rng: random.Random) -> tuple[str, str, list[str]]:
     return database, table, list(rows[0])
 
 
-def above_average(state: State, rng: random.Random):
+def above_average(state: State, rng: random.Random) -> Script:
     """An average first, then a count that uses it."""
     database, table, (_, measure, _) = _table(state, rng)
     yield sample_request(rng, "above_average", database=database, measure=measure, table=table)
@@ -181,7 +181,7 @@ def above_average(state: State, rng: random.Random):
     yield Say(f"The average {measure} is {mean}; {n} rows are above it.", (str(mean), str(n)))
 
 
-def unknown_column(state: State, rng: random.Random):
+def unknown_column(state: State, rng: random.Random) -> Script:
     """The user's column does not exist; the error lists what does."""
     database, table, (*_, measure) = _table(state, rng)
     wrong = f"total_{measure}"
@@ -196,7 +196,7 @@ def unknown_column(state: State, rng: random.Random):
     yield Say(f"The largest {measure} in {table} is {largest}.", (measure, str(largest)))
 
 
-def export_dashboard(state: State, rng: random.Random):
+def export_dashboard(state: State, rng: random.Random) -> Script:
     """Exports need fresh data: refresh, then export."""
     name = rng.choice(sorted(state["dashboards"]))
     form = rng.choice(["pdf", "png", "csv"])

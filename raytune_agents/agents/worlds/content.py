@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
@@ -83,7 +83,7 @@ def _date(rng: random.Random) -> str:
     return f"2026-{rng.randint(3, 12):02}-{rng.randint(1, 28):02}"
 
 
-def write_and_post(state: State, rng: random.Random):
+def write_and_post(state: State, rng: random.Random) -> Script:
     """The title of a new draft becomes the post."""
     text = {"kind": rng.choice(["article", "tutorial", "slogan"])}
     text["topic"] = rng.choice(BANKS["topic"])
@@ -98,7 +98,7 @@ def write_and_post(state: State, rng: random.Random):
     yield Say(answer, (title, post["post_id"]))
 
 
-def worst_keyword(state: State, rng: random.Random):
+def worst_keyword(state: State, rng: random.Random) -> Script:
     """Find the keyword with the worse rank and write about it."""
     url = rng.choice(sorted(state["ranks"]))
     one, two = rng.sample(sorted(state["ranks"][url]), 2)
@@ -112,7 +112,7 @@ def worst_keyword(state: State, rng: random.Random):
     yield Say(answer, (worse, str(ranks[worse]), draft["draft_id"]))
 
 
-def taken_slot(state: State, rng: random.Random):
+def taken_slot(state: State, rng: random.Random) -> Script:
     """The time is taken; the error names a free one."""
     platform, date, time = rng.choice(state["taken"]).split()
     text = rng.choice(BANKS["post"])
@@ -127,7 +127,7 @@ def taken_slot(state: State, rng: random.Random):
     yield Say(answer, (result["at"].split()[1], result["post_id"]))
 
 
-def two_mailings(state: State, rng: random.Random):
+def two_mailings(state: State, rng: random.Random) -> Script:
     """One mailing for each of two audiences."""
     one, two = rng.sample(BANKS["audience"], 2)
     template = rng.choice(["welcome", "promotion", "survey"])

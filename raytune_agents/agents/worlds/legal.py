@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -102,7 +102,7 @@ def _name(state: State, rng: random.Random) -> str:
     return rng.choice(sorted(state["documents"]))
 
 
-def wrong_extension(state: State, rng: random.Random):
+def wrong_extension(state: State, rng: random.Random) -> Script:
     """The file goes by another extension; the error says which."""
     real, kind = _name(state, rng), rng.choice(sorted(CLAUSES))
     misnamed = real.replace(".pdf", ".docx")
@@ -117,7 +117,7 @@ def wrong_extension(state: State, rng: random.Random):
     yield Say(answer, (real, str(len(texts)), *texts))
 
 
-def worst_risk_rules(state: State, rng: random.Random):
+def worst_risk_rules(state: State, rng: random.Random) -> Script:
     """Rate two risks; look up the rules only if one is high."""
     name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
     one, two = rng.sample(RISKS, 2)
@@ -141,7 +141,7 @@ def worst_risk_rules(state: State, rng: random.Random):
     yield Say(answer, (*high, *ids))
 
 
-def riskier_of_two(state: State, rng: random.Random):
+def riskier_of_two(state: State, rng: random.Random) -> Script:
     """Rate two documents and parse the riskier one."""
     one, two = rng.sample(sorted(state["documents"]), 2)
     kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
@@ -156,7 +156,7 @@ def riskier_of_two(state: State, rng: random.Random):
     yield Say(answer, (worse, str(score), made["output"]))
 
 
-def newest_rule(state: State, rng: random.Random):
+def newest_rule(state: State, rng: random.Random) -> Script:
     """The newest regulation in two places."""
     topic = rng.choice(state["regulations"])["topic"]
     one, two = rng.sample(sorted({r["jurisdiction"] for r in state["regulations"]}), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -112,7 +112,7 @@ def _file(state: State, rng: random.Random) -> str:
     return rng.choice(sorted({t["file"] for t in state["tests"]}))
 
 
-def smoke_then_all(state: State, rng: random.Random):
+def smoke_then_all(state: State, rng: random.Random) -> Script:
     """Smoke tests first; only if they pass, the whole file."""
     path = _file(state, rng)
     yield sample_request(rng, "smoke_then_all", path=path)
@@ -126,7 +126,7 @@ def smoke_then_all(state: State, rng: random.Random):
     yield Say(f"Failing tests: {listed(names)}.", tuple(names))
 
 
-def tests_then_coverage(state: State, rng: random.Random):
+def tests_then_coverage(state: State, rng: random.Random) -> Script:
     """Run a suite, then measure the code it tests."""
     path, source = _file(state, rng), rng.choice(sorted(state["sources"]))
     form = rng.choice(["html", "xml", "json"])
@@ -140,7 +140,7 @@ def tests_then_coverage(state: State, rng: random.Random):
     yield Say(answer, (str(failed), str(percent)))
 
 
-def first_visible(state: State, rng: random.Random):
+def first_visible(state: State, rng: random.Random) -> Script:
     """Look for one element; if it is hidden, look for another."""
     url = rng.choice(sorted(state["pages"]))
     one, two = rng.sample(sorted(state["pages"][url]["elements"]), 2)
@@ -157,7 +157,7 @@ def first_visible(state: State, rng: random.Random):
     yield Say(f"{one} is not visible; {two} is {word}.", (two, word))
 
 
-def case_by_name(state: State, rng: random.Random):
+def case_by_name(state: State, rng: random.Random) -> Script:
     """The user has the name of the test case wrong; the error lists the right ones."""
     module = rng.choice(sorted({t["module"] for t in state["tests"]}))
     which = rng.choice(["Smoke", "Tests"])
@@ -172,7 +172,7 @@ def case_by_name(state: State, rng: random.Random):
     yield Say(f"Failing tests: {listed(result['failures'])}.", tuple(result["failures"]))
 
 
-def weakest_source(state: State, rng: random.Random):
+def weakest_source(state: State, rng: random.Random) -> Script:
     """Measure two folders and report on the weaker one."""
     one, two = rng.sample(sorted(state["sources"]), 2)
     yield sample_request(rng, "weakest_source", one=one, two=two)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, listed, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, listed, sample_request
 from raytune_agents.agents.word_banks import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
@@ -96,7 +96,7 @@ def encryption_lib(
 # --- goals ----------------------------------------------------------------------------------------
 
 
-def block_weak_ports(state: State, rng: random.Random):
+def block_weak_ports(state: State, rng: random.Random) -> Script:
     """Scan a host and block an address on every weak port."""
     target, ip = rng.choice(sorted(state["hosts"])), fill("10.{byte}.{byte}.{byte}", rng)
     yield sample_request(rng, "block_weak_ports", target=target, ip=ip)
@@ -110,7 +110,7 @@ def block_weak_ports(state: State, rng: random.Random):
     yield Say(answer, (*ports, *rules))
 
 
-def promote_user(state: State, rng: random.Random):
+def promote_user(state: State, rng: random.Random) -> Script:
     """A locked account has to be unlocked before its role can change."""
     user, role = rng.choice(sorted(state["users"])), rng.choice(ROLES)
     yield sample_request(rng, "promote_user", user=user, role=role)
@@ -123,7 +123,7 @@ def promote_user(state: State, rng: random.Random):
     yield Say(f"{user} is now {result['role']}.", (user, role))
 
 
-def encrypt_with_key(state: State, rng: random.Random):
+def encrypt_with_key(state: State, rng: random.Random) -> Script:
     """The key may have expired; the error names the new one."""
     file, key = rng.choice(sorted(state["files"])), rng.choice(sorted(state["keys"]))
     how = {"file": file, "algorithm": rng.choice(["AES-256", "ChaCha20", "RSA-4096"])}
@@ -136,7 +136,7 @@ def encrypt_with_key(state: State, rng: random.Random):
     yield Say(f"{result['file']} is encrypted with {key}.", (result["file"], key))
 
 
-def port_or_lock(state: State, rng: random.Random):
+def port_or_lock(state: State, rng: random.Random) -> Script:
     """Lock an account only if the host is infected; else report its ports."""
     target = rng.choice(sorted(state["hosts"]))
     user = rng.choice(sorted(u for u, a in state["users"].items() if not a["locked"]) or ["root"])

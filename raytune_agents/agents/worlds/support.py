@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Say, ToolError, act, sample_request
+from raytune_agents.agents.script import Say, Script, ToolError, act, sample_request
 from raytune_agents.agents.word_banks import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
@@ -120,7 +120,7 @@ def _customer(state: State, rng: random.Random, waits: bool = False) -> str:
     return rng.choice(sorted({t["customer"] for t in tickets}))
 
 
-def escalate_oldest(state: State, rng: random.Random):
+def escalate_oldest(state: State, rng: random.Random) -> Script:
     """Find the tickets, pick the oldest open one, escalate it."""
     who, priority = _customer(state, rng, waits=True), rng.choice(["high", "urgent"])
     yield sample_request(rng, "escalate_oldest", customer=who, priority=priority)
@@ -133,7 +133,7 @@ def escalate_oldest(state: State, rng: random.Random):
     yield Say(f"Ticket {oldest['id']} is now at {priority} priority.", (oldest["id"], priority))
 
 
-def create_and_email(state: State, rng: random.Random):
+def create_and_email(state: State, rng: random.Random) -> Script:
     """Create a ticket, then write its number to the customer."""
     case = {"customer": _customer(state, rng), "subject": rng.choice(BANKS["problem"])}
     yield sample_request(rng, "create_and_email", **case)
@@ -146,7 +146,7 @@ def create_and_email(state: State, rng: random.Random):
     yield Say(f"I created ticket {number} and emailed it to {who}.", (number,))
 
 
-def article_to_chat(state: State, rng: random.Random):
+def article_to_chat(state: State, rng: random.Random) -> Script:
     """Look an article up and send its title."""
     who = _customer(state, rng)
     article = rng.choice([a for a in state["articles"] if a["language"] == "english"])
@@ -160,7 +160,7 @@ def article_to_chat(state: State, rng: random.Random):
     yield Say(f'I sent "{title}" to {who}.', (title,))
 
 
-def escalate_or_reopen(state: State, rng: random.Random):
+def escalate_or_reopen(state: State, rng: random.Random) -> Script:
     """The ticket turns out to be closed: a new one takes its place."""
     closed = sorted(i for i, t in state["tickets"].items() if t["status"] == "closed")
     opened = sorted(i for i, t in state["tickets"].items() if t["status"] == "open")
@@ -180,7 +180,7 @@ def escalate_or_reopen(state: State, rng: random.Random):
     yield Say(f"{ticket_id} is closed, so I created {number} with urgent priority.", (number,))
 
 
-def close_open(state: State, rng: random.Random):
+def close_open(state: State, rng: random.Random) -> Script:
     """Close every open ticket of a customer, one by one, then tell them."""
     message = {"customer": _customer(state, rng), "message": fill("{reply}", rng)}
     who = message["customer"]
