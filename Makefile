@@ -28,11 +28,18 @@ PART ?= 1/1
 slow: model
 	$(BIN)/python -m pytest tests -m slow --part $(PART) --durations=10
 
-# What slow tests of foreign environments talk to: packages that pin other versions than ours.
+# What slow tests of foreign environments talk to: packages that pin other versions than ours, each
+# asked for by itself; MCP servers and proxies of both releases of `mcp`.
 FOREIGN := .venvs/environments
+FOREIGN_MCP1 := .venvs/mcp-1
 environments:
-	test -x $(FOREIGN)/bin/openenv || { $(PYTHON) -m venv $(FOREIGN) && \
-	  $(FOREIGN)/bin/pip install -q 'openenv-core==0.3.0'; }
+	test -x $(FOREIGN)/bin/python || $(PYTHON) -m venv $(FOREIGN)
+	test -x $(FOREIGN)/bin/openenv || $(FOREIGN)/bin/pip install -q 'openenv-core==0.3.0'
+	test -x $(FOREIGN)/bin/mcp-server-time -a -x $(FOREIGN)/bin/fastmcp || \
+	  $(FOREIGN)/bin/pip install -q 'mcp-server-time>=2026' 'fastmcp>=4'
+	test -x $(FOREIGN_MCP1)/bin/python || $(PYTHON) -m venv $(FOREIGN_MCP1)
+	test -x $(FOREIGN_MCP1)/bin/mcp-proxy || \
+	  $(FOREIGN_MCP1)/bin/pip install -q 'mcp<2' 'mcp-server-time<2026' 'mcp-proxy==0.13.0'
 
 # Property tests on newly drawn rows, then mutated rows through read, label, mix and export: prints
 # crashes, uncounted, slowest_s.

@@ -21,6 +21,7 @@ NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE|
 SHORTEST = 12  # shorter values are words ("disabled"), not secrets
 SHORTEST_NAMED = 4  # of a variable that the config names as a key
 _NAMED: set[str] = set()
+_VALUES: dict[str, str] = {}  # a secret that stands in no variable -> its name
 _START = r"(?<![\w-])"  # where a token can begin
 SHAPES = re.compile(
     _START + r"(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|[rs]k_(?:live|test)_\w{16,}|gh[pousr]_\w{20,}"
@@ -89,9 +90,12 @@ def visible(value: Any) -> Any:
     return CONTROLS.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", value.replace("\r\n", "\n"))
 
 
-def hide(variable: str) -> None:
-    """Take the value of an environment variable for a secret, whatever its name."""
-    if variable:
+def hide(variable: str, value: str = "") -> None:
+    """Take the value of an environment variable for a secret, whatever its name; or a `value` that
+    stands elsewhere."""
+    if value:
+        _VALUES[value] = variable
+    elif variable:
         _NAMED.add(variable)
 
 
@@ -126,16 +130,26 @@ def redact(text: str, counts: Counter[str] | None = None) -> str:
     """The text with every secret in it replaced by the name of its variable, or by its kind; adds
     to `counts` how many of each kind there were."""
     counts = Counter() if counts is None else counts
+    text = without_known(text, counts)
+    for kind, pattern, shown in PATTERNS:
+        text, hits = pattern.subn(shown, text)
+        if hits:
+            counts[kind] += hits
+    return text
+
+
+def without_known(text: str, counts: Counter[str] | None = None) -> str:
+    """The text without the secrets whose values we know; adds to `counts` how many there were."""
+    counts = Counter() if counts is None else counts
+    named = [(name, value, SHORTEST) for value, name in _VALUES.items()]
     for name, value in os.environ.items():
-        named = name in _NAMED and len(value) >= SHORTEST_NAMED
-        if named or (len(value) >= SHORTEST and NAMES.search(name)):
+        if name in _NAMED or NAMES.search(name):
+            named.append((name, value, SHORTEST_NAMED if name in _NAMED else SHORTEST))
+    for name, value, shortest in named:
+        if len(value) >= shortest:
             escaped = (json.dumps(value, ensure_ascii=a)[1:-1] for a in (True, False))
             for form in {value, *escaped}:
                 if hits := text.count(form):
                     counts["environment"] += hits
                     text = text.replace(form, f"[{name}]")
-    for kind, pattern, shown in PATTERNS:
-        text, hits = pattern.subn(shown, text)
-        if hits:
-            counts[kind] += hits
     return text

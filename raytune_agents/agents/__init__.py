@@ -136,7 +136,7 @@ class AgentSpec(BaseConfig):
         pattern=r"^$|^[^:]+:\w+$|^https?://\S+$|^mcp: *\S.*$",
         description="module:Class that carries the calls out (agents/worlds), in the sandbox: a "
         "file or package beside the spec, or an installed one; or the URL of an OpenEnv server; or "
-        '"mcp: COMMAND" of a running MCP server, or its URL there',
+        '"mcp: COMMAND" of an MCP server; there also its URL, or FILE.json:NAME of mcpServers',
     )
     examples: list[ExampleConfig] = Field([], description="a few right answers")
     profile: Profile | None = Field(

@@ -179,8 +179,7 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
     from raytune_agents.agents.mcp_tools import server_tools
 
     found = server_tools(server, allowed)
-    word = agent_name(server.split()[-1].rpartition("/")[2], "mcp")
-    return _server_spec(found, name or word, server)
+    return _server_spec(found.tools, name or agent_name(found.name[:40], "mcp"), server)
 
 
 def openenv_spec(url: str, name: str = "") -> AgentSpec:

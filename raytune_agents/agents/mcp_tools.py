@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TextIO, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
+from raytune_agents.agents.mcp_servers import server_transport
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
-from raytune_agents.redact import redact
+from raytune_agents.redact import redact, with_texts, without_known
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
@@ -28,23 +28,31 @@ MAX_CHARS = 64_000  # of one answer
 SHOWN_CHARACTERS = 500  # characters of what a server wrote before it died
 
 
+class ListedServer(NamedTuple):
+    """The name that a server gives itself ("" = none), and {name, description, inputSchema} of each
+    of its tools."""
+
+    name: str
+    tools: list[JsonObject]
+
+
 class NotRecorded(Exception):
     """Why a call has no answer of its tool."""
 
 
 def server_tools(
     server: str, allowed: Sequence[str] = (), timeout_s: float = TIMEOUT_S
-) -> list[JsonObject]:
-    """{name, description, inputSchema} of each tool of `server`, a command or a URL; of `allowed`
-    alone where that names any. Raises ConfigError saying what to do."""
-    tools = ask_server(server, partial(_listed, server), timeout_s)
+) -> ListedServer:
+    """The tools of `server`, of `allowed` alone where that names any. Raises ConfigError saying
+    what to do."""
+    name, tools = ask_server(server, partial(_listed, server), timeout_s)
     names = [t["name"] for t in tools]
     if unknown := sorted(set(allowed) - set(names)):
         raise ConfigError(f"--only {', '.join(unknown)}: the server has {', '.join(names)}")
     found = [t for t in tools if not allowed or t["name"] in allowed]
     if not found:
         raise ConfigError(f"--mcp {server!r}: the server lists no tools")
-    return found
+    return ListedServer(name, found)
 
 
 def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: float) -> T:
@@ -76,7 +84,7 @@ async def _connected(server: str, log: TextIO, work: Callable[[Any], Awaitable[T
         return await work(client)
 
 
-async def _listed(server: str, client: Any) -> list[JsonObject]:
+async def _listed(server: str, client: Any) -> ListedServer:
     tools: list[JsonObject] = []
     # pages may go round in a circle, so they are counted
     cursor = None
@@ -87,7 +95,8 @@ async def _listed(server: str, client: Any) -> list[JsonObject]:
             break
         cursor = page.next_cursor
         if cursor is None:
-            return tools
+            about = client.server_info
+            return ListedServer(about.name if about else "", with_texts(tools, without_known))
     raise ConfigError(
         f"--mcp {server!r}: the server names more than {MAX_TOOLS} tools, or does "
         "not end its list; write the ones you want into a file for --tools"
@@ -97,7 +106,15 @@ async def _listed(server: str, client: Any) -> list[JsonObject]:
 async def tool_answer(
     client: Any, name: str, arguments: JsonObject, timeout_s: float
 ) -> JsonObject:
-    """{observation} or {error} of a call. Raises NotRecorded where that is no word of the tool."""
+    """{observation} or {error} of a call, without our secrets. Raises NotRecorded where that is no
+    word of the tool."""
+    answer: JsonObject = with_texts(
+        await _answer(client, name, arguments, timeout_s), without_known
+    )
+    return answer
+
+
+async def _answer(client: Any, name: str, arguments: JsonObject, timeout_s: float) -> JsonObject:
     from mcp import MCPError
     from mcp.types import CONNECTION_CLOSED
 
@@ -134,19 +151,6 @@ def _only_result(structured: Any) -> Any:
     """A structured answer; {result: x}, which servers put around what is no object, as x."""
     wrapped = isinstance(structured, dict) and structured.keys() == {"result"}
     return structured["result"] if wrapped else structured
-
-
-def server_transport(server: str, log: TextIO) -> Any:
-    """A URL as it is; a command as a process whose stderr goes to `log`."""
-    from mcp.client.stdio import StdioServerParameters, stdio_client
-
-    if server.startswith(("http://", "https://")):
-        return server
-    try:
-        command, *words = shlex.split(server)
-    except ValueError as error:
-        raise ConfigError(f"--mcp {server!r}: {error}; write a command or a URL") from None
-    return stdio_client(StdioServerParameters(command=command, args=words), errlog=log)
 
 
 def first_cause(error: BaseException) -> BaseException:

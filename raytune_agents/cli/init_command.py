@@ -30,7 +30,7 @@ def init(
         Path | None, typer.Option(help="OpenAI tools, an MCP tool list, OpenAPI, a Python file")
     ] = None,
     mcp: Annotated[
-        str | None, typer.Option(help="an MCP server instead: its command, or a URL")
+        str | None, typer.Option(help="an MCP server instead: command, URL, or FILE.json:NAME")
     ] = None,
     openenv: Annotated[
         str | None, typer.Option(help="an OpenEnv server instead: its URL, also the world")

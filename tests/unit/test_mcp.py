@@ -3,7 +3,6 @@ hang, die, lie or never end."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -25,7 +24,6 @@ from raytune_agents.generate.world_runs import react
 from raytune_agents.records import ToolCall
 
 pytest.importorskip("mcp", reason="package mcp is not installed")
-TIME = shutil.which("mcp-server-time")  # of the protocol's own collection of servers
 
 
 def server(tmp_path: Path, code: str) -> str:
@@ -56,10 +54,11 @@ shop.run()
 def test_the_tools_of_a_server(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RAYTUNE_SECRET", "s3cret-value-of-ours")
     command = server(tmp_path, SHOP)
-    price, other = server_tools(command)
+    said, (price, other) = server_tools(command)
+    assert said == "shop"
     assert (price["name"], other["name"]) == ("price", "environment")
     assert price["inputSchema"]["required"] == ["item"]
-    assert [t["name"] for t in server_tools(command, ["price"])] == ["price"]
+    assert [t["name"] for t in server_tools(command, ["price"]).tools] == ["price"]
     with pytest.raises(ConfigError, match="the server has price, environment"):
         server_tools(command, ["buy"])
 
@@ -111,7 +110,7 @@ TOOL = '{"name": f"t{i}", "inputSchema": {"type": "object"}}'
 def test_pages_are_read_to_their_end_and_no_further(tmp_path: Path) -> None:
     pages = ("i = int(cursor or 0); "
              f'return {{"tools": [{TOOL}]}} | ({{"nextCursor": str(i + 1)}} if i < 3 else {{}})')
-    found = server_tools(server(tmp_path, RAW.format(tools=pages)))
+    found = server_tools(server(tmp_path, RAW.format(tools=pages))).tools
     assert [t["name"] for t in found] == ["t0", "t1", "t2", "t3"]
     endless = (f'return {{"tools": [{TOOL} for i in range(500)], "nextCursor": "again"}}')
     with pytest.raises(ConfigError, match=f"more than {MAX_TOOLS} tools"):
@@ -125,18 +124,6 @@ def test_a_schema_that_lies_is_refused_by_its_place(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "tools.0.inputSchema.properties" in done.output
     assert not (tmp_path / "a.yaml").exists()
-
-
-@pytest.mark.skipif(TIME is None, reason="mcp-server-time is not on PATH (pip install it apart)")
-def test_a_published_server_becomes_a_spec(tmp_path: Path) -> None:
-    """In an environment of its own, with whatever release of mcp it wants."""
-    out = tmp_path / "clock.yaml"
-    done = CliRunner().invoke(app, ["init", "--mcp", f"{TIME} --local-timezone UTC", "--only",
-                                    "convert_time", "--out", str(out), "--name", "clock"])
-    assert done.exit_code == 0, done.output
-    [tool] = yaml.safe_load(out.read_text())["tools"]
-    assert tool["name"] == "convert_time"
-    assert tool["parameters"]["required"] == ["source_timezone", "time", "target_timezone"]
 
 
 # --- answers recorded and replayed ------------------------------------------------------------

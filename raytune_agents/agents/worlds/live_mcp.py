@@ -1,4 +1,4 @@
-"""A world that runs elsewhere: an MCP server, by `world: "mcp: COMMAND"` or its URL there.
+"""A world that runs elsewhere: an MCP server, by `world: "mcp: COMMAND"`, or its URL or file there.
 
 An episode is a session of its own, of a command a process too. The goal of a task {"calls": [[name,
 arguments], ...]} is that these calls were answered, in any order, as in the world of recorded
@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from raytune_agents.agents.mcp_tools import NotRecorded, first_cause, server_transport, tool_answer
+from raytune_agents.agents.mcp_servers import server_transport
+from raytune_agents.agents.mcp_tools import NotRecorded, first_cause, tool_answer
 from raytune_agents.agents.worlds.remote import RemoteWorld, ServerFault
 from raytune_agents.records import Arguments, JsonObject
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.agents.mcp_servers import seen_from
 from raytune_agents.agents.worlds.live_mcp import MCP, McpServer
 from raytune_agents.agents.worlds.openenv import EnvironmentServer
 from raytune_agents.agents.worlds.remote import RemoteWorld
@@ -72,6 +73,8 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     """The code of "module:Class", or a server's address. The module is a file or package of
     `folder` (that of the spec), or one that Python finds. `beside` are files that it imports.
     Raises ConfigError."""
+    if world.startswith(MCP):
+        world = f"{MCP} {seen_from(folder, world.removeprefix(MCP).strip())}"
     if (at_server := WorldCode(world, "")).remote:
         return at_server
     module, _, name = world.partition(":")
