@@ -29,9 +29,10 @@ slow: model
 	$(BIN)/python -m pytest tests -m slow --part $(PART) --durations=10
 
 # What slow tests of foreign environments talk to: packages that pin other versions than ours, each
-# asked for by itself; MCP servers and proxies of both releases of `mcp`.
+# asked for by itself; MCP servers and proxies of both releases of `mcp`; a benchmark's data.
 FOREIGN := .venvs/environments
 FOREIGN_MCP1 := .venvs/mcp-1
+NESTFUL := .venvs/nestful
 environments:
 	test -x $(FOREIGN)/bin/python || $(PYTHON) -m venv $(FOREIGN)
 	test -x $(FOREIGN)/bin/openenv || $(FOREIGN)/bin/pip install -q 'openenv-core==0.3.0'
@@ -40,6 +41,8 @@ environments:
 	test -x $(FOREIGN_MCP1)/bin/python || $(PYTHON) -m venv $(FOREIGN_MCP1)
 	test -x $(FOREIGN_MCP1)/bin/mcp-proxy || \
 	  $(FOREIGN_MCP1)/bin/pip install -q 'mcp<2' 'mcp-server-time<2026' 'mcp-proxy==0.13.0'
+	test -d $(NESTFUL)/data_v1 || \
+	  $(FOREIGN)/bin/pip install -q --no-deps --target $(NESTFUL) 'nestful-wrapper==0.1.7'
 
 # Property tests on newly drawn rows, then mutated rows through read, label, mix and export: prints
 # crashes, uncounted, slowest_s.

@@ -137,7 +137,7 @@ def write_hub(config: Config, out: Path) -> None:
 def name_base(file: Path, name: str) -> None:
     """Name an adapter's base as others find it: PEFT writes the path that it had here."""
     if file.is_file():
-        base = Path(name).name if Path(name).expanduser().is_dir() else name
+        base = adapter_card.hub_id(name) or Path(name).name
         write_json(file, read_json(file) | {"base_model_name_or_path": base})
 
 

@@ -38,7 +38,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_adapter_names_its_base_as_others_find_it(tmp_path: Path) -> None:
     file = tmp_path / "adapter_config.json"
     here = {"base_model_name_or_path": "/root/.cache/huggingface/hub/models--A--B", "r": 4}
-    for name, told in (("A/B", "A/B"), ("smollm2-135m", "smollm2-135m"),
+    for name, told in (("A/B", "A/B"), ("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct"),
                        (str(tmp_path), tmp_path.name)):
         file.write_text(json.dumps(here))
         name_base(file, name)
