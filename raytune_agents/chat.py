@@ -18,11 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raytune_agents import sandbox
 from raytune_agents.calls.thoughts import NEAR, opened_thought
 from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.records import JsonObject, Message, Options, RecordError, ToolSpec, Trajectory
 from raytune_agents.template_defaults import stored_template
 from raytune_agents.templates import (
+    REQUEST,
+    SYSTEM,
+    TOOL,
     Habits,
     ServingOptions,
     one_call_each,
@@ -124,6 +128,13 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     if isinstance(native, dict):  # several by name
         native = native.get("tool_use") or native.get("default")
     native = tokenizer.chat_template = native if isinstance(native, str) else ""
+    if native and template != "ours" and not native.startswith(OURS):
+        probe = openai_turns((SYSTEM, REQUEST), Habits())
+        if much := sandbox.template_fault(native, probe, [TOOL.openai()]):
+            raise ConfigError(
+                f"model.template={template!r}: the chat template of {path} takes {much} for a "
+                "short question; write model.template=ours"
+            )
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
     lack = "" if habits.native else lacking(native, habits, path)
     if lack and (template == "native" or (template == "auto" and habits.unread)):

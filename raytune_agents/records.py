@@ -42,10 +42,16 @@ class RecordError(ValueError):
 ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
-def row_reason(error: Exception) -> str:
-    """What a row is counted by where one of ROW_FAULTS came out of it."""
+OWN_CODE = (Exception, SystemExit)  # what a function of the user's can bring out
+
+
+def row_reason(error: BaseException) -> str:
+    """What a row is counted by where one of ROW_FAULTS, or of OWN_CODE, came out of it."""
     kind = "" if isinstance(error, RecordError) else f"{type(error).__name__}: "
-    return f"{kind}{error}"[:200]
+    try:
+        return f"{kind}{error}"[:200]
+    except OWN_CODE:  # its text is code, too
+        return kind.removesuffix(": ")
 
 
 def canonical(value: Any) -> str:

@@ -180,6 +180,15 @@ def damage(folder: Path, files: Mapping[str, FileMark]) -> str:
     return ""
 
 
+def strays(folder: Path, files: Mapping[str, FileMark]) -> str:
+    """Which table lies in the folder of a finished step that it did not write, and the next one
+    would read; "" where there is none."""
+    tables = (p for p in files_below(folder) if p.name.endswith(".parquet"))
+    names = (p.relative_to(folder) for p in sorted(tables))
+    added = (n.as_posix() for n in names if "ray" not in n.parts and n.as_posix() not in files)
+    return next((f"{name} was added" for name in added), "")
+
+
 @dataclass
 class Step:
     """One step's folder inside a run."""
@@ -215,7 +224,7 @@ class Step:
         manifest = self.manifest
         if manifest is None or manifest.key != self.key:
             return False
-        if broken := damage(self.folder, manifest.files):
+        if broken := damage(self.folder, manifest.files) or strays(self.folder, manifest.files):
             log.warning("%s: %s: the step is done again", self.folder, broken)
         return not broken
 
@@ -225,18 +234,31 @@ class Step:
         started = self.folder / STARTED
         try:
             # Written as a step begins: this alone tells whose shards lie here.
-            same = read_json(started)["key"] == self.key
+            record = read_json(started)
+            same = record["key"] == self.key and record["started"] + record.get("idle", 0.0) >= 0
         except (OSError, ValueError, TypeError, KeyError):
             same = False
         if not same or (self.folder / MANIFEST).is_file():
             if clear:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                self._clear()
             # Before the new start: beside it, an old manifest would pass for its end.
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
         else:
             self._count_idle(started)
         self.clear_partial()
+
+    def _clear(self) -> None:
+        """Remove all that another step left here. Raises ConfigError where rows of it stay: they
+        would pass for this one's."""
+        # A user may have put the folder on another disk; only what a step wrote there is ours.
+        if self.folder.is_symlink() and (self.folder / STARTED).is_file():
+            for path in self.folder.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True) if not path.is_dir() else None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if left := next((p for p in files_below(self.folder) if p.name.endswith(DATA)), None):
+            raise ConfigError(f"{left} is in the way and cannot be removed; remove it by hand")
 
     def _count_idle(self, started: Path) -> None:
         """A killed step goes on: the time from its last write until now cost nothing."""
@@ -355,7 +377,20 @@ class Shards:
         return self.folder / f"rows-{number:05d}.parquet"
 
     def missing(self, count: int) -> list[int]:
-        return [k for k in range(count) if not self.path(k).is_file()]
+        """The shards that are not there whole."""
+        return [k for k in range(count) if not self._whole(self.path(k))]
+
+    def _whole(self, path: Path) -> bool:
+        import pyarrow.parquet as pq
+
+        try:
+            pq.read_table(path, page_checksum_verification=True)
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            log.warning("%s cannot be read (%s): the shard is made again", path, error)
+            return False
+        return True
 
     def commit(self, number: int, table: Any) -> None:
         write_table(self.path(number), table)

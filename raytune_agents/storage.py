@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
     """Raises ConfigError where the file was damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is damaged: {error}; remove its step's folder, run again"
         ) from None
@@ -144,7 +144,7 @@ def whole_lines(path: Path) -> tuple[list[JsonObject], int]:
         try:
             # A line without its newline may still be in the making, but if it is JSON it is whole.
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
             found.append(value)
@@ -188,7 +188,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     with whole_file(path) as work:
-        pq.write_table(table, work, row_group_size=GROUP_ROWS)
+        pq.write_table(table, work, row_group_size=GROUP_ROWS, write_page_checksum=True)
 
 
 def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:

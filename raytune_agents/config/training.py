@@ -24,6 +24,8 @@ from raytune_agents.records import JsonObject
 
 MOST_ROWS, STEPS = 8, 100  # rows per step at most, and steps at least, of global_batch_size=auto
 BASE = "base"  # the untrained model's name among the arms
+# What an arm may not be called: the other baselines of an evaluation, and Ray's own folder.
+TAKEN = (BASE, f"{BASE}_few_shot", f"{BASE}_constrained", "ray")
 
 
 class TrainConfig(BaseConfig):
@@ -120,11 +122,11 @@ class TrainConfig(BaseConfig):
     @model_validator(mode="after")
     def _arms(self) -> TrainConfig:
         for name, arm in self.arms.items():
-            if not FOLDER.fullmatch(name) or name.endswith("-unmarked") or name == BASE:
+            if not FOLDER.fullmatch(name) or name.endswith("-unmarked") or name in TAKEN:
                 raise ValueError(
                     f"arms.{name!r} becomes a folder of the run and a name in its tables; write "
                     "letters, digits, . _ and -, a letter or digit first, not -unmarked at the "
-                    f"end, and not {BASE}, which is the untrained model"
+                    f"end, and not {BASE}, which is the untrained model, nor {', '.join(TAKEN[1:])}"
                 )
             if arm.options:
                 try:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import LabelConfig
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.dedup.minhash import PERMUTATIONS, clusters, first_of_each
 from raytune_agents.dedup.space import semantic_owner, unit_vectors
@@ -106,10 +106,21 @@ def embedder(config: LabelConfig) -> Callable[[list[str]], Any]:
 
 def embed_texts(texts: Sequence[str], config: LabelConfig) -> np.ndarray:
     """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is
-    named."""
+    named. A text without a vector of finite numbers is like no other. Raises ConfigError for
+    anything else than a vector of each text."""
     if not config.embed or not texts:
         return np.empty((len(texts), 0), np.float16)
-    return unit_vectors(np.asarray(embedder(config)(list(texts)), np.float32)).astype(np.float16)
+    try:
+        vectors = np.asarray(embedder(config)(list(texts)), np.float32)
+    except (TypeError, ValueError) as error:  # of the function too, or vectors of several lengths
+        raise ConfigError(f"label.embed={config.embed!r}: {error}") from None
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise ConfigError(
+            f"label.embed={config.embed!r} gave {list(vectors.shape)} for {len(texts)} texts; "
+            "return an array [texts, n]"
+        )
+    vectors[~np.isfinite(vectors).all(axis=1)] = 0.0
+    return unit_vectors(vectors).astype(np.float16)
 
 
 def _joined(owner: np.ndarray, prints: pa.Table, rank: np.ndarray, threshold: float) -> np.ndarray:

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 
 from raytune_agents.config import ConfigError
 from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, Metric
-from raytune_agents.records import Trajectory
+from raytune_agents.records import OWN_CODE, Trajectory
 
 
 def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
@@ -46,8 +47,8 @@ def with_own(
     rows: Mapping[tuple[str, str], Trajectory],
     metrics: Mapping[str, Metric],
 ) -> tuple[list[AnswerRow], Counter[str]]:
-    """The answers with the user's values, and how often a metric raised, by "NAME: error"; such a
-    value is None, as where the metric does not apply."""
+    """The answers with the user's values, and how often a metric raised or gave no finite number,
+    by "NAME: error"; such a value is None, as where the metric does not apply."""
     out: list[AnswerRow] = []
     errors: Counter[str] = Counter()
     for answer in answers:
@@ -58,8 +59,10 @@ def with_own(
                 continue
             try:
                 value = metric.compute(answer.answer, rows[answer.split, answer.id])
-                values[name] = None if value is None else float(value)
-            except Exception as error:  # the boundary to a user's code: counted, not fatal
+                if value is not None and not isfinite(number := float(value)):
+                    raise ArithmeticError("a value that is no number has no mean")
+                values[name] = None if value is None else number
+            except OWN_CODE as error:  # the boundary to a user's code: counted, not fatal
                 errors[f"{name}: {type(error).__name__}"] += 1
         out.append(replace(answer, values=values))
     return out, errors

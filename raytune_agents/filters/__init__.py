@@ -19,7 +19,7 @@ from raytune_agents.filters import shape, text_rules
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import quality, quality_parts
 from raytune_agents.filters.shape import is_held_out, row_family
-from raytune_agents.records import Trajectory
+from raytune_agents.records import OWN_CODE, Trajectory
 
 Rule = Callable[..., "str | None"]
 
@@ -38,6 +38,7 @@ RULES: dict[str, Rule] = {
     "ungrounded": ungrounded,
     "pii": text_rules.pii,
 }
+LONGEST_REASON = 200
 LABEL_ERROR = "label_error"  # the reason of a row on which a rule, or the score, fails
 # Off unless named in label.rules: tool data is full of made-up addresses and numbers.
 ON_REQUEST = {"pii"}
@@ -82,14 +83,16 @@ def first_reason(row: Trajectory, rules: dict[str, Rule]) -> str:
     for name, rule in rules.items():
         try:
             reason = rule(row) if name in names else None
-        except Exception as error:  # the boundary: whatever a strange row does to a rule
+            if reason and not isinstance(reason, str):
+                raise TypeError("a rule gives its reason as text, or None")
+        except OWN_CODE as error:  # the boundary: whatever a strange row does to a rule
             return label_error(name, error)
         if reason:
-            return reason
+            return reason[:LONGEST_REASON]
     return ""
 
 
-def label_error(where: str, error: Exception) -> str:
+def label_error(where: str, error: BaseException) -> str:
     """The reason of a row that cannot be labelled, and so cannot be trusted."""
     return f"{LABEL_ERROR}:{where}:{type(error).__name__}"
 

@@ -100,7 +100,9 @@ class ChatClient:
 
         def reply(chat: list[dict[str, str]], sampling: Sampling) -> Reply:
             start = time.monotonic()
-            texts = [str(self.own(chat, sampling)) for _ in range(sampling.n)]  # type: ignore[misc]
+            texts = [self.own(chat, sampling) for _ in range(sampling.n)]  # type: ignore[misc]
+            if odd := [type(text).__name__ for text in texts if not isinstance(text, str)]:
+                raise TypeError(f"it returned {odd[0]}; return the text of the answer")
             spent = time.monotonic() - start
             return Reply(texts, [0] * len(texts), 0, spent, spent)  # it does not tell its tokens
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -29,12 +30,13 @@ VERSIONS = (
 
 
 class FileMark(BaseModel):
-    """How a file is known again: its size and times, and the hash of its bytes ("" = it is not
-    there)."""
+    """How a file is known again: its size, times and number on the disk, and the hash of its bytes
+    ("" = it is not there)."""
 
     bytes: int
     mtime_ns: int
     ctime_ns: int = 0  # of the last change, which no program can set back
+    inode: int = 0  # a link may lead to another file of the same size and times
     sha256: str = ""
 
     @property
@@ -43,16 +45,17 @@ class FileMark(BaseModel):
         return self.sha256 or f"{self.bytes} bytes"
 
     @property
-    def stamp(self) -> tuple[int, int, int]:
+    def stamp(self) -> tuple[int, int, int, int]:
         """What a file whose bytes have not changed still has."""
-        return self.bytes, self.mtime_ns, self.ctime_ns
+        return self.bytes, self.mtime_ns, self.ctime_ns, self.inode
 
     @classmethod
     def of(cls, path: Path, known: FileMark | None = None) -> FileMark:
         """Of a file as it is now; with the stamp of its `known` mark it is not read again. Raises
         OSError."""
         at = path.stat()
-        mark = cls(bytes=at.st_size, mtime_ns=at.st_mtime_ns, ctime_ns=at.st_ctime_ns)
+        times = {"mtime_ns": at.st_mtime_ns, "ctime_ns": at.st_ctime_ns}
+        mark = cls(bytes=at.st_size, inode=at.st_ino, **times)
         if known and known.sha256 and known.stamp == mark.stamp:
             return known
         large = mark.bytes > LARGE_BYTES
@@ -66,7 +69,7 @@ def sha256(path: Path) -> str:
 
 
 @lru_cache
-def _large_sha256(path: Path, stamp: tuple[int, int, int]) -> str:
+def _large_sha256(path: Path, stamp: tuple[int, ...]) -> str:
     """`sha256` of a file, which several steps ask for, once as long as it has this stamp."""
     return sha256(path)
 
@@ -85,23 +88,45 @@ def marks(
 
 
 def module_files(name: str) -> list[Path]:
-    """The files of a module named in a config (`module:function`): with the modules beside it that
-    it imports, directly or not; of a package of one's own, all. [] for one that cannot be found:
-    whoever loads it says so."""
-    module = name.partition(":")[0]
+    """The files of a module named in a config (`module:function`): with the modules of one's own
+    that it imports, directly or not, wherever Python finds them; of a package of one's own, all;
+    and the files beside them whose names stand in them. [] for one that cannot be found: whoever
+    loads it says so."""
+    first = name.partition(":")[0].split(".")[0]
+    # An installed package is known by its list of files and their hashes, not file by file.
+    found, todo, seen = set(package_records(first)), [first], {PACKAGE.name}
+    while todo:
+        if (top := todo.pop()) not in seen:
+            seen.add(top)
+            for file in own_files(top):
+                found |= {file, *files_named_in(file)}
+                todo += imported_names(file)
+    return sorted(found)
+
+
+def own_files(top: str) -> list[Path]:
+    """The Python files of the module or package that Python finds by its first name; [] for one
+    that it does not find, that is installed, or that is Python's own."""
     try:
-        spec = util.find_spec(module)
-        above = util.find_spec(module.split(".")[0])
+        spec = util.find_spec(top) if top not in sys.stdlib_module_names else None
     except (ImportError, ValueError):
         return []
-    if spec is None or not spec.origin:
+    folders = [Path(f) for f in (spec and spec.submodule_search_locations) or ()]
+    origin = Path((spec and spec.origin) or "")
+    if any({"site-packages", "dist-packages"} & {*p.parts} for p in (origin, *folders)):
         return []
-    folders = (above.submodule_search_locations or ()) if above else ()
-    # An installed package is known by its list of files and their hashes, not file by file.
-    own = [Path(f) for f in folders if "site-packages" not in Path(f).parts]
-    installed = package_records(module.split(".")[0]) if "site-packages" in spec.origin else []
-    inside = (p for f in own for p in f.rglob("*.py"))
-    return sorted({*local_files(Path(spec.origin)), *inside, *installed})
+    return sorted({*local_files(origin), *(p for f in folders for p in f.rglob("*.py"))})
+
+
+def files_named_in(file: Path) -> list[Path]:
+    """The files beside a Python file whose names stand in it as texts: the tables that it reads."""
+    names = {
+        node.value
+        for node in ast.walk(syntax_tree(file))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    beside = (file.parent / name for name in names if 0 < len(name) < 200 and "\0" not in name)
+    return [path for path in beside if path.is_file()]
 
 
 @lru_cache
@@ -133,14 +158,23 @@ def code_files(path: Path) -> list[Path]:
     return sorted(f for f in found if f.is_file() and "__pycache__" not in f.parts)
 
 
+def syntax_tree(file: Path) -> ast.Module:
+    """The syntax tree of a Python file; an empty one where it cannot be read."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
 def imported_names(file: Path) -> set[str]:
     """The first parts of the names that a file imports; of relative imports, the names."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, OSError):
-        return set()
     names = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(syntax_tree(file)):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called, name = node.func, node.args[0].value
+            word = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if word in ("import_module", "__import__") and isinstance(name, str):
+                names.add(name.lstrip(".").split(".")[0])
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

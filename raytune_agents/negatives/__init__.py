@@ -23,7 +23,7 @@ from raytune_agents.negatives.answers import Fault
 from raytune_agents.negatives.grades import answer_grade, run_grade
 from raytune_agents.negatives.naming import answer_fault, answer_text, tolerant, trajectory_fault
 from raytune_agents.negatives.wrong_values import SeenValues
-from raytune_agents.records import ROW_FAULTS, Message, Trajectory, derive
+from raytune_agents.records import OWN_CODE, ROW_FAULTS, Message, Trajectory, derive
 
 TRAJECTORY_FAULTS: dict[str, Fault] = {  # they need a row that was run in a world
     "wrong_order": trajectories.wrong_order,
@@ -174,7 +174,9 @@ def edit(
                 return _negative(row, bad.messages, fault, "negatives.edit", seed), ""
     except WorldDown:
         reason = "world_down"
-    except ROW_FAULTS as error:
+    except OWN_CODE as error:
+        if ":" not in fault and not isinstance(error, ROW_FAULTS):
+            raise  # a fault of ours that breaks is no row's
         reason = f"edit_error:{type(error).__name__}"
     return None, reason
 

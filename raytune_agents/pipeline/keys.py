@@ -29,7 +29,7 @@ from raytune_agents.runs import STEPS
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function, module:Class
 SPECS = (".yaml", ".yml", ".json")
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*/*.jinja", "*.model", "*.txt")
 AFTER: dict[str, tuple[str, ...]] = {
     "read": (),
     "generate": ("read",),

@@ -27,7 +27,7 @@ from raytune_agents.storage import GROUP_ROWS, row_groups
 from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
 
-TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
+TOKENIZER = ("*.json", "*.jinja", "*/*.jinja", "*.model")  # files of a model's folder
 
 
 def columns_key(recipe: Recipe, label: str) -> str:

@@ -23,7 +23,15 @@ from raytune_agents.readers.pairs import rated
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.turns import results_apart
 from raytune_agents.readers.unpack import SourceError
-from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
+from raytune_agents.records import (
+    OWN_CODE,
+    JsonObject,
+    Message,
+    RecordError,
+    Trajectory,
+    finish,
+    row_reason,
+)
 
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
@@ -82,9 +90,10 @@ def read_row(
         return [replace(t, parents=_parents(t, rows)) if t.parents else t for t in rows]
     except RecordError:
         raise
-    except Exception as error:  # the one row boundary: whatever a strange row does to a reader
-        reason = str(error).splitlines()[0][:120] if str(error) else ""
-        raise RecordError(f"{name}: {type(error).__name__} {reason}".rstrip()) from None
+    except OWN_CODE as error:  # the one row boundary: whatever a strange row does to a reader
+        kind, _, reason = row_reason(error).partition(": ")
+        first = (reason.splitlines() or [""])[0][:120]
+        raise RecordError(f"{name}: {kind} {first}".rstrip()) from None
 
 
 @dataclass(frozen=True, slots=True)

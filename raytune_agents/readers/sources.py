@@ -74,7 +74,7 @@ def files(path: str) -> list[str]:
     elif Path(path).is_file():
         return [path]
     elif Path(path).is_dir():
-        found = [p for p in Path(path).rglob("*") if p.is_file()]
+        found = [p for p in _below(Path(path)) if p.is_file()]
         out = [p.as_posix() for p in found if not _is_hidden(p.relative_to(path))]
     else:
         out = [p for p in glob.glob(path, recursive=True) if Path(p).is_file()]
@@ -88,6 +88,19 @@ def files(path: str) -> list[str]:
             "nestful, complexfuncbench"
         )
     return data
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The files of a folder at any depth, of one that a link leads to as well, each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()  # a link back: its files are there by another name
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in names)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -28,7 +28,7 @@ from typing import Any
 from raytune_agents.config import ConfigError
 from raytune_agents.records import ToolCall, Trajectory
 from raytune_agents.sandbox.audit import walled
-from raytune_agents.sandbox.folders import copy_tools, remove_folder, size_mib
+from raytune_agents.sandbox.folders import CACHED, copy_tools, remove_folder, size_mib
 from raytune_agents.sandbox.protocol import parse_answer
 
 CHILD = Path(__file__).with_name("child.py")
@@ -71,6 +71,8 @@ class Outcome:
 
 BROKEN = ("killed:", "forbidden: ", "import: ", "server: ")
 LABELS = ("timeout", "memory", "disk", "output", "not_run")
+RENDERING = Limits(timeout_s=10.0, memory_mib=1024)  # of a chat template
+MOST_CHARACTERS = 100_000  # that one may write for a short question
 PROTOCOL, NOT_RUN = Outcome(error="forbidden: protocol"), Outcome(error="not_run")
 
 
@@ -148,17 +150,15 @@ class Sandbox:
             folder.mkdir()
         try:
             for path in code:
+                if path.is_dir():
+                    self._must_fit(path, path)  # before it fills the disk twice
                 copy_tools(path, places["code"])
         except OSError as error:  # shutil.Error is one
             raise SandboxError(
                 f"{path} cannot be copied into the sandbox ({str(error)[:200]}); give plain "
                 "files that can be read, and look whether the disk is full"
             ) from None
-        if (size := size_mib(places["code"])) > self.limits.disk_mib:
-            raise SandboxError(
-                f"{code[-1]}: the code takes {size:.0f} MiB, the disk of the sandbox has "
-                f"{self.limits.disk_mib}; put data elsewhere, or give a smaller folder"
-            )
+        self._must_fit(places["code"], code[-1])
         self._work = places["work"]
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self._work), "LANG": "C.UTF-8", "TZ": "UTC"}
         self._answers, theirs = os.pipe()
@@ -194,6 +194,13 @@ class Sandbox:
             raise SandboxError(
                 f"no kernel layer holds a tool in here, only {', '.join(self.layers)}: install "
                 "bubblewrap, use Linux 5.13 or newer, or write sandbox: weak to trust the tools"
+            )
+
+    def _must_fit(self, folder: Path, named: Path) -> None:
+        if (size := size_mib(folder, left_out=CACHED)) > self.limits.disk_mib:
+            raise SandboxError(
+                f"{named}: the code takes {size:.0f} MiB, the disk of the sandbox has "
+                f"{self.limits.disk_mib}; put data elsewhere, or give a smaller folder"
             )
 
     @property
@@ -346,3 +353,21 @@ def execution_fault(row: Trajectory, module: str | Path, limits: Limits = Limits
         if outcome.error:
             return f"execution:{call.name}: {outcome.error}"
     return ""
+
+
+def template_fault(template: str, messages: Sequence[Any], tools: Sequence[Any]) -> str:
+    """What a chat template takes too much of for a short question: time, memory, characters; ""
+    where it is like others, or cannot be tried here. What it raises is for others to say."""
+    try:
+        with Sandbox(CHILD.with_name("template.py"), RENDERING) as box:
+            able = not box.call("characters", {"template": "", "messages": [], "tools": []}).error
+            arguments = {"template": template, "messages": messages, "tools": tools}
+            found = box.call("characters", arguments) if able else NOT_RUN
+    except SandboxError:
+        able = False
+    if not able:
+        return ""
+    if found.broken:
+        most = f"{RENDERING.timeout_s:.0f} s and {RENDERING.memory_mib} MiB"
+        return f"more than {most} ({found.error})"
+    return f"{found.value:,} characters" if (found.value or 0) > MOST_CHARACTERS else ""

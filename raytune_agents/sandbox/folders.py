@@ -7,12 +7,14 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Container
 from math import inf
 from pathlib import Path
 
 from raytune_agents.infra.provenance import local_files
 
-CACHES = shutil.ignore_patterns("__pycache__", ".git", ".venv")
+CACHED = ("__pycache__", ".git", ".venv")  # folders that are no code
+CACHES = shutil.ignore_patterns(*CACHED)
 MOST_FILES = 20_000  # on a disk that the kernel does not limit, as on one that it does
 
 
@@ -48,7 +50,7 @@ def _check_link(path: Path, folder: Path) -> None:
         raise OSError(f"{path} is a link {where}")
 
 
-def size_mib(folder: Path) -> float:
+def size_mib(folder: Path, left_out: Container[str] = ()) -> float:
     """What the files of a folder take, as far as they are still there; infinite where they are too
     many to be counted again and again, or lie too deep, or where we may not look."""
     size, count, todo = 0, 0, [str(folder)]
@@ -56,6 +58,8 @@ def size_mib(folder: Path) -> float:
         try:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:
+                    if entry.name in left_out:
+                        continue
                     count += 1
                     if count > MOST_FILES:
                         return inf

@@ -29,11 +29,19 @@ def depth(value: Any) -> int:
     return found
 
 
+def _told(value: Any) -> str:
+    """What an object says of itself. Raises TypeError for one that says only where it lies."""
+    if " at 0x" in (text := str(value)) and text.startswith("<"):
+        kind = type(value).__name__
+        raise TypeError(f"a {kind} is no answer: return text, numbers, lists or dicts (no async)")
+    return text
+
+
 def result_json(value: Any) -> str:
     """A tool's result as JSON; what JSON does not have is written as `str` writes it. Raises
     ValueError for NaN, an infinity, a lone surrogate, a circle and too many levels, TypeError for
-    keys that are no text."""
-    text = dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    keys that are no text and for objects without a text."""
+    text = dumps(value, ensure_ascii=False, allow_nan=False, default=_told)
     text.encode()
     if depth(value) > DEEPEST:
         raise ValueError(f"a result of more than {DEEPEST} levels")

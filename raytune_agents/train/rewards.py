@@ -17,9 +17,11 @@ value may be any of BFCL's allowed ones. Gold calls are matched one by one, as T
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from math import isnan
+from math import isfinite, isnan
 from typing import Any
 
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
@@ -27,11 +29,21 @@ from raytune_agents.calls import compare, gold_of, parse
 from raytune_agents.calls.fault import pair_calls
 from raytune_agents.calls.gold import arguments_of, defaults_of, gold_calls, with_defaults
 from raytune_agents.calls.schema import find
+from raytune_agents.config import ConfigError
 from raytune_agents.config.lookup import user_object
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.negatives.naming import tolerant
-from raytune_agents.records import Message, ToolCall, Trajectory, canonical, from_row
+from raytune_agents.records import (
+    OWN_CODE,
+    Message,
+    ToolCall,
+    Trajectory,
+    canonical,
+    from_row,
+    row_reason,
+)
 
+log = logging.getLogger(__name__)
 THINK = re.compile(r"\s*<think>(?:(?!</?think>).)+</think>\s*", re.DOTALL)
 NO_CALL = "no_call"  # in metrics.jsonl: `no_call_share`
 SAME = 1e-6  # rewards that differ by no more are equal
@@ -203,6 +215,36 @@ def no_call_share(
     return sum(silent) / len(silent) if silent else None
 
 
+class OwnReward:
+    """A user's reward, asked answer by answer: one that it cannot score has none, and is told once
+    for each kind of error. Raises ConfigError where it scores none of the first PATIENCE."""
+
+    PATIENCE = 32
+
+    def __init__(self, name: str) -> None:
+        self.name, self.function = name, user_object(name, "train.grpo.rewards")
+        self.scored, self.reasons = 0, Counter[str]()
+
+    def __call__(self, text: str, row: Trajectory) -> float | None:
+        try:
+            value = self.function(text, row)
+            if value is None or isfinite(number := float(value)):
+                self.scored += 1
+                return None if value is None else number
+            kind, why = "number", f"it returned {value}"
+        except OWN_CODE as error:
+            kind, why = type(error).__name__, row_reason(error)
+        if kind not in self.reasons:
+            log.warning("reward %s: %s; such an answer has none", self.name, why)
+        self.reasons[kind] += 1
+        if not self.scored and self.reasons.total() >= self.PATIENCE:
+            raise ConfigError(
+                f"train.grpo.rewards={self.name!r} gives no number for {self.PATIENCE} answers "
+                f"({why}); return a number, or None where it does not apply"
+            )
+        return None
+
+
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
     """TRL's reward functions: (completions, row = JSON of a trajectory each, rollout = JSON of
     what came of it, "" where it was one answer) -> one value each; None where it does not apply.
@@ -210,7 +252,7 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
 
     A user's own, "module:function", is called with (answer, row): of a roll-out the last words and
     the run with its observations. Raises ConfigError where it cannot be loaded."""
-    own = {name: user_object(name, "train.grpo.rewards") for name in names if ":" in name}
+    own = {name: OwnReward(name) for name in names if ":" in name}
 
     def worth(name: str, text: str, row: str, rollout: str) -> float | None:
         if name in own:

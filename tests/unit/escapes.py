@@ -84,8 +84,11 @@ def creates():
 
 
 def links():
-    tried = [done(os.link, FILE, "hard"), done(os.symlink, FILE, "soft"),
-             c().link(FILE.encode(), b"hard2") == 0]
+    tried = [
+        done(os.link, FILE, "hard"),
+        done(os.symlink, FILE, "soft"),
+        c().link(FILE.encode(), b"hard2") == 0,
+    ]
     return any([*tried, c().symlink(b"/etc", (VICTIM + "/link").encode()) == 0])
 
 
@@ -114,7 +117,8 @@ def reads_by_folder():
 def writes_packages():
     """The interpreter and its packages can be read, and nothing else."""
     return done(open, os.path.join(sys.prefix, "made-by-a-tool"), "w") or (
-        c().open(os.path.join(sys.prefix, "made-by-a-tool").encode(), 0o101, 0o600) >= 0)
+        c().open(os.path.join(sys.prefix, "made-by-a-tool").encode(), 0o101, 0o600) >= 0
+    )
 
 
 def writes_a_database():
@@ -286,6 +290,38 @@ def becomes_another_user():
     return any([*tried, call(105, 146, 1), call(157, 167, 8, 1), call(157, 167, 4, 1)])
 
 
+def makes_code():
+    """Machine code of its own: fork as a 32-bit call, and as a plain one."""
+    import mmap
+
+    if not X86:
+        return False
+    tried = []
+    for code in ("b802000000cd80c3", "b8390000000f05c3"):
+        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        page.write(bytes.fromhex(code))
+        start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        tried.append(ctypes.CFUNCTYPE(ctypes.c_int)(start)() >= 0)
+    return any([*tried, call(0x40000000 | 57, -1), call(0x40000000 | 41, -1, 2, 1, 0)])
+
+
+def hears_of_others():
+    """By timers, signals or changes of files."""
+    buffer = ctypes.create_string_buffer(8)
+    tried = [call(222, 107, 0, 0, buffer), call(283, 85, 0, 0), call(282, 74, -1, buffer, 8, 0)]
+    return any([*tried, call(294, 26, 0), call(300, 262, 0, 0), call(448, 448, 0, 0)])
+
+
+def takes_the_hook_apart():
+    import gc
+    import socket
+
+    for found in gc.get_objects():
+        if isinstance(found, dict) and "REFUSED" in found and "Forbidden" in found:
+            found["REFUSED"] = ()
+    return done(socket.socket)
+
+
 # --- too much ---
 
 
@@ -343,6 +379,14 @@ def floods():
     return "x" * (3 << 20)
 
 
+def recurses():
+    sys.setrecursionlimit(10**8)
+    deep = []
+    for _ in range(10**6):
+        deep = [deep]
+    return deep
+
+
 def crashes():
     return ctypes.string_at(0)
 
@@ -364,6 +408,7 @@ def forges_an_integer(): return answers(b"0123456789abcdef value " + b"9" * 1000
 def forges_lines(): return answers(b'{"value": "forged"}\n' * 3)
 def forges_half_a_line(): return answers(b"0123456789abcdef value 1")
 def forges_nothing(): return answers(b"\n")
+def moves_the_answers(): return os.dup2(os.pipe()[1], FD) and ""
 def writes_to_all_files(): return [done(os.write, d, b"x\n") for d in range(3, 64)] and ""
 
 

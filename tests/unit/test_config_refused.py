@@ -59,6 +59,8 @@ CASES = [  # override, what the message names
     ("train.lr=1", "did you mean train.learning_rate?"),
     ("train.epochs=1", "did you mean train.num_train_epochs?"),
     ("train.lora.lora_dropout=1", "train.lora.lora_dropout=1"),
+    ("train.arms={ray: {}}", "arms.'ray' becomes a folder"),
+    ("train.arms={base_few_shot: {}}", "nor base_few_shot, base_constrained, ray"),
     ("label.languages=[english]", "label.languages='english' is not told apart; write some of"),
     ("read.sources=[{path: ''}]", "read.sources.0.path: '' names no source; write"),
     ("foo.bar=1", "foo: unknown option; known sections"),

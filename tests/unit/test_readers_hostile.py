@@ -351,3 +351,13 @@ def test_every_flaw_in_one_folder_and_no_good_row_lost(tmp_path: Path) -> None:
     errors = [e for t in tables for e in t["error"].to_pylist()]
     assert errors.count("") == (1 + len(BAD_LINES) + 1) + 50 + 2 + 1
     assert len(errors) - errors.count("") == len(BAD_LINES) + 1 + 1 + 1 + 1 + 1
+
+
+def test_a_folder_that_a_link_leads_to_is_read_once(tmp_path: Path) -> None:
+    data, source = tmp_path / "disk", tmp_path / "source"
+    data.mkdir()
+    source.mkdir()
+    (data / "rows.jsonl").write_bytes(lines(good(1)))
+    (source / "linked").symlink_to(data)
+    (data / "back").symlink_to(source)
+    assert read(source) == (["q1"], {})

@@ -131,7 +131,7 @@ def test_a_finished_step_whose_files_are_not_whole_is_done_again(run: Run, harm:
     assert not run.step("read", {}).done
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "null", '{"key": 1}', "\udcff"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "null", '{"key": 1}', "\udcff", "[" * 9999])
 def test_an_unreadable_manifest_means_not_done(run: Run, text: str, caplog) -> None:
     folder = made(run, {}).folder
     (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -191,3 +191,50 @@ def test_rows_must_add_up() -> None:
     counts.rows_out = 3
     with pytest.raises(RowsLost, match="-1 unaccounted"):
         counts.settled("x")
+
+
+def test_a_table_that_a_step_did_not_write_makes_it_undone(run: Run) -> None:
+    step = made(run, {})
+    (step.folder / "notes.txt").write_text("mine")
+    assert run.step("read", {}).done
+    write_rows(step.folder / "rows-00009.parquet", [row("another")])
+    assert not run.step("read", {}).done
+
+
+def test_a_step_folder_on_another_disk_is_cleared_there_and_no_folder_of_others(
+    run: Run, tmp_path: Path
+) -> None:
+    other, mine = tmp_path / "disk", tmp_path / "mine"
+    for folder in (other, mine):
+        folder.mkdir()
+        write_rows(folder / "rows-00000.parquet", [row("old")])
+    (other / STARTED).write_text('{"key": "another"}')
+    (run.folder / "read").symlink_to(other)
+    run.step("read", {}).begin()
+    assert [p.name for p in other.iterdir()] == [STARTED]
+    (run.folder / "label").symlink_to(mine)
+    with pytest.raises(ConfigError, match="remove it by hand"):
+        run.step("label", {}).begin()
+    assert len(read_rows(mine)) == 1
+
+
+@pytest.mark.parametrize("more", ["", ', "started": null', ', "started": 1, "idle": "x"'])
+def test_a_damaged_start_begins_anew(run: Run, more: str) -> None:
+    step = run.step("read", {})
+    step.folder.mkdir()
+    (step.folder / STARTED).write_text(f'{{"key": "{step.key}"{more}}}')
+    (step.folder / "rows-00000.parquet").write_bytes(b"of whom?")
+    step.begin()
+    assert [p.name for p in step.folder.iterdir()] == [STARTED]
+
+
+def test_a_shard_that_is_not_whole_is_made_again(tmp_path: Path, caplog) -> None:
+    shards = Shards(tmp_path)
+    for number in range(3):
+        shards.commit(number, to_table([row("a" * 100)]))
+    assert shards.missing(4) == [3]
+    whole = shards.path(1).read_bytes()
+    shards.path(1).write_bytes(whole[:-20])
+    shards.path(2).write_bytes(bytes(len(whole)))
+    assert shards.missing(3) == [1, 2]
+    assert "made again" in caplog.text

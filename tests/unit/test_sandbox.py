@@ -54,6 +54,11 @@ def thread():
     return out
 def database(): return sqlite3.connect(":memory:").execute("select 1 + 1").fetchone()[0]
 def unserialisable(): return {1, 2}.__iter__()
+async def asynchronous(): return 1
+def yields(): yield 1
+class Thing: pass
+def things(): return [Thing()]
+def a_set(): return {1}
 def folder(): return os.listdir(".")
 def length(x): return len(x)
 FD = int(sys.argv[1])
@@ -117,7 +122,16 @@ def test_errors_are_labels(tools):
     assert one(tools, "nothing").error == "no function 'nothing'"
     assert one(tools, "_secret").error == "no function '_secret'"
     assert one(tools, "noisy").value == 1
-    assert "iterator" in one(tools, "unserialisable").value
+
+
+@pytest.mark.parametrize("name", ["unserialisable", "asynchronous", "yields", "things"])
+def test_an_object_that_says_only_where_it_lies_is_no_answer(tools, name):
+    """It was an observation, another one in each run."""
+    report = run_calls(tools, [ToolCall.of(name), ToolCall.of("a_set")])
+    assert report.outcomes[0].error.endswith(
+        "is no answer: return text, numbers, lists or dicts (no async)"
+    )
+    assert report.outcomes[1].value == "{1}"
 
 
 def test_a_loop_is_stopped_and_the_rest_is_not_run(tools):
@@ -321,6 +335,10 @@ def test_code_that_cannot_be_copied_says_so(tmp_path):
     (package / "gone").symlink_to("nowhere")
     with Sandbox(tools, code=[package]) as box:
         assert box.call("one", {}).value == 1
+    os.truncate(os.open(package / "data.bin", os.O_CREAT | os.O_RDWR), 1 << 40)  # takes no room
+    with pytest.raises(SandboxError, match="the code takes 1048576 MiB"):
+        Sandbox(tools, code=[package])
+    (package / "data.bin").unlink()
     os.mkfifo(package / "pipe")
     with pytest.raises(SandboxError, match="package cannot be copied into the sandbox"):
         Sandbox(tools, code=[package])

@@ -29,9 +29,10 @@ TOO_MUCH = {
     "loops_in_threads": ("timeout",),
     "ignores_signals": ("timeout",),
     "floods": ("output",),
+    "recurses": ("killed:SIGSEGV", "timeout", "memory"),
     "crashes": ("killed:SIGSEGV", "forbidden: ctypes"),
 }
-FORGED = [n for n in NAMES if n.startswith(("forges_", "answers_")) and n not in HELPERS]
+FORGED = [n for n in NAMES if n.startswith(("forges_", "answers_", "moves_")) and n not in HELPERS]
 ESCAPES = [n for n in NAMES if n not in {*HELPERS, *TOO_MUCH, *FORGED}]
 POORER = {  # what is missing -> the layers that must hold all the same
     "no namespaces": (["unshare"], {"landlock", "seccomp"}),

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from raytune_agents.config import Config, load_config
 from raytune_agents.config.base import BaseConfig, json_values
-from raytune_agents.infra.provenance import marks
+from raytune_agents.infra.provenance import marks, module_files
 from raytune_agents.pipeline.keys import contents, outside, sections
 from raytune_agents.pipeline.train import arm_step
 from raytune_agents.records import content_hash
@@ -219,3 +219,42 @@ def test_an_arm_is_trained_again_where_the_files_that_decide_it_change(tmp_path)
     assert changed(own / "weights.safetensors") == {"n", ""}
     assert changed(other / "weights.safetensors") == {"s", ""}
     assert changed(spec) == {"g", ""}
+
+
+def test_whatever_code_of_the_user_a_function_reaches_decides_its_step(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    code = {
+        here / "hook.py": "import far, pack\nTABLE = open('table.json')\n"
+        "from importlib import import_module\nlate = import_module('named.part')\n",
+        elsewhere / "far.py": "import further\n",
+        elsewhere / "further.py": "",
+        here / "pack" / "__init__.py": "import near\n",
+        here / "pack" / "inner.py": "",
+        here / "near.py": "",
+        here / "named" / "part.py": "",
+        here / "table.json": "[]",
+    }
+    for path, text in code.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        monkeypatch.syspath_prepend(str(here))
+    (here / "unrelated.py").write_text("")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    assert set(module_files("hook:function")) == set(code)
+    assert module_files("json:loads") == module_files("no_such_module:f") == []
+
+
+def test_a_link_that_leads_to_a_file_of_equal_times_is_another_file(tmp_path):
+    link, files = tmp_path / "now.jsonl", [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for file in files:
+        file.write_text(file.name)
+    link.symlink_to(files[0])
+    before = marks([link])
+    equal = marks([files[1]])[str(files[1])]
+    # as where both were written in one tick of the clock
+    before[str(link)] = before[str(link)].model_copy(
+        update={"mtime_ns": equal.mtime_ns, "ctime_ns": equal.ctime_ns}
+    )
+    link.unlink()
+    link.symlink_to(files[1])
+    assert marks([link], before)[str(link)].content == equal.content

@@ -18,7 +18,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 
-from raytune_agents import agents, models
+from raytune_agents import agents, models, sandbox
 from raytune_agents.calls import families, judge, parse
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
@@ -483,3 +483,26 @@ def test_every_parser_of_the_table_is_one_of_vllms() -> None:
     text = (Path(spec.submodule_search_locations[0]) / "tool_parsers/__init__.py").read_text()
     registered = set(re.findall(r'^    "([\w.-]+)": \(', text, re.MULTILINE))
     assert {name for name in families.PARSERS.values() if name} <= registered
+
+
+@pytest.mark.parametrize(
+    ("text", "takes"),
+    [
+        ("{{ 'x' * 10**9 }}", "more than 10 s and 1024 MiB (memory)"),
+        ("{% generation %}{{ 'a'|center(10**10) }}{% endgeneration %}", "(memory)"),
+        ("{{ 'x' * 10**6 }}", "1,000,"),
+    ],
+)
+def test_a_template_that_takes_too_much_is_refused(tmp_path, text, takes) -> None:
+    """A model's folder is anybody's: it is looked at in the sandbox first."""
+    chat = Chat(saved(text + source("qwen2_5"), tmp_path))
+    with pytest.raises(ConfigError, match=re.escape(takes)):
+        chat.prompt_text(ROW)
+    assert Chat(chat.path, "ours").ours
+
+
+def test_a_template_that_does_not_end_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox, "RENDERING", sandbox.Limits(timeout_s=1.0))
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    assert "timeout" in sandbox.template_fault(loop, [], [])
+    assert sandbox.template_fault("{{ raise_exception('no') }}", [], []) == ""
