@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,10 +18,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 from raytune_agents.redact import redact, visible
 
 LINE_EVERY_S = 10.0
+
+
+class SafeConsole(Console):
+    """The console, for texts of rows too: their controls are shown, and do nothing."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*map(visible, objects), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Those of tables, too."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
 
 
 class Bar:
@@ -83,7 +98,7 @@ class Display:
     """The one place that writes to the terminal while steps run."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(soft_wrap=True)
+        self.console = console or SafeConsole(soft_wrap=True)
         self.progress: Progress | None = None
         self.moved = time.monotonic()  # when something last went on
         self.run, self.current, self.json = "", "", False  # names the run and the step in logs
@@ -97,7 +112,7 @@ class Display:
         """One JSON object on a line of its own."""
         line = {"time": round(time.time(), 3), "level": level, "run": self.run}
         line |= {"step": self.current, "message": message, **ids}
-        out = redact(json.dumps(line, ensure_ascii=False, default=str))
+        out = visible(redact(json.dumps(line, ensure_ascii=False, default=str)))
         self.console.print(out, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, text: Any, style: str | None = None, **ids: Any) -> None:
@@ -117,12 +132,12 @@ class Display:
             return
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description:<10}"),
+            TextColumn("{task.description:<10}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self.console, transient=True) as self.progress:
             yield self

@@ -80,6 +80,9 @@ CONTROLS = re.compile(
 )
 
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their wide forms
+
+
 def visible(value: Any) -> Any:
     """Text with invisible and direction-changing characters written as ⟨U+202E⟩; else the value.
 
@@ -88,6 +91,12 @@ def visible(value: Any) -> Any:
     if type(value) is not str:
         return value
     return CONTROLS.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", value.replace("\r\n", "\n"))
+
+
+def no_formula(value: Any) -> Any:
+    """Text that no spreadsheet takes for a formula: it gets an apostrophe; else the value."""
+    starts = isinstance(value, str) and value.lstrip().startswith(FORMULA)
+    return f"'{value}" if starts else value
 
 
 def hide(variable: str, value: str = "") -> None:

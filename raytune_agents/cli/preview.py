@@ -59,7 +59,9 @@ def preview(config: Config, count: int, console: Console) -> None:
             text = negatives.answer_text(bad.answer)
             console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
     if none:
-        console.print(f"[yellow]these tools give no row of[/] {', '.join(none)}", highlight=False)
+        console.print(
+            f"[yellow]these tools give no row of[/] {escape(', '.join(none))}", highlight=False
+        )
     show_realism(config, console)
 
 
@@ -80,7 +82,7 @@ def show_realism(config: Config, console: Console) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         if value is not None and value != []:
-            console.print(f"{name:18} {value}", highlight=False)
+            console.print(f"{name:18} {escape(str(value))}", highlight=False)
     for source, texts in samples.items():
         console.rule(f"[bold]{source}[/]: {len(texts)} requests")
         for text in texts:
@@ -92,6 +94,6 @@ def show(row: Trajectory, prompt: str, fault: str, console: Console) -> None:
     from raytune_agents.negatives import answer_text
 
     verdict = f"[red]{escape(fault)}[/]" if fault else "[green]checked[/]"
-    console.print(f"[cyan]{row.id}[/]  {row.source}  {verdict}", highlight=False)
+    console.print(f"[cyan]{row.id}[/]  {escape(row.source)}  {verdict}", highlight=False)
     console.print(escape(prompt), end="", highlight=False, soft_wrap=True)
     console.print(f"[green]{escape(answer_text(row.answer))}[/]", highlight=False, soft_wrap=True)

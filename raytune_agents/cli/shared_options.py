@@ -11,21 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raytune_agents.progress import SafeConsole
 from raytune_agents.redact import redact, visible
 
 if TYPE_CHECKING:
     from raytune_agents.config import Config
-
-
-class SafeConsole(Console):
-    """The console, for texts of rows too: their controls are shown, and do nothing."""
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*map(visible, objects), **options)
 
 
 console = SafeConsole(width=None if sys.stdout.isatty() else 150)

@@ -192,4 +192,5 @@ def run_step(context: Context, step: Step) -> None:
     display.say(f"{name:<9} {counts.line()}  ({manifest.seconds:.0f} s)")
     for kind, found in (("rejected", counts.rejected), ("failed", counts.failed)):
         for reason, count in found.most_common(SHOWN_REASONS):
-            display.say(f"{'':<9}   {kind} {count} {reason}", style="dim")
+            # on one line, whatever a row calls its tool
+            display.say(f"{'':<9}   {kind} {count} {' '.join(reason.split())}", style="dim")

@@ -11,7 +11,7 @@ from typing import Any
 from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.exports.card import markdown_table
 from raytune_agents.records import JsonObject
-from raytune_agents.redact import visible
+from raytune_agents.redact import no_formula, visible
 from raytune_agents.report.boards import BoardCell, Grid, SplitBoard
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.safe_text import clip, format_number, seconds
@@ -25,15 +25,14 @@ def cell(value: Any) -> Any:
         return ""
     if isinstance(value, int | float):
         return value
-    text = visible(clip(value, 2000))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+    return no_formula(visible(clip(value, 2000)))
 
 
 def csv_text(table: Table) -> str:
     out = io.StringIO()
     head, rows = table
     csv.writer(out, lineterminator="\n").writerows(
-        [head, *([cell(v) for v in row] for row in rows)]
+        [[cell(v) for v in row] for row in (head, *rows)]
     )
     return out.getvalue()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.records import canonical
+from raytune_agents.redact import no_formula
 from raytune_agents.storage import read_json, write_table
 from raytune_agents.tune.trials import Trial, last_of_runs
 
@@ -78,7 +79,8 @@ def write_csv(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = N
     import pandas as pd
 
     # As objects: a column with a gap must not turn its whole numbers into fractions.
-    pd.DataFrame(rows, columns=columns, dtype=object).to_csv(path, index=False)
+    frame = pd.DataFrame(rows, columns=columns, dtype=object)
+    frame.map(no_formula).rename(columns=no_formula).to_csv(path, index=False)
 
 
 def write_parquet(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = None) -> None:

@@ -147,6 +147,13 @@ def test_markdown_and_csv_beside_the_page(demo, hostile):
     long = list(csv.DictReader((hostile.parent / "report/errors.csv").open(newline="")))
     assert max(len(x["answer"]) for x in long) < 2100
     assert [tables.cell(v) for v in ("=1+1", "@cmd", -1.5, None)] == ["'=1+1", "'@cmd", -1.5, ""]
+    assert [tables.cell(v) for v in (" =1", "\n+1", "＝1", "a=1")] == [
+        "' =1",
+        "'\n+1",
+        "'＝1",
+        "a=1",
+    ]
+    assert tables.csv_text((["=a"], [["@b"]])) == "'=a\n'@b\n"
 
 
 def test_robustness_and_rollouts_are_shown(demo):

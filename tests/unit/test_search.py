@@ -312,6 +312,8 @@ def test_tables_hold_resolved_options_and_mix(tmp_path):
     with (tmp_path / "trials.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["train.lora.r"], first["mix.negative"], first["val_loss"]) == ("8", "0.1", "1.5")
+    trial_tables.write_csv([{"error": "=cmd|x", "score": -1.0}], tmp_path / "odd.csv")
+    assert (tmp_path / "odd.csv").read_text() == "error,score\n'=cmd|x,-1.0\n"
     back = pq.read_table(tmp_path / "trials.parquet").to_pylist()
     assert [r["score"] for r in back] == [0.3, 0.5, None, 0.4]
     assert len(list((tmp_path / "tensorboard").rglob("events*"))) == 4
@@ -345,10 +347,7 @@ def hparams(folder: Path) -> tuple[dict, dict]:
 
 def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
     own, nested = {"checkpoint_path": "/runs/x"}, SimpleNamespace(path="/runs/y")
-    assert (
-        search._checkpoint(SimpleNamespace(checkpoint=None, metrics=own))
-        == "/runs/x/checkpoint"
-    )
+    assert search._checkpoint(SimpleNamespace(checkpoint=None, metrics=own)) == "/runs/x/checkpoint"
     assert search._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
     assert search._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
 
