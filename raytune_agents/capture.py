@@ -19,12 +19,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.records import JsonObject
@@ -196,12 +198,26 @@ def outcome_line(body: JsonObject, sessions: Mapping[str, str]) -> JsonObject:
     """The line of an outcome, with the session of the answer that it names. Raises BadRequest."""
     named = {k: body[k][:LONGEST] for k in ("session", "id") if isinstance(body.get(k), str)}
     found = outcome_score(body.get("outcome"))
-    if not any(named.values()) or found is None:
+    told = body.get("outcome")
+    beyond = isinstance(told, int | float) and told != -1 and not 0 <= told <= 1
+    if not any(named.values()) or found is None or beyond:
         raise BadRequest(400, 'write {"session" or "id", "outcome": true, false or 0 to 1}')
     note = body.get("note")
     session = sessions.get(named.get("id", ""), "")
     line = {"type": "outcome", "session": session, "at": round(time.time(), 3), "outcome": found}
     return line | named | ({"note": note[:2_000]} if isinstance(note, str) and note else {})
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path has a segment that goes up, or a control, however often it is quoted."""
+    for _ in range(4):
+        segments = {part.partition(";")[0] for part in re.split(r"[/\\]", path)}
+        if not path.isprintable() or {".", ".."} & segments:
+            return True
+        path, before = unquote(path), path
+        if path == before:
+            return False
+    return True
 
 
 def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
@@ -260,17 +276,20 @@ def capture_app(
 
     async def forward(request: Request) -> Response:
         check_headers(request, hosts)
-        if not request.url.path.isprintable() or {".", ".."} & set(request.url.path.split("/")):
+        raw: bytes = request.scope["raw_path"]
+        if leads_out(raw.decode("ascii", "replace")):
             raise BadRequest(400, "the path leads out of the upstream's, or is none")
         recorded = request.method == "POST" and request.url.path.endswith(RECORDED)
         data = await bounded_body(request)
         body = request_body(data) if recorded else {}
         exchange = Exchange(recorder, request, body) if recorded else None
         headers = [(k, v) for k, v in request.headers.items() if k not in HOPS]
+        # As it came: %2F in a model's name is no slash, and //host is no other host.
+        target = b"?".join(filter(None, (raw, request.scope["query_string"])))
+        base = client.base_url
         sent = client.build_request(
             request.method,
-            request.url.path,
-            params=request.query_params,
+            base.copy_with(raw_path=base.raw_path.rstrip(b"/") + target),
             content=data,
             headers=[*headers, ("accept-encoding", "identity")],
         )

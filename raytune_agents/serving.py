@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import math
 import time
 from bisect import bisect
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
 
+logger = logging.getLogger(__name__)
 KEPT = ("content-type", "retry-after")  # headers of the answer that are passed on
 MAX_BODY = 16 << 20  # bytes of a request
 BODY_S = 60.0  # for it to come
@@ -151,9 +153,9 @@ def check_host(request: HTTPConnection, hosts: Sequence[str]) -> None:
     named = [request.headers.get("host", "")]
     if origin := request.headers.get("origin"):  # browsers let any page open a WebSocket
         named.append(origin.partition("://")[2])
-    for host in named:
+    for host in map(str.lower, named):
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if "*" not in hosts and name not in hosts:
+        if "*" not in hosts and name not in map(str.lower, hosts):
             raise BadRequest(403, "this host is not served; start it with --allow-host")
 
 
@@ -180,7 +182,9 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     from starlette.responses import JSONResponse, StreamingResponse
     from starlette.routing import Route
 
-    client = httpx.AsyncClient(base_url=routes.upstream, timeout=routes.timeout_s)
+    # Any number at once: clients that read slowly must not keep the others waiting.
+    limits = httpx.Limits(max_connections=None)
+    client = httpx.AsyncClient(base_url=routes.upstream, timeout=routes.timeout_s, limits=limits)
 
     async def models(request: Request) -> Response:
         check_headers(request, hosts)
@@ -203,7 +207,10 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
             raise BadRequest(502, why) from None
         line = {"time": round(began, 3), "agent": name[:LOGGED], "arm": arm}
         user = str(body.get("user", ""))[:LOGGED]
-        append_jsonl(log, line | {"status": answer.status_code, "user": user})
+        try:
+            append_jsonl(log, line | {"status": answer.status_code, "user": user})
+        except OSError as error:  # the client has its answer all the same
+            logger.error("%s: a request is not logged: %s", log, error)
         headers = {k: v for k, v in answer.headers.items() if k.lower() in KEPT}
 
         async def parts() -> AsyncIterator[bytes]:

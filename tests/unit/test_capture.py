@@ -35,11 +35,13 @@ class Upstream(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     seen: list[dict[str, str]] = []
+    paths: list[str] = []
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
+        Upstream.paths.append(self.path)
         self.reply(b'{"object": "list", "data": []}')
 
     def do_POST(self) -> None:
@@ -79,9 +81,20 @@ class Upstream(BaseHTTPRequestHandler):
         for piece in pieces * (200 if what == "slow" else 1):
             if what == "slow":
                 time.sleep(0.05)
-            chunk = {"id": "s1", "object": "chat.completion.chunk", "model": what, "created": 1,
-                     "choices": [{"index": 0, "delta": piece, "finish_reason": None,
-                                  "logprobs": {"content": [{"token": "t", "logprob": -0.5}]}}]}
+            chunk = {
+                "id": "s1",
+                "object": "chat.completion.chunk",
+                "model": what,
+                "created": 1,
+                "choices": [
+                    {
+                        "index": 0,
+                        "delta": piece,
+                        "finish_reason": None,
+                        "logprobs": {"content": [{"token": "t", "logprob": -0.5}]},
+                    }
+                ],
+            }
             self.chunk(f"data: {json.dumps(chunk)}\n\n")
             if what == "break":
                 self.connection.close()
@@ -99,9 +112,14 @@ def completion(body: dict[str, Any]) -> dict[str, Any]:
     answered = any(m["role"] == "tool" for m in body["messages"])
     said = {"content": f"4, {KEY}"} if answered else {"content": None, "tool_calls": [CALL]}
     message = {"role": "assistant", **said}
-    return {"id": f"a{len(body['messages'])}", "object": "chat.completion", "created": 1,
-            "model": body["model"], "usage": {"prompt_tokens": 7, "completion_tokens": 2},
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    return {
+        "id": f"a{len(body['messages'])}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2},
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +170,17 @@ def agent(ask: OpenAI, stream: bool) -> str:
     turns: list[Any] = [{"role": "user", "content": "2 + 2?"}]
     while True:
         answer = ask.chat.completions.create(model="m", messages=turns, tools=TOOLS, stream=stream)
-        text, calls = said(answer) if stream else (
-            answer.choices[0].message.content, answer.choices[0].message.tool_calls)
+        text, calls = (
+            said(answer)
+            if stream
+            else (answer.choices[0].message.content, answer.choices[0].message.tool_calls)
+        )
         if not calls:
             return text
-        turns += [{"role": "assistant", "content": text, "tool_calls": [CALL]},
-                  {"role": "tool", "tool_call_id": "c1", "content": "4"}]
+        turns += [
+            {"role": "assistant", "content": text, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c1", "content": "4"},
+        ]
 
 
 def said(stream: Any) -> tuple[str, bool]:
@@ -207,8 +230,10 @@ def test_without_sessions_outcomes_go_by_the_answers_id(proxy: tuple[str, Path])
     url, path = proxy
     ask = client(url)
     agent(ask, False)
-    ask.chat.completions.create(model="m", messages=[{"role": "system", "content": "judge"},
-                                                     {"role": "user", "content": "ok?"}])
+    ask.chat.completions.create(
+        model="m",
+        messages=[{"role": "system", "content": "judge"}, {"role": "user", "content": "ok?"}],
+    )
     lines(path, 3)
     body = {"id": "a3", "outcome": 0, "note": "wrong sum"}
     assert httpx.post(f"{url}/capture/outcome", json=body).status_code == 200
@@ -240,8 +265,9 @@ def test_an_upstream_that_hangs_is_given_up(upstream: str, tmp_path: Path) -> No
     path = tmp_path / "captured.jsonl"
     with listening(capture_app(upstream, Recorder(path), timeout_s=0.3)) as url:
         with pytest.raises(APIStatusError) as refused:
-            client(url).chat.completions.create(model="hang", messages=[
-                {"role": "user", "content": "2 + 2?"}])
+            client(url).chat.completions.create(
+                model="hang", messages=[{"role": "user", "content": "2 + 2?"}]
+            )
         [line] = lines(path, 1)
     assert (refused.value.status_code, line["status"]) == (504, 504)
     assert line["error"].startswith("the upstream does not answer (")
@@ -260,8 +286,12 @@ def test_errors_and_floods(proxy: tuple[str, Path]) -> None:
     assert busy["error"] == "status 429"
     assert flood["error"] == f"the answer is longer than {MAX_ANSWER} bytes"
     assert path.stat().st_size < 5_000
-    big = httpx.post(f"{url}/v1/chat/completions", content=b"x" * (MAX_BODY + 1),
-                     headers={"content-type": "application/json"}, timeout=30)
+    big = httpx.post(
+        f"{url}/v1/chat/completions",
+        content=b"x" * (MAX_BODY + 1),
+        headers={"content-type": "application/json"},
+        timeout=30,
+    )
     assert big.status_code == 413
 
 
@@ -269,19 +299,33 @@ def test_other_paths_pass_unrecorded_and_pages_are_refused(proxy: tuple[str, Pat
     url, path = proxy
     assert httpx.get(f"{url}/v1/models").json() == {"object": "list", "data": []}
     assert httpx.get(f"{url}/v1/models", headers={"host": "evil.io"}).status_code == 403
-    for path_there in ("/v1/%2e%2e/admin", "/v1/a%00b", "/%2e/models"):
+    for path_there in ("/v1/%2e%2e/admin", "/v1/a%00b", "/%2e/models", "/v1/%252e%252e/admin",
+                       "/v1/..%5cadmin", "/v1/..;/admin", "/v1/%25252e%25252e/admin"):  # fmt: skip
         assert httpx.get(f"{url}{path_there}").status_code == 400
     form = httpx.post(f"{url}/v1/chat/completions", data={"model": "m"})
     assert form.status_code == 415
-    for bad in ({}, {"session": "s"}, {"session": "s", "outcome": "who knows"}, {"outcome": 1}):
+    for bad in ({}, {"session": "s"}, {"session": "s", "outcome": "who knows"}, {"outcome": 1},
+                {"session": "s", "outcome": 7}):  # fmt: skip
         assert httpx.post(f"{url}/capture/outcome", json=bad).status_code == 400
     assert path.read_text() == ""
 
 
+@pytest.mark.parametrize("path", ["/v1/models/meta%2Fllama?a=%26", "//evil.example/v1/models"])
+def test_a_path_goes_on_as_it_came(proxy: tuple[str, Path], path: str) -> None:
+    url = httpx.URL(proxy[0]).copy_with(raw_path=path.encode())
+    assert httpx.get(url).status_code == 200
+    assert Upstream.paths[-1] == path
+
+
 def test_a_line_that_a_killed_process_left_cut_stays_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "captured.jsonl"
-    whole = {"type": "exchange", "session": "", "id": "", "request": {"messages": [
-        {"role": "user", "content": "hi"}]}, "response": {"role": "assistant", "content": "hello"}}
+    whole = {
+        "type": "exchange",
+        "session": "",
+        "id": "",
+        "request": {"messages": [{"role": "user", "content": "hi"}]},
+        "response": {"role": "assistant", "content": "hello"},
+    }
     Recorder(path).write(whole)
     with path.open("ab") as file:
         file.write(b'{"type": "exch')
@@ -321,10 +365,17 @@ def exchanged(recorder: Recorder, chunks: list[bytes]) -> tuple[bytes, bool]:
             closed.append(True)
 
     async def passed() -> bytes:
-        request = Request({"type": "http", "headers": [], "path": "/v1/chat/completions",
-                           "query_string": b"", "server": ("h", 1), "scheme": "http"})
-        answer = httpx.Response(200, stream=Chunks(),
-                                headers={"content-type": "text/event-stream"})
+        request = Request(
+            {
+                "type": "http",
+                "headers": [],
+                "path": "/v1/chat/completions",
+                "query_string": b"",
+                "server": ("h", 1),
+                "scheme": "http",
+            }
+        )
+        answer = httpx.Response(200, stream=Chunks(), headers={"content-type": "text/event-stream"})
         response = passed_on(answer, Exchange(recorder, request, {"messages": []}))
         return b"".join([part async for part in response.body_iterator])
 
@@ -337,15 +388,22 @@ for _ in range(700):
     DEEP = [DEEP]
 
 
-@pytest.mark.parametrize("events", [
-    [{"choices": [{"index": [{}], **CONTENT}]}],
-    [{"choices": [{"index": 0, **CONTENT}, {"index": "x", **CONTENT}]}],
-    [{"choices": [{"delta": {"tool_calls": {"a": 1}}}]},
-     {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}],
-    [{"type": "content_block_start", "content_block": {"partial": 3}},
-     {"type": "content_block_delta", "delta": {"partial_json": "x"}}],
-    [{"choices": [{"delta": {"content": DEEP}}]}],
-])
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"choices": [{"index": [{}], **CONTENT}]}],
+        [{"choices": [{"index": 0, **CONTENT}, {"index": "x", **CONTENT}]}],
+        [
+            {"choices": [{"delta": {"tool_calls": {"a": 1}}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]},
+        ],
+        [
+            {"type": "content_block_start", "content_block": {"partial": 3}},
+            {"type": "content_block_delta", "delta": {"partial_json": "x"}},
+        ],
+        [{"choices": [{"delta": {"content": DEEP}}]}],
+    ],
+)
 def test_a_strange_chunk_costs_the_content_of_its_exchange(
     events: list[Any], tmp_path: Path
 ) -> None:
@@ -381,7 +439,7 @@ def test_what_a_full_disk_cut_stays_by_itself(
     def full(file: int, data: bytes) -> int:
         if not room[0]:
             raise OSError(28, "No space left on device")
-        done = write(file, data[:room[0]])
+        done = write(file, data[: room[0]])
         room[0] -= done
         return done
 
@@ -410,14 +468,23 @@ def test_a_new_id_is_a_new_call() -> None:
     def delta(key: str | None, name: str | None, arguments: str, index: int = 0) -> dict[str, Any]:
         about = {"name": name} if name is not None else {}
         return {"index": index, "function": about | {"arguments": arguments}} | (
-            {"id": key} if key is not None else {})
+            {"id": key} if key is not None else {}
+        )
 
     one, two = ("a", "add", '{"x": 1}'), ("b", "sub", '{"x": 2}')
     assert calls_of(delta(*one), delta(*two)) == [one, two]  # as Ollama streams them
-    assert calls_of(delta("a", "add", '{"x'), delta(None, None, '": 1}'), delta("b", "sub", '{"x'),
-                    delta("", "", '": 2}')) == [one, two]
-    assert calls_of(delta("a", "add", '{"x'), delta("b", "sub", '{"x', 1),
-                    delta("a", None, '": 1}'), delta("b", None, '": 2}', 1)) == [one, two]
+    assert calls_of(
+        delta("a", "add", '{"x'),
+        delta(None, None, '": 1}'),
+        delta("b", "sub", '{"x'),
+        delta("", "", '": 2}'),
+    ) == [one, two]
+    assert calls_of(
+        delta("a", "add", '{"x'),
+        delta("b", "sub", '{"x', 1),
+        delta("a", None, '": 1}'),
+        delta("b", None, '": 2}', 1),
+    ) == [one, two]
 
 
 def test_streams_of_responses_and_messages() -> None:
@@ -432,16 +499,30 @@ def test_streams_of_responses_and_messages() -> None:
     events = [
         {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": []}},
         {"type": "content_block_start", "index": 0, "content_block": use},
-        {"type": "content_block_delta", "index": 0,
-         "delta": {"type": "input_json_delta", "partial_json": '{"a": '}},
-        {"type": "content_block_delta", "index": 0,
-         "delta": {"type": "input_json_delta", "partial_json": "2}"}},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": '{"a": '},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": "2}"},
+        },
         {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "tool_use"},
-         "usage": {"output_tokens": 9}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "tool_use"},
+            "usage": {"output_tokens": 9},
+        },
         {"type": "message_stop"},
     ]
     body, ended = joined_stream("".join(f"data: {json.dumps(e)}\n\n" for e in events))
     assert ended
-    assert body == {"id": "m", "role": "assistant", "content": [use | {"input": {"a": 2}}],
-                    "stop_reason": "tool_use", "usage": {"output_tokens": 9}}
+    assert body == {
+        "id": "m",
+        "role": "assistant",
+        "content": [use | {"input": {"a": 2}}],
+        "stop_reason": "tool_use",
+        "usage": {"output_tokens": 9},
+    }

@@ -104,6 +104,18 @@ def test_arm_agent_and_unknown_name(served) -> None:
     assert {m.id for m in client.models.list().data} == {"base", "sft", "nat", "support"}
 
 
+def test_a_log_that_cannot_be_written_costs_no_answer(served, caplog) -> None:
+    client, log = served
+    kept = log.rename(log.with_name("kept.jsonl"))
+    log.mkdir()
+    try:
+        assert ask(client, "nat") == "I am base:nat"
+    finally:
+        log.rmdir()
+        kept.rename(log)
+    assert "a request is not logged" in caplog.text
+
+
 def test_a_stream_and_an_error_are_passed_on(served) -> None:
     client, log = served
     messages = [{"role": "user", "content": "hi"}]
@@ -155,8 +167,10 @@ def test_a_body_that_does_not_come_is_given_up(served, monkeypatch) -> None:
     monkeypatch.setattr(serving, "BODY_S", 0.2)
     url = served[0].base_url
     with socket.create_connection((url.host, url.port), timeout=20) as slow:
-        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                     b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        slow.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
         assert b" 408 " in slow.recv(99)
 
 
