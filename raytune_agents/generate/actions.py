@@ -114,7 +114,7 @@ def _is_verb(words: Sequence[str]) -> bool:
 
 def _stemmed(word: str) -> str:
     """An unknown verb without the ending of the third person."""
-    return re.sub(r"(?<=[^s])s$", "", word.lower())
+    return re.sub(r"(?<=[^s])s$", "", re.sub(r"ies$", "y", word.lower()))
 
 
 def _first_sentence(text: str) -> str:
@@ -137,7 +137,8 @@ def _cleaned(text: str) -> str:
     text = tidied(text, "object")
     again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
-        text = text[: more.start()]
+        whole = not re.fullmatch(r"an? (new|single)|new", text[: more.start()])
+        text = text[: more.start()] if whole else text[more.end(1) :]  # "a new or update an issue"
     more = re.search(r" (?:and|or) (\w+) \w", text)  # "a context or resume current playback"
     if more and more[1] in verb_words() and more[1] not in phrases()["nouns_too"]:
         text = text[: more.start()]
@@ -165,7 +166,7 @@ def action(name: str, description: str) -> Action:
         verb = "check" if words[0].lower() in ("whether", "if") else "tell"
         return Action((verb,), *_cut(_lowered(_cleaned(text))))
     if not _is_verb(words):
-        return Action(("get",), *_cut(_lowered(_cleaned(text))), False)
+        return Action(("get",), *_cut(_lowered(_untitled(_cleaned(text)))), False)
     verbs, rest = [base_verb(words[0]) or _stemmed(words[0])], words[1:]
     while rest:  # "create, update or delete a ticket"
         joined = rest[0].lower() in ("or", "and", "/", "and/or") and len(rest) > 1
@@ -185,7 +186,10 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
-    return Action(tuple(verbs), *_cut(_untitled(_cleaned(" ".join(rest)))))
+    head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
+    if any(re.fullmatch("an?|the", phrase) for phrase in (head, *dict(parts).values())):
+        return Action((), "", (), False)  # "of the by its barcode given product" is no English
+    return Action(tuple(verbs), head, parts)
 
 
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
@@ -214,11 +218,23 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
 READING = ("show", "give", "list", "compute", "check")  # what is read is wanted all the same
 
 
+_TITLED = re.compile(  # "another Object", "a list of Saved Commands"; no "Slack channel"
+    rf"(^|\b(?:an?|new|another|each|of|or|all|the|available) )((?:[A-Z][a-z]+ )*[A-Z][a-z]+)"
+    rf"(?=$| (?:{PREPOSITIONS}) )"
+)
+
+
 def _untitled(text: str) -> str:
     """An object in Title Case in small letters; names keep their capitals."""
     long = [w for w in re.findall(r"[A-Za-z]+", text) if len(w) > 3]
     titled = bool(long) and all(re.fullmatch(r"[A-Z][a-z]+", w) for w in long)
-    return text.lower() if titled else text
+    return text.lower() if titled else _TITLED.sub(_common, text)
+
+
+def _common(m: re.Match[str]) -> str:
+    """Words in small letters where they are no name: names have no article and no plural."""
+    one = m[1].strip().lower() in ("a", "an", "new", "another", "each")
+    return m[1] + (m[2].lower() if one or (m[2].endswith("s") and m[1]) else m[2])
 
 
 def _lowered(text: str) -> str:

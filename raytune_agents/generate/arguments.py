@@ -31,6 +31,7 @@ from raytune_agents.records import Arguments
 NONE: Mapping[str, Any] = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
 OF_MANY = regex("of_many")
+OF_SCENE = ("date", "datetime", "time", "country", "country_code", "state")
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
 MOST_ITEMS = 100  # of a made-up list: a schema may ask for a billion
 
@@ -128,6 +129,10 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
     detail = p.detail
     if not isinstance(text, str) or accepts(detail, text):
         return text
+    if p.kind == "datetime":  # a pattern may want a zone or no seconds, never digits at random
+        forms = (text + "Z", text + ".000Z", text + "+00:00", text.rstrip("Z"), text[:10])
+        if form := next((f for f in forms if accepts(detail, f)), ""):
+            return form
     cut = detail.get("maxLength")
     if not detail.get("pattern"):
         if cut and len(text) > cut and " " in text:
@@ -135,6 +140,8 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
             if accepts(detail, short):
                 return short
         raise NoValue(f"{p.name}: no known value fits its schema")
+    if p.kind in ("date", "datetime", "time"):
+        raise NoValue(f"{p.name}: no day or time fits its pattern {detail['pattern']}")
     for change in (
         str.upper,
         str.lower,
@@ -172,7 +179,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
-    dated = p.kind in ("date", "datetime", "time")  # an example shows the form alone
+    dated = p.kind in OF_SCENE  # an example shows the form alone
     plain = [v for v in p.values if accepts(p.detail, v) and not dated]
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
@@ -279,6 +286,11 @@ def _stem(p: Parameter) -> str:
     return re.sub(pattern, "", p.words).strip()
 
 
+def _in_state(p: Parameter) -> bool:
+    inner = (*p.fields, *([p.items] if p.items else ()))
+    return p.kind == "state" or any(map(_in_state, inner))
+
+
 def sample(
     tool: ToolConfig,
     names: Collection[str],
@@ -292,7 +304,7 @@ def sample(
     needed = [r for r in tool.parameters.get("required", ()) if r in names]
     schema = tool.parameters | {"required": needed}
     for _ in range(TRIES):
-        scene = Scene(rng, context_of(tool))
+        scene = Scene(rng, context_of(tool), any(map(_in_state, params)))
         args: Arguments = {}
         try:
             for p in params:

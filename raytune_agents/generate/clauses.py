@@ -13,6 +13,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
@@ -47,7 +48,8 @@ def _flag(p: Parameter, value: bool) -> str:
             whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
             thing = thing if whole else with_article(thing, not is_plural(thing))
             return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
-        return f"({words}: {'yes' if value else 'no'})"
+        if not noun:
+            return f"and {words} it" if value else f"and don't {words} it"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
         return f"{'including' if value else 'without'} {words}"
     if re.search(
@@ -56,7 +58,9 @@ def _flag(p: Parameter, value: bool) -> str:
         p.words,
     ):
         return f"({negated}{words})"
-    return f"({words}: {'yes' if value else 'no'})"
+    if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):
+        return f"{negated}as a {words}"
+    return f"{'with' if value else 'without'} {words}"
 
 
 DOCUMENTS = pattern("documents")
@@ -91,7 +95,7 @@ def clause_of(
     written = sense.kind == "message" or (sense.kind == "note" and spoken_of)
     if verb in GENERAL_SETTERS and written:
         return f'to "{slot}"'
-    coded = sense.kind in NUMBERS_OF and not re.search(ATTRIBUTE, p.words)
+    coded = sense.kind in NUMBERS_OF and not _attribute(p)
     coded = coded and (p.required or mentions(head, p))  # else what it is changed to
     kept = coded or sense.kind in (*LAST, *PLACES) or p.items
     if (general or (verb in SETTERS and listed_change)) and not kept:
@@ -110,7 +114,13 @@ def clause_of(
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
+    if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
+        return f"excluding {slot}"
+    if some := re.search(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", p.about, re.I):
+        return f"but only the {some[1].lower()} {slot} {some[2]}"
     options = _options(p, value, sense, head) or ("",)
+    if sense.kind in DATES and p.role == "to" and not paired:  # "to Friday" from when?
+        options = [c for c in options if not c.startswith("to ")] or options
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
     if coded and TOWARDS.get(verb) == "to":
@@ -144,6 +154,12 @@ CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
 SPANS = regex("spans")
 BY_MEANS = pattern("by_means")
+
+
+def _attribute(p: Parameter) -> bool:
+    """Whether a code says what a thing has; a number that must be given says which one it is."""
+    numbered = p.required and json_type(p.detail) in ("integer", "number")
+    return bool(re.search(ATTRIBUTE, p.words)) and not numbered
 
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
@@ -191,7 +207,7 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return ()  # of what it is one nobody knows
     if noun.endswith("ID"):
         return ("with the {noun} {x}",)
-    if sense.kind in ("id", "id_number") and re.search(ATTRIBUTE, p.words):
+    if sense.kind in ("id", "id_number") and _attribute(p):
         return (f"with the {p.words} {{x}}",)
     if sense.kind == "reason" and value not in bank_of("reason"):
         return ()  # "checkup" is no clause
@@ -208,8 +224,8 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
 def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     """Whether a value tells what it is by its kind alone: the name says no more, beside a role and
     what the object speaks of. "date" does, "insured value" does not."""
-    if sense.kind in DATES:
-        return True  # `_named_clauses` knows those that are not
+    if sense.kind in (*DATES, "repo_name"):
+        return True  # `_named_clauses` knows dates that are not
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
     names = (k.name for k in all_kinds() if k.kind == sense.kind)
@@ -221,7 +237,8 @@ def _in_bank(p: Parameter, sense: Kind) -> bool:
     ours = {str(v).lower() for v in bank_of(sense.kind)}
     if not ours:
         return sense.kind not in ("state", "city", "country", "company")
-    return any(str(v).lower().replace("_", " ") in ours for v in (p.items or p).values)
+    values = [str(v).lower().replace("_", " ") for v in (p.items or p).values]
+    return any(v in ours or (len(v) > 2 and one.startswith(v)) for v in values for one in ours)
 
 
 UNIT_WORDS: dict[str, str] = word_data("names")["unit_words"]
@@ -276,13 +293,15 @@ def request_noun(p: Parameter) -> str:
     noun = field_noun(p)
     if _sense(p).range and not p.items and is_plural(noun) and not noun.startswith("number"):
         return f"number of {noun}"
-    numbered = p.sense in ("id", "id_number", "uuid") and noun != "ID" and p.words.endswith(" id")
+    numbered = (
+        p.sense in ("id", "id_number", "uuid") and noun[-2:] != "ID" and p.words.endswith(" id")
+    )
     return f"{noun} ID" if numbered else noun
 
 
 def unit_words(p: Parameter) -> str:
     """The unit after a number; of money it is part of what is said."""
-    if p.sense in ("money", "loan", "salary"):
+    if p.sense in ("money", "loan", "salary", "limit", "page", "offset"):
         return ""
     if p.items is not None or not _sense(p).range:
         return ""

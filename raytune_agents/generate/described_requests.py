@@ -114,6 +114,21 @@ def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
     return None
 
 
+def _decided(
+    act: Action, flags: list[Parameter], args: Mapping[str, Any]
+) -> tuple[Action, list[Parameter]]:
+    """The action and the flags left where one says which complement is meant: "as draft or ready
+    for review" + draft."""
+    for p in flags:
+        for k, (preposition, phrase) in enumerate(act.parts):
+            yes, _, no = phrase.partition(" or ")
+            if no and yes == p.words:
+                parts = [*act.parts[:k], (preposition, yes if args[p.name] else no)]
+                rest = act.parts[k + 1 :] if not args[p.name] else ()
+                return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]
+    return act, flags
+
+
 UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
 METHODS = ("method", "action", "operation", "op", "command")
 
@@ -162,6 +177,7 @@ def compose(
     if switch := next((p for p in flags if _switched(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
+    act, flags = _decided(act, flags, args)
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
     if rng.random() < UNLISTED:
@@ -262,6 +278,9 @@ def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Prof
     return drawn({f: w for f, w in form_weights(habits).items() if asked or f != "question"}, rng)
 
 
+SWITCHES = ("enable", "disable", "activate", "deactivate")  # "enable international roaming"
+
+
 def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[str, str]:
     """The body as an order, a thing or a question (and that question reported)."""
     if re.match(r"(who|what|when|where|which|why|how)\b", body):
@@ -275,12 +294,13 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         r"(general |detailed )?(information|info|details|data)\b", body
     )
     if form == "order":
-        found = with_article(body, definite) if not re.match(r"(whether|if|how)\b", body) else body
+        bare = re.match(r"(whether|if|how)\b", body) or (verb in SWITCHES and not definite)
+        found = body if bare else with_article(body, definite)
         return f"{verb} {found}", ""
     found = with_article(body, definite and not re.match(r"[A-Z{\d]", body))
     if form == "thing":
         return found, ""
-    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{", found)[0])
+    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!')", found)[0])
     if group in ("search", "list") and many:
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"

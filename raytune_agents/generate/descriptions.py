@@ -92,7 +92,8 @@ def thing_of(words: str, about: str) -> str:
             text,
         ) or re.search(r"\bwhat the (\w+) is called", text)
         if found:
-            return re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
+            thing = re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
+            return "" if thing in NAMES["anything"] else thing
         text = re.sub(rf"^(?:unique )?(\w+(?: \w+)?) {_GENERAL}\b.*$", r"\1", text)
         return text if re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words else ""
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
@@ -122,9 +123,10 @@ ENGLISH_STEMS = frozenset(  # a name of other words is of another language, or r
 
 
 def is_english(text: str) -> bool:
-    """Whether a description reads as English: no two foreign words without an English one."""
+    """Whether a description reads as English: no two foreign words, and none of another script,
+    without an English one."""
     words = re.findall(r"[^\W\d_]+", text.lower())
-    foreign = sum(w in NAMES["foreign"] or not w.isascii() for w in words)
+    foreign = sum((w in NAMES["foreign"] or not w.isascii()) + (max(w) > "\u024f") for w in words)
     return foreign < 2 or any(w in NAMES["english"] for w in words)
 
 
@@ -268,7 +270,7 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
     if "const" in schema:
         return [schema["const"]], True
     own = [*list_of(schema.get("examples")), *([schema["example"]] if "example" in schema else ())]
-    examples, closed = examples_in(about)
+    examples, closed = examples_in(about) if json_type(schema) != "boolean" else ([], False)
     if json_type(schema) in ("integer", "number"):
         examples = [
             float(x) if "." in x else int(x) for x in examples if re.fullmatch(r"-?\d+(\.\d+)?", x)

@@ -68,7 +68,10 @@ def text_of(scene: Scene, p: Parameter) -> Any:
         form = re.search(r"\b([A-Z0-9]{2,4}) file", p.about)
         text = re.search(r"\btext file|as text\b|line-based", scene.context)
         ending = form[1].lower() if form else "txt" if text else ""
-        return re.sub(r"\w+$", ending, scene.pick(bank)) if ending else scene.pick(bank)
+        if p.role == "to" and "." in scene.file:  # moved, not converted
+            ending = ending or scene.file.rpartition(".")[2]
+        scene.file = re.sub(r"\w+$", ending, scene.pick(bank)) if ending else scene.pick(bank)
+        return scene.file
     if bank:
         return scene.pick(bank)
     raise NoValue(f"{p.name}: nothing is known of its values")

@@ -134,7 +134,11 @@ def parameter(
     written = {"enum", "const"} & set(detail)
     if not written and (
         all(map(descriptions.is_meta, values))  # "(username or organization)"
-        or (closed and re.search(r"\bids?$", words))  # an id of "state_class 'total' or 'mean'"
+        # an id of "state_class 'total' or 'mean'", or of a "`From` address"
+        or (
+            re.search(r"\bids?$", words)
+            and (closed or all(re.fullmatch("[A-Z][a-z]+", str(v)) for v in values))
+        )
     ):
         values, closed = [], False
     unit = ""
@@ -194,6 +198,9 @@ def _list(
         many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
+    chosen = re.search(r"\b(only|these|ids?|identifiers?)\b", known.about)
+    if inner.kind == "count" and chosen:  # "only these accounts" by their numbers
+        inner = replace(inner, kind="id_number", sense="id_number")
     kind = "list" if inner.kind or inner.examples else ""
     known = replace(known, role=inner.role, sense=inner.sense, said=inner.said)
     return replace(known, kind=kind, items=inner, closed=False)

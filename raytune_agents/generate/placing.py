@@ -32,6 +32,7 @@ from raytune_agents.generate.nouns import (
     slot_of,
 )
 
+TOLD = "(?:belonging|associated|linked|attached|related)"
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
 
@@ -48,8 +49,13 @@ class Placing(Complements):
         """The object with its values."""
         self.operands()
         self.whole()
-        if self.makes and is_plural(self.head) and self.head.startswith("the "):
-            self.head = "a " + self.head[4:].removesuffix("s")
+        one = any(p.words == "name" and not p.items for p in self.left)
+        if self.makes and is_plural(self.head) and (self.head.startswith("the ") or one):
+            self.head = "a " + self.head.removeprefix("the ").removesuffix("s")
+        if self.head == "the user" and not any(
+            re.search("user|customer", p.words) for p in (*self.present, *self.absent)
+        ):
+            self.head = "me"  # who asks
         own = self.first = self.own() or self.sole_id()
         kept = [text for part in self.act.parts if (text := self.part(*part))]
         if own is not None and own in self.left:
@@ -70,12 +76,18 @@ class Placing(Complements):
             elif (
                 p.role != "to"
                 and noun not in (["list"], ["collection"])
-                and (clause := clause_of(p, "", rng, head=self.head))
+                and (clause := self.called(p, clause_of(p, "", rng, head=self.head)))
             ):
                 self.left.remove(p)
                 self.head += f" {clause}"
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
+
+    def called(self, p: Parameter, clause: str) -> str:
+        """The clause of a name, of what is made always as one: no "group in the Sales group"."""
+        own = self.makes and p.words in ("name", "title") and not TITLED.match(p.sense)
+        named = re.match("called|named|titled", clause)
+        return clause if named or not own else f'called "{slot_of(p)}"'
 
     def operands(self) -> None:
         """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
@@ -110,7 +122,8 @@ class Placing(Complements):
 
     def own(self) -> Parameter | None:
         """The parameter that is the object itself, or says which one it is."""
-        noun = self.head.split()[-1].lower() if self.head else ""
+        bare = re.sub(rf" {TOLD}$", "", self.head)  # "the brand associated" with a domain
+        noun = bare.split()[-1].lower() if bare else ""
         if not noun or re.match(rf"{CLAUSE}|that |\w+ing (an?|the) ", self.head):
             return None  # `inside` finds it
         if is_plural(self.head):  # "move files" + one path
@@ -197,7 +210,7 @@ class Placing(Complements):
             self.head = slot_of(p)
         elif is_numbered(p) or is_coded(p):
             bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
-            told = re.match(r"(.+?)( (?:belonging|associated|linked|attached|related)\b.*)$", bare)
+            told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = f"{noun} {slot_of(p)}{rest}"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
@@ -33,6 +33,7 @@ class City:
     currency: str
     timezone: str
     state: str
+    state_code: str
 
 
 @cache
@@ -48,7 +49,7 @@ def _mimesis() -> Generic:
 class Scene:
     """One situation: the present day, places, people, and what was drawn of them so far."""
 
-    def __init__(self, rng: random.Random, context: str = ""):
+    def __init__(self, rng: random.Random, context: str = "", stated: bool = False):
         self.rng, self.context = rng, context
         self.today = NEW_YEAR + timedelta(rng.randrange(DAYS))
         past = r"^(get|list|fetch|retrieve|show|find|search|report|analy)"
@@ -56,13 +57,15 @@ class Scene:
             r"book|flight|hotel|room|availab|forecast|free|schedul|upcoming|rent|reserv|trip|event",
             context,
         )
-        self.places = rng.sample(cities(), 4)
+        # Where a state is asked for, the places lie in one.
+        self.places = rng.sample([c for c in cities() if c.state or not stated], 4)
         self.people: dict[str, tuple[str, str]] = {}
         self.start: date | None = None
         self.nights = 0
         self.money: list[str] = []  # currencies in use: one is not exchanged for itself
         self.meal = ""  # breakfast is not at nine in the evening
         self.repository = ""
+        self.file = ""  # that is moved or copied
         self.maker = ""  # who made the song or book that was spoken of
 
     def place(self, role: str) -> City:
@@ -160,6 +163,12 @@ def _datetime(scene: Scene, p: Parameter) -> str:
     return f"{day}T{clock}:00" + ("Z" if re.search(r"Z\b|UTC", p.about) else "")
 
 
+def _unix_time(scene: Scene, p: Parameter) -> int:
+    noon = datetime.combine(scene.day(p.role), time(12), UTC).timestamp()
+    seconds = int(noon) + 900 * scene.rng.randint(-16, 24)
+    return seconds * (1000 if re.search(r"milli|\bms\b", f"{p.words} {p.about}") else 1)
+
+
 # The second of two, by its name.
 SECOND = pattern("second_of_two")
 
@@ -174,6 +183,14 @@ def _city(scene: Scene, p: Parameter) -> str:
     if re.search(r"\b[A-Z][a-z]+, [A-Z]{2}\b|city and state|city, state", form):
         return f"{place.city}, {place.code}"
     return place.city
+
+
+def _state(scene: Scene, p: Parameter) -> str:
+    place = scene.place(p.role)
+    coded = re.search(r"\bcode\b|\bletter", f"{p.words} {p.about}") or any(
+        re.fullmatch("[A-Z]{2}", str(v)) for v in p.values
+    )
+    return place.state_code if coded else place.state
 
 
 def _email(scene: Scene, p: Parameter) -> str:
@@ -270,6 +287,7 @@ GENERATORS = {
     "city": _city,
     "currency": _currency,
     "datetime": _datetime,
+    "unix_time": _unix_time,
     "time": _clock,
     "date": lambda s, p: _date_text(s.day(p.role, "birth" if p.role == "birth" else ""), p),
     "month": lambda s, p: (
@@ -285,7 +303,7 @@ GENERATORS = {
     "country_code": lambda s, p: s.place(p.role).code,
     "iata": lambda s, p: s.place(p.role).airport,
     "timezone": lambda s, p: s.place(p.role).timezone,
-    "state": lambda s, p: s.rng.choice([x.state for x in cities() if x.state]),
+    "state": _state,
     "first_name": lambda s, p: s.person(who_of(p))[0],
     "last_name": lambda s, p: s.person(who_of(p))[1],
     "person": lambda s, p: " ".join(s.person(who_of(p))),

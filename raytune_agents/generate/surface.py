@@ -13,6 +13,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import DATES, LAST, clause_of, field_noun, unit_words
+from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
@@ -90,6 +91,8 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, list) and len(value) > 2 and not any(isinstance(v, str) for v in value):
         plain = ", ".join(map(shown, value))
         return rng.choices((shown(value), plain, f"[{plain}]"), NUMBER_LISTS)[0]
+    if isinstance(value, list) and p.items is not None and p.items.kind == "choice":
+        return shown([_in_words(p.items, str(v)) for v in value])
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
 
 
@@ -141,9 +144,24 @@ def _object_text(
     return re.sub(r"(\bfrom .+?)(?:,| and) to ", r"\1 to ", text)
 
 
+METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+def _in_words(p: Parameter, value: str) -> str:
+    """A name of a program as words: IN_PROGRESS, inProgress -> "in progress", desc ->
+    "descending"."""
+    if p.sense == "sort_order" and len(value) > 2:
+        return next((w for w in bank_of(p.sense) if w.startswith(value.lower())), value)
+    all_caps = all(str(v).isupper() for v in p.values) and value not in METHODS
+    constants = all_caps and any(re.search("_|[A-Z]{5}", str(v)) for v in p.values)
+    if constants or re.fullmatch(r"[a-z]{2,}([A-Z][a-z]+)+", value):
+        value = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value).lower()
+    return value.replace("_", " ") if re.fullmatch(r"[A-Za-z]+(_[A-Za-z]+)+", value) else value
+
+
 def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
     if p.kind == "choice" or (not p.kind and re.fullmatch(r"[a-z]+(_[a-z]+)+", value)):
-        return value.replace("_", " ") if re.fullmatch(r"[A-Za-z]+(_[A-Za-z]+)+", value) else value
+        return _in_words(p, value)
     if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         try:
             return _day(date.fromisoformat(value), rng)
@@ -152,7 +170,7 @@ def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
     if p.kind == "time" and re.fullmatch(r"\d\d:\d\d(:\d\d)?", value):
         return _clock(value, rng)
     if p.kind == "datetime" and (
-        m := re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00)?Z?", value)
+        m := re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00(\.0+)?)?(Z|\+00:00)?", value)
     ):
         try:
             return f"{_day(datetime.fromisoformat(m[1]).date(), rng)} at {_clock(m[2], rng)}"

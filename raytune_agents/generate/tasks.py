@@ -82,7 +82,8 @@ def argument_names(
         if named and not any(p.name in out for p in named):
             out.append(rng.choice(named).name)  # "archive a section": which one?
     renamed = new or verb == "rename" or verb_groups().get(verb) == "update"
-    return _one_place(params, _said(params, out, act.head, new, renamed))
+    bought = verb in ("buy", "purchase", "order")  # has no id yet, too
+    return _one_place(params, _said(params, out, act.head, new or bought, renamed))
 
 
 def _thing_of(p: Parameter) -> str | None:

@@ -65,7 +65,7 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
          "fly to a position at latitude 1.5"),
         ("geofence", "Limit where the drone may fly.", {"radius_m": WHOLE}, {"radius_m": 40},
          "limit where the drone may fly"),
-        ("order", "Place an order.", {"gift_wrap": YES}, {"gift_wrap": False}, "gift wrap: no"),
+        ("order", "Place an order.", {"gift_wrap": YES}, {"gift_wrap": False}, "without gift wrap"),
         ("list_all_ports", "List all ports", {"page": WHOLE}, {"page": 2}, " all ports"),
         ("reserve", "Reserve a reservation", {"page": WHOLE}, {"page": 2}, "book a reserv"),
         ("cancel", "Cancel the whole order", {"order_id": TEXT}, {"order_id": "A-1"},

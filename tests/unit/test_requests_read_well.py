@@ -1,0 +1,189 @@
+"""Requests for made-up tools that are written as strangers write theirs: each test is a kind of
+fault that was found by eye in a catalogue of somebody else."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from raytune_agents.agents import ToolConfig, parse_spec
+from raytune_agents.generate import arguments, described_requests, descriptions, kinds, known
+from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.tasks import tasks
+
+TEXT, WHOLE, YES = ({"type": t} for t in ("string", "integer", "boolean"))
+
+
+def of(kind: dict[str, Any], about: str, **more: Any) -> dict[str, Any]:
+    return kind | {"description": about} | more
+
+
+def tool_of(
+    name: str, about: str, properties: dict[str, Any], needed: tuple[str, ...] = ()
+) -> ToolConfig:
+    schema = {"type": "object", "properties": properties, "required": list(needed or properties)}
+    tool = {"name": name, "description": about, "parameters": schema}
+    return parse_spec({"name": "s", "description": "d", "tools": [tool]}).tools[0]
+
+
+def order(tool: ToolConfig, args: dict[str, Any], seed: int = 0) -> str:
+    rng = random.Random(seed)
+    wish = described_requests.compose(tool, args, Scene(rng), rng, "order")
+    return f"{wish.text} {wish.rest}".strip()
+
+
+def drawn(tool: ToolConfig, n: int = 40) -> list[dict[str, Any]]:
+    names = tool.parameters["properties"]
+    return [arguments.sample(tool, names, random.Random(k))[0] for k in range(n)]
+
+
+STATES = ["IN_PROGRESS", "DONE"]
+SORTED = {"type": "string", "enum": ["asc", "desc"]}
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        # values as people say them
+        (tool_of("set_state", "Set the state of a ticket", {"ticket_id": TEXT, "state":
+         {"type": "string", "enum": STATES}}), {"ticket_id": "T-1", "state": "IN_PROGRESS"},
+         "in progress"),
+        (tool_of("list_notes", "List all notes", {"order": SORTED}), {"order": "desc"},
+         "in descending order"),
+        (tool_of("find", "Find members", {"fields": {"type": "array", "items": {"type": "string",
+         "enum": ["jobTitle", "homeCity"]}}}), {"fields": ["jobTitle"]}, "job title"),
+        # booleans
+        (tool_of("build_site", "Build the site", {"dryRun": YES}), {"dryRun": True},
+         "as a dry run"),
+        (tool_of("make_list", "Create a list", {"print_header": YES}), {"print_header": False},
+         "without print header"),
+        (tool_of("close", "Close a case", {"archive": YES}), {"archive": True}, "and archive it"),
+        (tool_of("mark", "Mark a draft as public or ready for review", {"public": YES}),
+         {"public": False}, "as ready for review"),
+        # what is left out, how much of it, until when
+        (tool_of("search_logs", "Search the logs of a job", {"job_id": TEXT, "exclude_patterns":
+         {"type": "array", "items": TEXT}}), {"job_id": "J-1", "exclude_patterns": ["*.tmp"]},
+         "excluding *.tmp"),
+        (tool_of("read_page", "Read a page", {"page_id": TEXT, "head": of(WHOLE, "Returns only the "
+         "first N lines of the page")}), {"page_id": "P-1", "head": 12}, "only the first 12 lines"),
+        (tool_of("list_shifts", "List shifts", {"end_date": of(TEXT, "Last day, YYYY-MM-DD")}),
+         {"end_date": "2026-05-06"}, ("until", "through")),
+        # which thing, what it is called
+        (tool_of("note_case", "Add a note", {"case_number": WHOLE}), {"case_number": 41},
+         "for case number 41"),
+        (tool_of("create_events", "Create special events", {"name": of(TEXT, "Name of the special "
+         "event"), "city": TEXT}), {"name": "Product demo", "city": "Oslo"},
+         'a special event called "Product demo" in Oslo'),
+        (tool_of("create_group", "Create a new group in a project", {"project_id": TEXT, "name":
+         of(TEXT, "Group name")}), {"project_id": "P-1", "name": "Sales"},
+         'a new group called "Sales" in project P-1'),
+        # descriptions
+        (tool_of("link", "Link an Object to another Object", {"reason": TEXT}),
+         {"reason": "plans have changed"}, "link an object to another object"),
+        (tool_of("list_slack", "List all Slack channels", {}), {}, "all Slack channels"),
+        (tool_of("hand_over", "Transfer the user to a human agent", {"summary": TEXT}),
+         {"summary": "it stopped"}, "transfer me to a human agent"),
+        (tool_of("roam", "Enables international roaming on a line", {"line_id": TEXT}),
+         {"line_id": "L1"}, "enable international roaming on line L1"),
+        (tool_of("owner", "Retrieves an owner directly by their unique ID.", {"owner_id": TEXT}),
+         {"owner_id": "O1"}, "owner O1"),
+        (tool_of("jobs", "Returns all jobs incl. the next planned run", {}), {}, "all jobs"),
+        (tool_of("when", "Returns either the current time in a format, or converts it", {}), {},
+         "the current time"),
+        (tool_of("tree", "Get a tree of folders as a JSON structure", {}), {}, "tree of folders"),
+        (tool_of("why", "Investigate why a user failed to log in.", {"user_id": TEXT}),
+         {"user_id": "U1"}, "why user U1 failed to log in"),
+        (tool_of("write_issue", "Create a new or update an existing issue", {"title": TEXT}),
+         {"title": "Lamp"}, "an issue"),
+        (tool_of("brand", "Replace the brand associated with a domain", {"brand_id": TEXT}),
+         {"brand_id": "B1"}, "brand B1 associated with"),
+    ],
+)  # fmt: skip
+def test_an_order_is_said_as_a_colleague_would(
+    tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]
+) -> None:
+    for seed in range(6):
+        text = order(tool, args, seed)
+        assert any(s in text for s in ([said] if isinstance(said, str) else said)), text
+        assert not re.search(r"JSON|: (yes|no)\b|\ba an?\b", text), text
+
+
+def test_a_description_that_is_no_english_is_named_not_used() -> None:
+    broken = tool_of("move_x", "Moves the given amount of the by its code given item", {"n": WHOLE})
+    chinese = tool_of("get_weather", "获取特定地点的当前天气", {"city": TEXT})
+    for tool in (broken, chinese):
+        spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
+        assert [g.tool for g in known.gaps(spec)] == [tool.name]
+        assert tasks(spec, 5, 1) == []
+
+
+def test_a_day_of_a_pattern_is_a_day() -> None:
+    zoned = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[-+]\d{2}:\d{2})$"
+    tool = tool_of("ship", "Ship a parcel", {"ship_date": TEXT | {"format": "date-time",
+                   "pattern": zoned}})  # fmt: skip
+    for args in drawn(tool):
+        assert 2025 <= datetime.fromisoformat(args["ship_date"]).year <= 2029
+    odd = tool_of("ship", "Ship a parcel", {"ship_date": TEXT | {"format": "date-time",
+                  "pattern": r"^\d{3}/\d{2}$"}})  # fmt: skip
+    with pytest.raises(NoValue, match="pattern"):
+        drawn(odd, 1)
+
+
+def test_a_timestamp_lies_near_the_present_of_the_row() -> None:
+    tool = tool_of("at", "Get the price at a time", {"ts": of(WHOLE, "Unix timestamp"),
+                   "until_ms": of(WHOLE, "End, milliseconds since the epoch")})  # fmt: skip
+    for args in drawn(tool):
+        assert 2025 <= datetime.fromtimestamp(args["ts"]).year <= 2029
+        assert 2025 <= datetime.fromtimestamp(args["until_ms"] / 1000).year <= 2029
+
+
+def test_places_of_one_call_agree() -> None:
+    tool = tool_of("weather", "Get the weather of a city", {"city": TEXT, "state_code":
+                   of(TEXT, "State, e.g. 'CA'"),
+                   "country_code": of(TEXT, "e.g. 'US' or 'GB'")})  # fmt: skip
+    places = {(a["city"], a["state_code"], a["country_code"]) for a in drawn(tool)}
+    assert ("Denver", "CO", "US") in places
+    assert all(code in ("US", "CA") for _, _, code in places)
+
+
+def test_a_file_is_moved_and_not_converted() -> None:
+    tool = tool_of("move_file", "Move or rename files", {"source": TEXT, "destination": TEXT})
+    for args in drawn(tool):
+        assert args["source"] != args["destination"]
+        assert args["source"].split(".")[-1] == args["destination"].split(".")[-1]
+
+
+@pytest.mark.parametrize(
+    ("about", "values", "closed"),
+    [
+        ("Trading exchange (NSE, BSE, MCX)", ["NSE", "BSE", "MCX"], True),
+        ("Side (BUY | SELL)", ["BUY", "SELL"], True),
+        ("Subject (optional, string)", [], False),
+        ("Name. Example: ``\"a.example.com\"`` Note: ``b.{org}.com`` is not allowed",
+         ["a.example.com"], False),
+    ],
+)  # fmt: skip
+def test_values_that_a_description_lists(about: str, values: list[str], closed: bool) -> None:
+    assert descriptions.examples_in(about) == (values, closed)
+
+
+def test_a_quoted_word_is_no_id_and_no_boolean() -> None:
+    quoted = of(TEXT, "ID of the domain of the `From` address")
+    assert kinds.parameter("domain_id", quoted, True, "delete a domain").kind == "id"
+    assert kinds.parameter("domain_id", quoted, True, "delete a domain").examples == ()
+    total = of(YES, "The `total` of pages is left out. Set `total` to `true` for it")
+    assert kinds.parameter("total", total, False, "list pages").kind == "flag"
+
+
+def test_a_question_for_what_is_missing_says_it_once() -> None:
+    from raytune_agents.generate.clauses import request_noun
+
+    assert request_noun(kinds.parameter("project_id", of(TEXT, "Project ID"), True, "")) == (
+        "project ID"
+    )
+    assert request_noun(kinds.parameter("dob", of(TEXT, "YYYY-MM-DD"), True, "")) == "date of birth"
