@@ -114,10 +114,6 @@ def clause_of(
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
-        return f"excluding {slot}"
-    if some := re.search(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", p.about, re.I):
-        return f"but only the {some[1].lower()} {slot} {some[2]}"
     options = _options(p, value, sense, head) or ("",)
     if sense.kind in DATES and p.role == "to" and not paired:  # "to Friday" from when?
         options = [c for c in options if not c.startswith("to ")] or options
@@ -164,6 +160,10 @@ def _attribute(p: Parameter) -> bool:
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
+    if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
+        return ("excluding {x}",)
+    if some := re.search(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", p.about, re.I):
+        return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
     if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
