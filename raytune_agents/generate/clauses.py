@@ -114,9 +114,7 @@ def clause_of(
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    options = _options(p, value, sense, head) or ("",)
-    if sense.kind in DATES and p.role == "to" and not paired:  # "to Friday" from when?
-        options = [c for c in options if not c.startswith("to ")] or options
+    options = _options(p, value, sense, head, paired) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
     if coded and TOWARDS.get(verb) == "to":
@@ -188,7 +186,7 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     return ()
 
 
-def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
+def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> Sequence[str]:
     """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
     noun = _noun(p, sense)
     if own := _named_clauses(p, value):
@@ -218,7 +216,9 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     if p.words.endswith(" name") and sense.kind in ("task_title", "event_title", "document_title"):
         return ('called "{x}"',) if of_head else (f'for the {other} "{{x}}"',)
     plain = is_plain(p, sense, head)
-    return [c for c in sense.clauses(p.role) if plain or "{noun}" in c]
+    since_when = sense.kind not in DATES or p.role != "to" or paired  # "to Friday" from when?
+    clauses = [c for c in sense.clauses(p.role) if since_when or not c.startswith("to ")]
+    return [c for c in clauses if plain or "{noun}" in c]
 
 
 def is_plain(p: Parameter, sense: Kind, head: str) -> bool:

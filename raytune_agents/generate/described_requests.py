@@ -185,8 +185,7 @@ def compose(
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
-    first = placed.first
-    entity = first is not None and first.sense in NUMBERED  # "what is the user 4711?"
+    entity = placed.first is not None and placed.first.sense in NUMBERED  # "what is the user 4711?"
     looked_for = group == "search" or verb in ("play", "stream", "watch")
     searched = looked_for and placed.query
     form = form or ("order" if chosen or searched else _form(ask, act, rng, entity, habits))
