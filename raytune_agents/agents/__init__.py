@@ -210,10 +210,14 @@ def shipped() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
-def _explain(path: str, error: ValidationError) -> str:
+def _explain(path: str, error: ValidationError, tree: JsonObject) -> str:
     lines = []
     for e in error.errors():
         key = ".".join(str(p) for p in e["loc"]) or "spec"
+        if e["loc"][:1] == ("tools",) and len(e["loc"]) > 1:
+            tool = tree["tools"][e["loc"][1]]
+            named = f" ({tool['name']})" if isinstance(tool, dict) and tool.get("name") else ""
+            key = key.replace(f"tools.{e['loc'][1]}", f"tools.{e['loc'][1]}{named}", 1)
         if e["type"] == "missing" and key.endswith(".parameters"):
             lines.append(f"{path}: {key}: the tool has no schema; write {{type: object, ...}}")
         elif e["type"] == "extra_forbidden":
@@ -241,7 +245,7 @@ def parse_spec(tree: Any, path: str = "spec") -> AgentSpec:
     try:
         return AgentSpec.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from None
+        raise ConfigError(_explain(path, error, tree)) from None
 
 
 def load_spec(name_or_path: str | Path) -> AgentSpec:

@@ -61,7 +61,7 @@ def _tool(
     followed = (_followed(p, document) for listed in (known, *lists) for p in listed)
     parameters = {(p.get("in"), p.get("name")): p for p in followed}.values()
     found: list[Parameter] = [
-        (place, p["name"], _parameter(p, document), bool(p.get("required")))
+        (place, p["name"], _parameter(p, document, route), bool(p.get("required")))
         for place in LOCATIONS
         for p in parameters
         if p.get("in") == place and isinstance(p.get("name"), str)
@@ -81,7 +81,22 @@ def _tool(
     }
 
 
-def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
+NO_WORD = r"(the |a )?(unique )?(\w+ )?(id|identifier)( of the (resource|object|item|entity))?\.?|"
+
+
+def _whose_id(parameter: JsonSchema, route: str) -> JsonSchema:
+    """A description for an `id` that has none of its own: of a user in /users/{id}."""
+    name, about = str(parameter.get("name")), str(parameter.get("description") or "")
+    found = re.search(rf"([A-Za-z][\w-]{{2,}})/{{{re.escape(name)}}}", route)
+    bare = parameter.get("in") == "path" and name.lower() in ("id", "uuid")
+    if not bare or not found or not re.fullmatch(NO_WORD, about, re.I):
+        return {}
+    words = re.sub(r"[_-]|(?<=[a-z])(?=[A-Z])", " ", found[1]).lower()
+    thing = re.sub(r"(?<!s)s$", "", re.sub(r"ies$", "y", words))
+    return {"description": f"ID of the {thing}"}
+
+
+def _parameter(parameter: JsonSchema, document: JsonSchema, route: str) -> JsonSchema:
     """One path or query parameter: OpenAPI 3 keeps its schema apart, or its content."""
     content = parameter.get("content")
     declared = parameter.get("schema")
@@ -90,7 +105,8 @@ def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
     if not isinstance(declared, dict):
         declared = {k: v for k, v in parameter.items() if k in OWN}
     schema = inlined(declared, document)
-    return schema | {k: parameter[k] for k in ("description", "example") if parameter.get(k)}
+    own = {k: parameter[k] for k in ("description", "example") if parameter.get(k)}
+    return schema | own | _whose_id(parameter, route)
 
 
 def _request_body(operation: JsonSchema, document: JsonSchema) -> tuple[str, Any, Any]:

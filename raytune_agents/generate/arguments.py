@@ -348,11 +348,16 @@ def _bare(p: Parameter) -> Any:
     return {"null": None, "boolean": True}.get(kind, p.words)
 
 
+def _banked(p: Parameter) -> bool:
+    return bool(kind_named((p.items or p).kind).bank)
+
+
 def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether the two ends of a pair are two things."""
     ends: dict[tuple[str, str], Any] = {}
     operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
-    texts = [args[p.name] for p in params if p.name in args and kind_named(p.kind).bank]
+    banked = [args[p.name] for p in params if p.name in args and _banked(p)]
+    texts = [t for value in banked for t in (value if isinstance(value, list) else [value])]
     for values in (operands, [t for t in texts if isinstance(t, str)]):
         if len(set(map(str, values))) < len(values):
             return False

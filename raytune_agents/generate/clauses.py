@@ -136,6 +136,7 @@ def clause_of(
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
+CUT = re.compile(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", re.I)
 PLAIN_DATE = pattern("plain_date")
 NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
 ATTRIBUTE = regex("attribute")
@@ -156,11 +157,11 @@ def _attribute(p: Parameter) -> bool:
     return bool(re.search(ATTRIBUTE, p.words)) and not numbered
 
 
-def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
+def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
         return ("excluding {x}",)
-    if some := re.search(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", p.about, re.I):
+    if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
     if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
@@ -174,7 +175,8 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
             return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
-        if ends or (not p.role and not PLAIN_DATE.search(p.words)):
+        of_head = re.search(rf"\b{p.words.split()[0]}", head)  # "tickets" + ticket date
+        if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
             return ("",)  # "last day"
     of, _, period = p.words.rpartition(" ")
     if of and period in PERIODS and not re.search(SPANS, of):
@@ -189,7 +191,7 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
 def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> Sequence[str]:
     """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
     noun = _noun(p, sense)
-    if own := _named_clauses(p, value):
+    if own := _named_clauses(p, value, head):
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
@@ -224,7 +226,7 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
 def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     """Whether a value tells what it is by its kind alone: the name says no more, beside a role and
     what the object speaks of. "date" does, "insured value" does not."""
-    if sense.kind in (*DATES, "repo_name"):
+    if sense.kind in (*DATES, "repo_name", "unix_time"):
         return True  # `_named_clauses` knows dates that are not
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))

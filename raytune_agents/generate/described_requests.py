@@ -91,6 +91,7 @@ def _lead(
         return verb, group, None  # "search the library for songs" finds no library
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
     said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
+    said = ["make"] if verb == "make" else said  # "make edits" creates none
     once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
     same = next((family for family in SAME if group in family), (group,))
     used = {
@@ -300,7 +301,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     if form == "thing":
         return found, ""
     many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!')", found)[0])
-    if group in ("search", "list") and many:
+    if many and (group in ("search", "list") or found.startswith("all ")):
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
     verb_be = "are" if many else "is"

@@ -28,6 +28,8 @@ def spelled_out(words: str) -> str:
 def measured(words: str) -> tuple[str, str]:
     """A number's name without the unit at its end, and that unit: "altitude m" -> altitude, m."""
     *rest, last = words.split() or [""]
+    if len(rest) == 1 and rest[0] in SUFFIXES and last in ("amount", "size", "limit", "quota"):
+        return last, SUFFIXES[rest[0]]  # "gb amount"
     if rest and last in SUFFIXES and rest[-1] not in ("max", "min", "per"):
         return words.removesuffix(f" {last}").removesuffix(" l"), SUFFIXES[last]
     return words, ""

@@ -317,7 +317,9 @@ def _unlike(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
     ends = [f" {p.noun}" for p in params]
     return tuple(
         replace(p, said=p.words)
-        if p.noun not in ("ID", p.words) and sum(e.endswith(f" {p.noun}") for e in ends) > 1
+        if p.noun not in ("ID", p.words)
+        and p.words != "id"
+        and sum(e.endswith(f" {p.noun}") for e in ends) > 1
         else p
         for p in params
     )

@@ -138,7 +138,8 @@ class Placing(Complements):
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself and not (self.makes and p.sense == "url")  # a link to it is made
-            if p.items or p.fields or not (itself or p.kind == "choice"):
+            other = not p.required and any(q.words == "id" and q.required for q in self.present)
+            if p.items or p.fields or other or not (itself or p.kind == "choice"):
                 continue
             if p.kind == "choice" and not itself:
                 definite = self.head.startswith("the ") and not is_coded(p)
@@ -187,7 +188,8 @@ class Placing(Complements):
         ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
-        bare = [p for p in ids if p.noun == "ID" and p.words.split()[0] not in spoken]
+        bare = [p for p in ids if "id" in (p.noun.lower(), p.words)]
+        bare = [p for p in bare if not {p.noun, p.words.split()[0]} & spoken]
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
         alone = len(ids) == 1 and not self.act.parts and not self.makes

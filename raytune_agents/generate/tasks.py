@@ -19,7 +19,7 @@ from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, surface
 from raytune_agents.generate.actions import action, makes, verb_groups
 from raytune_agents.generate.arguments import NONE, spec_values
-from raytune_agents.generate.clauses import SETTERS
+from raytune_agents.generate.clauses import CUT, SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
@@ -96,7 +96,8 @@ def _said(
     params: Sequence[Parameter], names: list[str], head: str, new: bool, renamed: bool
 ) -> list[str]:
     """The names without optional ones that nobody says: the id of what is made, a second name of
-    one thing, the id of a path again in the body, how much to skip of an unlimited list."""
+    one thing, the id of a path again in the body, how much to skip of an unlimited list, the first
+    lines beside the last."""
     for p in [p for p in params if p.name in names and not p.required]:
         others = [o for o in params if o is not p and (o.name in names or o.required)]
         made = new and p.sense in NUMBERED and (p.words == "id" or mentions(head, p))
@@ -104,7 +105,8 @@ def _said(
         twin = re.fullmatch(r"(?:body|query|path|form) (.+)", p.words)
         again = twin and any(o.words == twin[1] for o in params)
         skipped = p.sense == "offset" and not any(o.sense == "limit" for o in others)
-        if made or named or again or skipped:
+        cut = CUT.search(p.about) and any(CUT.search(o.about) for o in others)
+        if made or named or again or skipped or cut:
             names = [n for n in names if n != p.name]
     return names
 

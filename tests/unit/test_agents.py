@@ -65,7 +65,7 @@ def broken(change) -> str:
 
 def test_a_tool_without_schema_is_named():
     text = broken(lambda d: d["tools"][0].pop("parameters"))
-    assert "mine.yaml: tools.0.parameters: the tool has no schema" in text
+    assert "mine.yaml: tools.0 (f).parameters: the tool has no schema" in text
 
 
 def test_other_faults_of_a_spec_are_named():

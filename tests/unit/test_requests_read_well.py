@@ -3,14 +3,18 @@ fault that was found by eye in a catalogue of somebody else."""
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raytune_agents.agents import ToolConfig, parse_spec
+from raytune_agents.agents.init import init_spec
+from raytune_agents.config import ConfigError
 from raytune_agents.generate import arguments, described_requests, descriptions, kinds, known
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.scenes import Scene
@@ -82,7 +86,15 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
         (tool_of("create_group", "Create a new group in a project", {"project_id": TEXT, "name":
          of(TEXT, "Group name")}), {"project_id": "P-1", "name": "Sales"},
          'a new group called "Sales" in project P-1'),
+        (tool_of("buy_tickets", "Buy museum tickets", {"ticket_date": of(TEXT, "YYYY-MM-DD")}),
+         {"ticket_date": "2026-05-06"}, ("tickets on ", "tickets for ")),
+        (tool_of("top_up", "Refuel the data of a line", {"gb_amount": WHOLE}),
+         {"gb_amount": 19}, "19 GB"),
         # descriptions
+        (tool_of("edit", "Make small edits to a page", {"page_id": TEXT}), {"page_id": "P-1"},
+         "make small edits"),
+        (tool_of("get_user", "Get a single user", {"user_id": TEXT}), {"user_id": "U-1"},
+         "the user U-1"),
         (tool_of("link", "Link an Object to another Object", {"reason": TEXT}),
          {"reason": "plans have changed"}, "link an object to another object"),
         (tool_of("list_slack", "List all Slack channels", {}), {}, "all Slack channels"),
@@ -164,6 +176,7 @@ def test_a_file_is_moved_and_not_converted() -> None:
         ("Trading exchange (NSE, BSE, MCX)", ["NSE", "BSE", "MCX"], True),
         ("Side (BUY | SELL)", ["BUY", "SELL"], True),
         ("Subject (optional, string)", [], False),
+        ("BUY or SELL", ["BUY", "SELL"], True),
         ("Name. Example: ``\"a.example.com\"`` Note: ``b.{org}.com`` is not allowed",
          ["a.example.com"], False),
     ],
@@ -178,6 +191,34 @@ def test_a_quoted_word_is_no_id_and_no_boolean() -> None:
     assert kinds.parameter("domain_id", quoted, True, "delete a domain").examples == ()
     total = of(YES, "The `total` of pages is left out. Set `total` to `true` for it")
     assert kinds.parameter("total", total, False, "list pages").kind == "flag"
+
+
+def test_a_bare_id_of_a_route_is_that_of_its_thing(tmp_path: Path) -> None:
+    plain = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    told = plain | {"description": "The ID of the resource."}
+    alerts = {"get": {"operationId": "alerts", "summary": "List alerts", "parameters": [told]}}
+    group = {"parameters": [plain, plain | {"name": "groupId", "in": "query", "required": False}],
+             "operationId": "putGroup", "summary": "Update a Group"}  # fmt: skip
+    paths = {"/users/{id}/alerts": alerts, "/groups/{id}": {"put": group}}
+    document = {"openapi": "3.0.0", "info": {"title": "t", "version": "1"}, "paths": paths}
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(document))
+    listed, changed = init_spec(file).tools
+    assert "for user 12" in order(listed, {"id": 12})
+    assert order(changed, {"id": 12, "groupId": 13}).startswith(("update the group 12 ", "change"))
+
+
+def test_a_faulty_tool_is_named() -> None:
+    tool = {"name": "get_orders", "description": "d", "parameters": {"type": "object",
+            "properties": {}, "required": ["shop"]}}  # fmt: skip
+    with pytest.raises(ConfigError, match=r"tools\.0 \(get_orders\)\.parameters"):
+        parse_spec({"name": "s", "description": "d", "tools": [tool]})
+
+
+def test_what_is_searched_is_not_left_out_too() -> None:
+    globs = {"type": "array", "items": TEXT}
+    tool = tool_of("search", "Search files", {"pattern": TEXT, "exclude_patterns": globs})
+    assert all(a["pattern"] not in a["exclude_patterns"] for a in drawn(tool))
 
 
 def test_a_question_for_what_is_missing_says_it_once() -> None:
