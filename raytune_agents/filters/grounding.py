@@ -24,29 +24,39 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 from raytune_agents.calls.schema import properties_of
+from raytune_agents.filters.numerals import (
+    chinese_numbers,
+    converted_numbers,
+    roman_numbers,
+    spoken_numbers,
+    written_numbers,
+)
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 from raytune_agents.storage import yaml_beside
 
 ENOUGH = 0.5  # share of a text value's words that must be said
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
-_SCALED = re.compile(
-    r"(?<!\d)(\d[\d,]*+\.?+\d*+)\s*+(?:(k|m|bn|b|thousand|million|billion|lakh|percent)\b|(%))"
-)
 _DATE = re.compile(r"^\d{1,4}([-/.:]\d{1,4}){1,2}([t ]\d.*)?z?$|^(19|20)\d\d[01]\d[0-3]\d$")
+_LASTING = re.compile(r"(\d{1,9}) ?(?:ms|s|secs?|m|mins?|h|d)")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _RELATIVE = re.compile(
     r"\b(today|tonight|tomorrow|yesterday|now|current(ly)?|ago|recent(ly)?|next|last|past|this|"
     r"upcoming|coming|weekend|noon|midnight|morning|evening|afternoon|"
-    r"(mon|tues|wednes|thurs|fri|satur|sun)day)s?\b"
+    r"in \w+ (day|week|month|year|hour|minute)|\w+ (day|week|month)s? (from|after|before|later)|"
+    r"(mid|early|late|end of|start of|beginning of)[ -](the )?(month|year|week|"
+    r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*|(19|20)\d\d)|"
+    r"(quarter|five|ten|twenty) (to|past|before) \w+|q[1-4]|(19|20)?\d0s|"
+    r"christmas|easter|thanksgiving|halloween|new year|valentine|"
+    r"(mon|tues|wednes|thurs|fri|satur|sun)day)'?s?\b"
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _UNIT = re.compile(
@@ -59,12 +69,14 @@ _FACTORS = (12, 7, 10, 16, 24, 28, 30, 31, 36, 52, 60, 100, 365, 1000, 1024, 144
             86400, 604800, 1e6, 1e9, 1e12)
 # fmt: on
 WORDS: dict[str, Any] = yaml_beside(__file__, "words.yaml")
-_COUNTED = {word: float(n) for n, word in enumerate(WORDS["counted"].split())}
-_NUMBER_WORDS: dict[str, float] = _COUNTED | WORDS["numbers"]
+_MONTH_NAMES = {m: n for line in WORDS["months"] for n, m in enumerate(line.split(), 1)}
+_DAY_NAMES = re.compile(WORDS["relative"])
 CODES: dict[str, str] = WORDS["codes"]
+_PLAIN_LETTERS = str.maketrans("łøđŁØĐ’‘“”", "lodLOD''\"\"")
 _STOP = frozenset(WORDS["common"].split())
 # bounds on the search for abbreviations, which an honest row is far from
 MOST_CODES, MOST_SPANS, SPAN_CHARS = 300, 2_000, 60
+MOST_MEASURES = 100
 SHORT_TEXT = 8  # words; in a text of at most so many every number must be said
 
 
@@ -73,12 +85,24 @@ def split_words(text: str) -> list[str]:
     return [w.casefold() for w in _WORD.findall(_CAMEL.sub(" ", text))]
 
 
+def unaccented(text: str) -> str:
+    """The text in plain forms of its letters: without accents, wide or styled ones."""
+    if text.isascii():
+        return text
+    # fractions would come apart: 2½ is no 21/2
+    kept = (
+        c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKD", c) for c in text
+    )
+    plain = (c for c in "".join(kept) if unicodedata.category(c) not in ("Mn", "Cf"))
+    return "".join(plain).translate(_PLAIN_LETTERS)
+
+
 class Evidence:
     """What may ground a value: a text, looked at as words, as numbers and as one compact string."""
 
     def __init__(self, text: str):
-        self.raw = text
-        self.text = text.casefold()
+        self.raw = unaccented(text)
+        self.text = self.raw.casefold()
         self.codes: dict[str, bool] = {}  # those looked for, and whether they are there
 
     @cached_property
@@ -95,15 +119,9 @@ class Evidence:
 
     @cached_property
     def numbers(self) -> frozenset[float]:
-        """Every number said: digits, words, scaled ones (5k, 5 %), "twenty five" = 25 too."""
-        found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
-        for number, scale, percent in _SCALED.findall(self.text):
-            size = float(number.replace(",", "").rstrip("."))
-            found.add(size * WORDS["scales"][scale or percent])
-        spoken = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
-        found.update(spoken)
-        for x, y in pairwise(spoken):
-            found.update((x + y, x * y))
+        """Every number said, in digits or words: see `numerals`."""
+        found = {*written_numbers(self.text), *spoken_numbers(self.word_list)}
+        found.update(*(read(self.raw) for read in (roman_numbers, chinese_numbers)))
         return frozenset(n for n in found | self.months if math.isfinite(n))
 
     @cached_property
@@ -111,9 +129,15 @@ class Evidence:
         return sorted(self.numbers)
 
     def has_number(self, size: float) -> bool:
-        """Whether a number within a millionth of `size`, which is not negative, is said."""
-        at = bisect_left(self.in_order, size - 1e-6 * size)
-        return at < len(self.in_order) and self.in_order[at] <= size + 1e-6 * size
+        """Whether a number within a millionth of `size`, or a whole one itself, is said."""
+        slack = 0.0 if size.is_integer() else abs(1e-6 * size)
+        at = bisect_left(self.in_order, size - slack)
+        return at < len(self.in_order) and self.in_order[at] <= size + slack
+
+    @cached_property
+    def converted(self) -> frozenset[float]:
+        """The measures said, in units of other countries."""
+        return frozenset(islice(converted_numbers(self.text), MOST_MEASURES))
 
     @cached_property
     def words_in_order(self) -> list[str]:
@@ -162,12 +186,13 @@ class Evidence:
 
     @cached_property
     def relative(self) -> bool:
-        return bool(_RELATIVE.search(self.text))
+        return bool(_RELATIVE.search(self.text) or _DAY_NAMES.search(self.text))
 
     @cached_property
     def months(self) -> set[float]:
         starts = {w[:3] for w in self.word_set}
-        return {float(i) for i, m in enumerate(_MONTHS, 1) if m in starts}
+        named = {float(_MONTH_NAMES[w]) for w in self.word_set & _MONTH_NAMES.keys()}
+        return named | {float(i) for i, m in enumerate(_MONTHS, 1) if m in starts}
 
 
 def scalars_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -191,20 +216,24 @@ def is_grounded_number(value: float, evidence: Evidence) -> bool:
     if size in (0, 1) or size in evidence.offsets or evidence.has_number(size):
         return True
     factors = _FACTORS if evidence.has_unit else ()
-    return any(evidence.has_number(size / f) or evidence.has_number(size * f) for f in factors)
+    if any(evidence.has_number(size / f) or evidence.has_number(size * f) for f in factors):
+        return True
+    return any(abs(size - n) <= max(0.006 * abs(n), 0.06) for n in evidence.converted)
 
 
 def is_grounded_date(value: str, evidence: Evidence) -> bool:
     """Each part of a date or time is said; a four-digit year only where the evidence has one."""
     if evidence.relative:
         return True
-    pm = 12 if re.search(r"\d\s*p\.?m", evidence.text) else 0
+    pm = 12 if re.search(r"\d\s*(p\.?m|o'clock)", evidence.text) else 0
     years = any(1900 <= n <= 2100 for n in evidence.numbers)
     edges = {0, 1, 28, 29, 30, 31, 12, 23, 59} if years or evidence.months else {0}
     numbers = evidence.numbers | edges
     parts = (value[:4], value[4:6], value[6:]) if value.isdigit() else re.findall(r"\d+", value)
     return all(
-        part in numbers or part - pm in numbers or (1900 <= part <= 2100 and not years)
+        part in numbers
+        or (part < 24 and part - pm in numbers)
+        or (1900 <= part <= 2100 and (not years or part % 100 in evidence.numbers))
         for part in map(int, parts)
     )
 
@@ -223,7 +252,7 @@ def is_grounded_word(word: str, evidence: Evidence) -> bool:
         return float(word) in evidence.numbers
     if 2 <= len(word) <= 4 and evidence.has_code(word):
         return True
-    if word in CODES and CODES[word] in evidence.text:
+    if any(name in evidence.text for name in CODES.get(word, "").split("|") if name):
         return True
     stem = word[: max(3, (3 * len(word) + 4) // 5)]
     return len(word) > 3 and evidence.has_form_of(word, stem)
@@ -237,15 +266,18 @@ def is_grounded(value: Any, evidence: Evidence) -> bool:
         whole = str(value)
         dated = bool(_DATE.match(whole)) and is_grounded_date(whole, evidence)
         return dated or is_grounded_number(value, evidence)
-    text = str(value).strip().casefold()
+    value = unaccented(str(value))
+    text = value.strip().casefold()
     if text in evidence.text:
         return True
     if _DATE.match(text):
         return is_grounded_date(text, evidence)
+    if lasting := _LASTING.fullmatch(text):
+        return is_grounded_number(float(lasting[1]), evidence)
     compact = "".join(c for c in text if c.isalnum())
     if not compact or (len(compact) > 2 and compact in evidence.compact):
         return True
-    content = [w for w in split_words(str(value)) if w not in _STOP] or split_words(str(value))
+    content = [w for w in split_words(value) if w not in _STOP] or split_words(value)
     missed = [w for w in content if not is_grounded_word(w, evidence)]
     if len(content) <= SHORT_TEXT and any(w.isdigit() for w in missed):
         return False

@@ -18,7 +18,7 @@ from raytune_agents.filters import (
     label,
     label_funnel,
 )
-from raytune_agents.filters.grounding import check_values, groundedness
+from raytune_agents.filters.grounding import Evidence, check_values, groundedness, is_grounded
 from raytune_agents.filters.quality import difficulty, quality, quality_parts, rarity, signature
 from raytune_agents.filters.shape import dead_loop
 from raytune_agents.readers import read_row
@@ -237,6 +237,79 @@ def test_a_value_that_was_said_is_grounded(query, value):
 )
 def test_an_invented_value_is_not_grounded(query, value):
     assert not grounds(query, x=value)
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        # numbers: in words, as countries write them, fractions, powers, other scripts
+        ("a table for two hundred and five", 205),
+        ("one hundred twenty three items", 123),
+        ("in two thousand twenty four", 2024),
+        ("back in nineteen ninety nine", 1999),
+        ("three quarters of it", 0.75),
+        ("€1.234,56 please", 1234.56),
+        ("1 234,5 kg", 1234.5),
+        ("1'000 francs", 1000),
+        ("12.500 Euro", 12500),
+        ("2½ cups", 2.5),
+        ("a 3/4 inch pipe", 0.75),
+        ("1e5 samples", 100_000),
+        ("the byte 0x1F", 31),
+        ("chapter XIV", 14),
+        ("十二個", 12),
+        ("二〇二四年", 2024),
+        ("三万五千", 35_000),
+        ("funf Karten", 5),
+        ("pour deux personnes", 2),
+        # dates: with points, two-digit years, other languages, quarters
+        ("on 05.03.2024", "2024-03-05"),
+        ("on 05.03.24", "2024-03-05"),
+        ("am 5. März 2024", "2024-03-05"),
+        ("le 5 février 2024", "2024-02-05"),
+        ("demain", "2024-05-03"),
+        ("明天", "2024-05-03"),
+        ("in two weeks", "2024-05-03"),
+        ("in Q2 2024", "2024-06-30"),
+        ("quarter to six", "05:45"),
+        ("at 5 o'clock", "17:00"),
+        # the same measure in another unit
+        ("it is 100 F", 37.8),
+        ("5 miles away", 8.05),
+        ("she is 6 feet tall", 1.83),
+        ("180 lbs", 81.6),
+        ("wait 5 minutes", "300s"),
+        # currencies by their sign; accents, wide and styled letters
+        ("$50", "USD"),
+        ("£20", "GBP"),
+        ("złoty", "PLN"),
+        ("Zürich", "Zurich"),
+        ("e\u0301cole", "\u00e9cole"),
+        ("Ｐａｒｉｓ", "Paris"),
+        ("John O’Brien", "John O'Brien"),
+    ],
+)
+def test_a_value_that_was_said_in_another_form_is_grounded(query, value):
+    assert is_grounded(value, Evidence(query))
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("call me at 5551234", 5551235),
+        ("200,000 at 3% for 5 years", 503),
+        ("base of 10 units, height of 5", 39.41),
+        ("on March 5, 2024", "2023-03-05"),
+        ("at 9:30 AM on March 19", "17:45"),
+        ("5 miles away", 8.5),
+        ("$50", "EUR"),
+        ("2½ cups", 3.5),
+        ("an area of 9 m²", 92),
+        ("chapter XIV", 16),
+    ],
+)
+def test_another_form_is_no_other_value(query, value):
+    assert not is_grounded(value, Evidence(query))
 
 
 def test_the_schemas_own_words_ground_a_value_of_that_parameter():
