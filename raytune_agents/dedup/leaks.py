@@ -5,7 +5,8 @@
           at most `leak_mismatches` different ones (AgentTuning, 2310.12823, appendix; Llama 2).
 `minhash` 5-gram Jaccard similarity of the questions, estimated, of at least `minhash_threshold`.
 `answer`  a renamed copy: the same argument values for tools of the same shape, names masked; at
-          least two values that are 16 characters together.
+          least two values that are 16 characters together. Not where the row lists the evaluation
+          row's own tool beside the one that it calls: orders are shown, and cancelled, by their id.
 `tool`    test_unseen only: the row calls a tool that is an unseen tool under another name, by its
           description and parameters with all names masked (at least 40 characters of description).
 
@@ -28,7 +29,7 @@ from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
 from raytune_agents.dedup.text import comparable, folded, request_text
 from raytune_agents.dedup.windows import WindowIndex
-from raytune_agents.filters.grounding import scalars_in
+from raytune_agents.filters.grounding import scalars_in, unaccented
 from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash
 
 SIGNS = ("query", "answer", "tool", "ngram", "minhash")  # the surest first
@@ -58,8 +59,8 @@ _MARKS = re.compile(r"[\W_]+")
 
 
 def compact(text: str) -> str:
-    """Letters and digits only."""
-    return _MARKS.sub("", text)
+    """Letters and digits only, without accents."""
+    return _MARKS.sub("", unaccented(text))
 
 
 def _parameters(tool: ToolSpec) -> list[tuple[str, JsonSchema]]:
@@ -124,10 +125,12 @@ class LeakIndex:
         self.threshold = config.minhash_threshold
         self.names: list[tuple[str, str]] = []
         self.keys: dict[tuple[str, str], int] = {}
+        self.called: list[frozenset[str]] = []  # the tools that each row calls
         questions: dict[str, int] = {}
         for row in rows:
             number = len(self.names)
             self.names.append((row.id, row.split or row.source))
+            self.called.append(frozenset(c.name for c in row.calls))
             self._add_keys(row, number)
             if text := request_text(row):
                 questions.setdefault(text, number)
@@ -137,7 +140,9 @@ class LeakIndex:
 
     def _add_keys(self, row: Trajectory, number: int) -> None:
         self.keys.setdefault(("query", compact(request_text(row))), number)
-        self.keys.setdefault(("answer", answer_key(row)), number)
+        answer, names = answer_key(row), " ".join(sorted(self.called[number]))
+        self.keys.setdefault(("answer", answer), number)
+        self.keys.setdefault(("answer", answer and f"{answer} {names}"), number)
         if row.split == "test_unseen":
             called = {c.name for c in row.calls}
             for tool in row.tools:
@@ -177,9 +182,14 @@ class LeakIndex:
         turns = (compact(folded(m.content)) for m in row.messages if m.role == "user")
         asked = (compact(request), *(t for t in turns if len(t) >= MIN_TURN_CHARS))
         called = {c.name for c in row.calls}
+        same = answer and f"{answer} {' '.join(sorted(called))}"
         tools = (key for t in row.tools if t.name in called for key in masked(t))
-        signs = (*(("query", q) for q in asked), ("answer", answer), *(("tool", t) for t in tools))
+        answers = (("answer", same), ("answer", answer))
+        signs = (*(("query", q) for q in asked), *answers, *(("tool", t) for t in tools))
+        listed = {t.name for t in row.tools}
         for how, key in signs:
-            if key and (how, key) in self.keys:
-                return self._leak(row, self.keys[how, key], how)
+            number = self.keys.get((how, key)) if key else None
+            if number is None or (key == answer and self.called[number] <= listed - called):
+                continue
+            return self._leak(row, number, how)
         return None

@@ -10,13 +10,17 @@ from raytune_agents.calls.gold import without_defaults
 from raytune_agents.calls.schema import find
 from raytune_agents.filters.shape import call_key, row_family
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.records import ToolSpec, Trajectory, canonical, content_hash
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical, content_hash
+
+SHORTEST_ANSWER = 40  # characters of an answer in words that are compared, at least
+# zero-width spaces and joiners, soft hyphens
+_UNSEEN = str.maketrans("", "", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
 
 
 def folded(text: str) -> str:
-    """Unicode NFKC, case-folded, runs of whitespace as one space."""
+    """Unicode NFKC, case-folded, runs of whitespace as one space, nothing that has no width."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text).translate(_UNSEEN)
     return " ".join(text.casefold().split())
 
 
@@ -26,11 +30,12 @@ def request_text(row: Trajectory) -> str:
 
 
 def near_text(row: Trajectory) -> str:
-    """What near duplicates share: the question, and the target's text where no call answers."""
-    target = row.target
+    """What near duplicates share: the question, and where no call answers as much of the target's
+    text: rows that a bot refuses in the same words are as different as their questions."""
+    target, request = row.target, request_text(row)
     if target is None or target.tool_calls:
-        return request_text(row)
-    return f"{request_text(row)}\n{folded(target.content)}"
+        return request
+    return f"{request}\n{folded(target.content)[: max(len(request), SHORTEST_ANSWER)]}"
 
 
 def tools_signature(tools: Sequence[ToolSpec]) -> list[tuple[str, ...]]:
@@ -46,7 +51,7 @@ def exact_key(row: Trajectory) -> str:
     negative = row_family(row) == "negative"
     target = row.target
     text = target.content if target and (negative or not target.tool_calls) else ""
-    calls = [call_key(c) for c in row.calls]
+    calls = [key for m in row.messages for key in sorted(map(call_key, m.tool_calls))]
     parts = [request_text(row), calls, folded(text), tools_signature(row.tools), negative]
     return content_hash(parts, 32)
 
@@ -65,16 +70,17 @@ def comparable(value: Any) -> Any:
 
 
 def plain_calls(row: Trajectory) -> list[list[Any]]:
-    """[name, arguments] of every call for loose comparison, without arguments that equal their
-    default; arguments that do not parse stand for themselves."""
-    out: list[list[Any]] = []
-    for call in row.calls:
+    """[name, arguments] of every call for loose comparison, those of one turn in a fixed order,
+    without arguments that equal their default; arguments that do not parse stand for themselves."""
+
+    def plain(call: ToolCall) -> list[Any]:
         try:
-            kept = without_defaults(call, find(call.name, row.tools))
-            out.append([call.name, comparable(kept)])
+            return [call.name, comparable(without_defaults(call, find(call.name, row.tools)))]
         except ValueError:
-            out.append([call.name, call.arguments])
-    return out
+            return [call.name, call.arguments]
+
+    turns = (sorted(map(plain, m.tool_calls), key=canonical) for m in row.messages)
+    return [call for calls in turns for call in calls]
 
 
 def group_key(row: Trajectory) -> str:

@@ -41,6 +41,7 @@ def jaccard(a: str, b: str) -> float:
     x, y = (set(shingles([t])[0].tolist()) for t in (a, b))
     return len(x & y) / len(x | y)
 
+
 def make(query: str = "Weather in Paris?", text: str = "", call: ToolCall | None = None, **changes):
     calls = (call or ToolCall.of("weather", city="Paris", day="today"),) if not text else ()
     turns = (Message("user", query), Message("assistant", text, tool_calls=calls))
@@ -196,15 +197,20 @@ ROME, BERN = (ToolCall.of("weather", city=c) for c in ("Rome", "Bern"))
 
 
 def told(call: ToolCall, *before: Message, **changes) -> Trajectory:
-    turns = (*before, Message("user", "The weather where I am?"),
-             Message("assistant", tool_calls=(call,)))
+    turns = (
+        *before,
+        Message("user", "The weather where I am?"),
+        Message("assistant", tool_calls=(call,)),
+    )
     return finish(replace(Trajectory(messages=turns, tools=(WEATHER,)), **changes))
 
 
 @pytest.mark.parametrize("role", ["system", "tool", "assistant", "user"])
 def test_what_was_said_before_makes_another_situation(role: str) -> None:
-    rows = [told(c, Message("user", "Hi."), Message(role, f"You are in {c.arguments}"))
-            for c in (ROME, BERN)]
+    rows = [
+        told(c, Message("user", "Hi."), Message(role, f"You are in {c.arguments}"))
+        for c in (ROME, BERN)
+    ]
     assert mark_contradictions(rows) == rows
     same = [told(c, Message(role, "You are somewhere."), source=c.arguments) for c in (ROME, BERN)]
     assert all(r.reject_reason for r in mark_contradictions(same))
@@ -420,3 +426,26 @@ def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     assert step.shared_keys(files, "request")[0].tolist() == []  # 0 takes no part
     config = LabelConfig(contradictions=True, duplicates="off")
     assert step.pairs_of(tmp_path, config).num_rows == 0
+
+
+def test_requests_refused_in_the_same_words_are_as_different_as_they_are():
+    refusal = ("I'm sorry, but none of the tools that I have been given can do this for you. I can "
+               "look up the weather of a city, and nothing else. Which city is it?")  # fmt: skip
+    asked = ("Order me a pizza", "Book a flight to Rome", "What is the capital of France?",
+             "What is the capital of Spain?")  # fmt: skip
+    rows = mark_near_duplicates([make(q, refusal) for q in asked])
+    assert [r.reject_reason for r in rows] == [""] * 4
+    again = mark_near_duplicates([make(asked[2], refusal), make(asked[2] + "!", refusal)])
+    assert sorted(r.reject_reason[:12] for r in again) == ["", "near_duplica"]
+
+
+def test_what_nobody_sees_makes_no_other_row():
+    turns = make().messages
+    both = [ToolCall.of("weather", city=city) for city in ("Oslo", "Rome")]
+    one, two = (
+        finish(replace(make(), messages=(turns[0], Message("assistant", tool_calls=calls))))
+        for calls in (tuple(both), tuple(both[::-1]))
+    )
+    assert exact_key(one) == exact_key(two)
+    hidden = [make("Weather in Pa\u200bris?"), make("Wea\u00adther in Paris?\ufeff")]
+    assert {exact_key(r) for r in hidden} == {exact_key(make())}

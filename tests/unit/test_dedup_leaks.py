@@ -199,9 +199,7 @@ def test_row_groups_one_by_one_find_what_one_index_finds(tmp_path):
     rng = random.Random(3)
     words = [f"word{i}" for i in range(300)]
     calls = [ToolCall.of("f", a=f"{i:020}", b=i) for i in range(60)]
-    trained = [
-        make(" ".join(rng.choices(words, k=20)), split="train", call=call) for call in calls
-    ]
+    trained = [make(" ".join(rng.choices(words, k=20)), split="train", call=call) for call in calls]
     asked = [make(row.query, split="mine") for row in trained[::9]]
     asked += [make(row.query[:-9] + "and more", split="mine") for row in trained[1::9]]
     asked += [
@@ -219,3 +217,28 @@ def test_row_groups_one_by_one_find_what_one_index_finds(tmp_path):
     assert without_trained(None, [tmp_path], asked) == one
     hows = {row.meta["leak"]["how"] for row in one if row.reject_reason}
     assert hows >= {"query", "ngram", "answer"}
+
+
+def test_accents_hide_no_question():
+    held = make("Météo à Zürich demain ?", split="test_seen")
+    [found] = find_leaks([make("meteo a Zurich demain")], [held])
+    assert found.how == "query"
+
+
+def test_another_tool_of_one_catalogue_may_take_the_same_values():
+    """An order is shown, and cancelled, by the same ids; a renamed copy knows no other tool."""
+    schema = {"type": "object", "properties": {k: {"type": "string"} for k in ("order", "who")}}
+    show, cancel, abort = (ToolSpec(n, n, json.dumps(schema)) for n in ("show", "cancel", "abort"))
+    ids = {"order": "ORD-2024-001234", "who": "CUST-0099"}
+
+    def asks(query, tool, *tools, **changes):
+        return replace(make(query, call=ToolCall.of(tool.name, **ids), **changes), tools=tools)
+
+    held = asks("Cancel my order", cancel, show, cancel, split="test_seen")
+    other = asks("Where is it?", show, show, cancel)
+    same = asks("I do not want it any more", cancel, show, cancel)
+    renamed = asks("I do not want it any more", abort, abort)
+    hows = [x and x.how for x in LeakIndex([held], LabelConfig()).find([other, same, renamed])]
+    assert hows == [None, "answer", "answer"]
+    both = LeakIndex([held, asks("Show it", show, show, cancel, split="test_seen")], LabelConfig())
+    assert both.find([other])[0].how == "answer"
