@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from raytune_agents.calls.json_text import SPACE, decode, encodable
 from raytune_agents.readers import unpack
+from raytune_agents.readers.exchanges import is_exchange
 from raytune_agents.readers.strict import MAX_DEPTH, parse_json
 from raytune_agents.readers.tabular import WHOLE, FileSpan, Found, csv_file, parquet_file
 from raytune_agents.readers.unpack import SourceError, damage_errors, file_kind, open_bytes
@@ -212,6 +213,9 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
         reason = f"the file is cut or damaged from here on ({error})"
         yield f"{name}:{text.line}", RecordError(reason)
     except (ValueError, RecursionError) as error:
+        if index == 0 and not inside:  # the file is one document: nothing stands behind it
+            yield f"{name}:{text.line}", RecordError(f"the file is no JSON to its end ({error})")
+            return
         raise SourceError(
             f"{name} line {text.line}: not JSON ({error}); the rows after it cannot be found, so "
             "write it as JSON lines or mend it"
@@ -224,7 +228,7 @@ def _expand(where: str, value: Any) -> Iterator[Found]:
     """One object of a whole file: rows by id, rows under "data", or a row itself."""
     parts = list(value.values()) if isinstance(value, dict) else []
     rows = len(parts) > 1 and all(isinstance(p, dict) for p in parts)
-    if rows and set.intersection(*map(set, parts)):
+    if rows and set.intersection(*map(set, parts)) and not is_exchange(value):
         for key, part in value.items():
             yield f"{where}.{key}", {"id": key} | part
         return

@@ -154,12 +154,13 @@ def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = No
     body, prompt, model = object_of(answered), asked, ""
     if isinstance(request, Fields):
         tools = request(aliases.TOOLS) or tools
-        system = request("system", "instructions") or system
+        system = request(aliases.SYSTEM) or system
         prompt = request("messages", "input", "contents", "prompt")
         if prompt is None and request.peek("role") is not None:  # one turn
             prompt = request.item
         model = request("model")
     tools, system = tools or body.get("tools"), system or body.get("instructions")
+    system = object_of(system).get("parts", system)  # Gemini's
     call_fields = spans.read_model_call(prompt, answer_turns(answered), tools, system)
     model = body.get("model") or model
     answer = call_fields.get("answer")
@@ -180,8 +181,9 @@ def answer_turns(answered: Any) -> Any:
         content, why = fields("message", "content", "text"), fields(ENDED)
         return content | {ENDED: why} if isinstance(content, dict) and why else content
     for name in ("output", "messages"):
-        if isinstance(answered.get(name), list):
-            return answered[name]
+        if isinstance(found := answered.get(name), list):
+            steps = bool(found) and all(isinstance(step, list) for step in found)
+            return found[-1] if steps else found  # NeMo Gym: each with all before it
     for name in ("message", "output"):  # Cohere's and Ollama's bodies, Bedrock's
         if isinstance(answered.get(name), dict):
             content, why = answer_turns(answered[name]), Fields(answered)(ENDED, "done_reason")

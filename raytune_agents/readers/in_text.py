@@ -55,6 +55,9 @@ _NOTHING = re.compile(
 )
 _SPACE: Any = re.compile(r"\s*")
 _AFTER = re.compile(rf"(?:{_WRAP})\s*\Z")
+CAME_BACK = re.compile(  # what a turn of the user begins with where programs speak for it
+    r"(?:OBSERVATION|Observation|EXECUTION RESULT of \[([\w.-]+)\]):[ \t]*\n?"
+)
 _LITERAL = re.compile(r"\[?\s*\{\s*'")
 _CHILD = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 MOST_CHARS = 10_000  # of arguments in Python
@@ -325,3 +328,20 @@ def result_in_text(text: str, message: Message) -> Message:
             name, key = as_text(fields("name")) or name, as_text(fields(aliases.CALL_ID)) or key
             text = result_text(content)
     return Message("tool", text, name=name, tool_call_id=key)
+
+
+def program_turns(messages: Sequence[Message]) -> list[Message]:
+    """User turns after calls as observations, where one says of itself that it came back from
+    there (SWE-smith's `OBSERVATION:`, OpenHands' `EXECUTION RESULT of [tool]:`): a program speaks
+    for that user, also where it says that nothing was put out."""
+    after = [i for i, m in enumerate(messages[1:], 1) if messages[i - 1].tool_calls]
+    after = [i for i in after if messages[i].role == "user"]
+    labels = {i: found for i in after if (found := CAME_BACK.match(messages[i].content))}
+    if not labels:
+        return list(messages)
+    out = list(messages)
+    for i in after:
+        found, called = labels.get(i), messages[i - 1].tool_calls[-1].name
+        text = messages[i].content[found.end() :] if found else messages[i].content
+        out[i] = Message("tool", text, name=(found and found[1]) or called)
+    return out

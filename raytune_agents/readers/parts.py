@@ -219,7 +219,7 @@ def result_of(body: JsonObject) -> Message:
         }
     fields = Fields(body, "part")
     key = as_text(fields(aliases.CALL_ID))
-    name = as_text(fields("name", "tool_name", "function_name"))
+    name = as_text(fields("name", "tool_name", "function_name", "tool_type"))
     content = fields(aliases.RESULT)
     fields.rest(ABOUT_RESULT)
     return Message("tool", result_text(content), name=name, tool_call_id=key)

@@ -67,7 +67,8 @@ def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[
             parts = [item.get("summary"), item.get("content")]
             thought = "\n".join(filter(None, (thought, *_texts(next(filter(None, parts), [])))))
         elif kind in KEPT_BY_PROVIDER:
-            note(f"output.{item.get('type')}", item)
+            if "tools" not in item:  # which `turn_tools` reads
+                note(f"output.{item.get('type')}", item)
         else:
             _add(messages, _item_turns(item, kind, tools), thought)
             thought = ""
@@ -88,6 +89,8 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
         call = read_call(body, tools=tools)
         output = item.get("output")
         return _with_result(call, item.get("error") if output is None else output)
+    if kind == "toolsearchoutput":
+        return [Message("tool", as_text(item["tools"]), tool_call_id=as_text(item.get("call_id")))]
     if kind in RESULTS:
         return [result_of({k: v for k, v in item.items() if k != "id"})]
     if kind in HOSTED:
@@ -109,7 +112,7 @@ def _hosted(item: JsonObject, kind: str) -> list[Message]:
     """A call of a tool that the provider runs, named as its item, with what it asked."""
     fields = Fields(item, "item")
     key = as_text(fields("call_id", "id"))
-    arguments = fields("action", "operation")
+    arguments = fields("action", "operation", "arguments")
     if not isinstance(arguments, dict):
         arguments = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
     call = read_call({"name": HOSTED[kind], "arguments": arguments, "id": key})

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from raytune_agents.readers.decode import Found
 from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.responses import is_item
+from raytune_agents.readers.tabular import Found
 from raytune_agents.records import RecordError
 
 Event = dict[str, Any]

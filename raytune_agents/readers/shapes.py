@@ -71,6 +71,7 @@ NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
 _OBJECT = ("properties", "required", "additionalProperties")
 WRAPPERS, MANY = names_of("tool_wrapper"), names_of("several_tools")  # what holds one, and several
+NATIVE = {fold(word): word for word in words_of("native_tools")}  # Gemini's own, {googleSearch: {}}
 
 
 def _cleaned(parameters: Any, raw: str) -> str:
@@ -174,13 +175,16 @@ def _listed(value: Any) -> list[tuple[Any, str]]:
 def _unpacked(item: Any, raw: str = "") -> list[tuple[Any, str]]:
     """The objects that stand inside one: Gemini's functionDeclarations, {tools: [...]}, a map name
     -> tool."""
+    if isinstance(item, dict) and item.get("type") == "namespace":  # of Responses
+        return _listed(item.get("tools"))
     if not isinstance(item, dict) or "name" in item or blank(item):
         return [] if blank(item) else [(item, raw)]
     if all(str(key).isdigit() for key in item):  # a list by index
         return [(value, "") for value in item.values()]
     inside = Fields(item)(MANY)
-    if isinstance(inside, list):
-        return [(tool, "") for tool in inside]
+    native = [({"type": NATIVE[word]}, "") for key in item if (word := fold(key)) in NATIVE]
+    if isinstance(inside, list) or (native and len(native) == len(item)):
+        return [*((tool, "") for tool in inside or ()), *native]
     if "type" not in item and all(_is_tool(v) for v in item.values()):
         return [({"name": name} | tool, "") for name, tool in item.items()]
     return [(item, raw)]
@@ -341,7 +345,12 @@ def _of_pairs(items: list[Any]) -> Any:
 
 def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    return tuple(read_call(item, raw, tools) for item, raw in _listed(value))
+    return tuple(read_call(i, raw, tools) for i, raw in _listed(value) if not _is_empty(i))
+
+
+def _is_empty(item: Any) -> bool:
+    """Whether every field of a call is empty: how some servers say that there is none."""
+    return isinstance(item, dict) and all(map(blank, item.values()))
 
 
 def rest_of(row: JsonObject, *used: str) -> JsonObject:

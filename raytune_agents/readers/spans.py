@@ -21,6 +21,7 @@ from typing import Any
 
 from raytune_agents.calls.schema import JSON_TYPES
 from raytune_agents.readers.fields import Fields, blank, fold, names_of, note, object_of, words_of
+from raytune_agents.readers.listed_tools import turn_tools
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
@@ -148,6 +149,7 @@ def _turns_read(
     """Messages, and the tools with those that stand among the turns."""
     items = [t for t in (turns if isinstance(turns, list) else [turns]) if not blank(t)]
     if has_items(items):
+        tools = tuple(dict.fromkeys((*tools, *turn_tools(items))))
         return tuple(with_system(system, item_messages(items, tools))), tools
     bare = [_bare(i, role) for i in items]
     listed = [t for turn in bare if _lists_tool(turn) for t in read_tools(turn["content"])]

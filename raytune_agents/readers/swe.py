@@ -5,7 +5,7 @@ The command of a turn stands in its last fenced block; it becomes a call of `bas
 it the thought. nebius says `target`: the tests passed. A .traj says only that a patch was
 submitted, which is not success: its outcome stays unknown. mini-swe-agent's trajectories are chat
 turns, Responses objects or text with one block, by the model it ran. (SWE-Gym's OpenHands rows are
-plain messages: `openai`.)
+plain messages, SWE-smith's too: `openai`.)
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def nebius(row: JsonObject) -> Trajectory:
             messages.append(_observed(messages, text))
     return episode(
         messages,
+        seen_tools(messages),
         source_id=as_text(row.get("instance_id")),
         outcome=outcome_score(row.get("target")),
         outcome_word=f"target={row.get('target')}, {row.get('exit_status')}",
@@ -84,6 +85,7 @@ def swe_agent(row: JsonObject) -> Trajectory:
     info = row.get("info") or {}
     return episode(
         messages,
+        seen_tools(messages),
         outcome=outcome_score(info.get("resolved")),
         outcome_word=as_text(info.get("exit_status")),
         meta=rest_of(row, "trajectory", "history"),

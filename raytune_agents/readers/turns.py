@@ -317,7 +317,8 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
         structured, style = structure(messages)
         if style and _fits(structured, known):
             return Transcript(tuple(structured), known, meta | style, True)
-    return Transcript(tuple(in_text.with_calls(m, known) for m in messages), known, meta)
+    called = [in_text.with_calls(m, known) for m in messages]
+    return Transcript(tuple(in_text.program_turns(called)), known, meta)
 
 
 def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:

@@ -23,6 +23,7 @@ SWELL, FREE_BYTES = 200, 64 * 2**20  # a packed file may swell so far; text swel
 LINES = (".jsonl", ".ndjson", ".jsonlines")
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 DATA = (*LINES, ".json", ".csv", ".tsv", ".parquet")
+AS_JSON = ".traj"  # SWE-agent's
 
 
 class SourceError(ConfigError):
@@ -34,6 +35,8 @@ def file_kind(path: str) -> tuple[str, str]:
     name = PurePosixPath(path.split("?")[0].rstrip("/")).name.lower()
     packing = next((p for p in PACKED if name.endswith(p)), "")
     name = name.removesuffix(packing)
+    if name.endswith(AS_JSON):
+        return ".json", packing
     return next((d for d in DATA if name.endswith(d)), ""), packing
 
 

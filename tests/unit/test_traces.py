@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,15 @@ REAL = {
     "llamaindex_store.json": ("llamaindex", "uCta", 1, ["get_weather"]),
     "cohere_2.json": ("exchange", "suCtCta", 2, ["web_search", "python_interpeter_temp"]),
     "adk_eval.json": ("adk", "uCuC", 2, ["trigger_elicitation", "book_flight"]),
+    "swe_agent.traj": ("swe_agent", "suCtCtCtC", 4, ["find_file", "open", "edit", "bash"]),
+    "swe_smith.jsonl": ("openai", "suCtCtCtCtCtC", 6, []),
+    "anthropic_request.json": ("exchange", "uCta", 1, ["get_user_country"]),
+    "gemini_request.json": ("exchange", "suCtCtCtauC", 4,
+                            ["load_capability", "lookup_refund_policy", "search_tools"]),
+    "responses_request.json": ("exchange", "suCtCtauC", 3, ["tool_search", "get_exchange_rate"]),
+    "responses_later_tools.json": ("exchange", "suCtCtauC", 3,
+                                   ["load_capability", "lookup_refund_policy"]),
+    "nemo_gym_aviary.jsonl": ("responses", "uCta", 1, ["calculator", "submit_answer"]),
 }
 
 
@@ -580,7 +591,10 @@ def test_a_strange_exchange_costs_its_line(name: str, value: Any, tmp_path: Path
 # --- torn and hostile --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in REAL if n.endswith(".jsonl")])
+LOGS = [n for n in REAL if n.endswith(".jsonl") and len(lines(n)) > 1]
+
+
+@pytest.mark.parametrize("name", LOGS)
 def test_half_a_log_is_read_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
     """Each line may be missing, and the last one torn."""
     events = lines(name)
@@ -592,6 +606,21 @@ def test_half_a_log_is_read_as_far_as_it_goes(name: str, tmp_path: Path) -> None
     found = read_file(tmp_path / "torn.jsonl")
     assert [bool(f.error) for f in found].count(True) == 1
     assert any(f.rows for f in found)
+
+
+@pytest.mark.parametrize("name", sorted(REAL.keys() - set(LOGS)))
+def test_half_a_document_is_one_counted_reason(name: str, tmp_path: Path) -> None:
+    text = (TRACES / name).read_text()
+    for part in (1 / 3, 0.9):
+        path = tmp_path / f"torn{Path(name).suffix}"
+        path.write_text(text[: int(len(text) * part)])
+        if text.startswith("["):  # what stands behind the torn item cannot be found
+            with pytest.raises(readers.SourceError, match="not JSON"):
+                read_file(path)
+            continue
+        [found] = read_file(path)
+        assert not found.rows
+        assert found.error.startswith(("the file is no JSON to its end", "not JSON"))
 
 
 BAD = (None, 7, [], {"a": {"b": [[]]}}, "\ud800", "{" * 50)
@@ -871,6 +900,76 @@ def test_a_conversation_that_cannot_be_held_costs_itself(tmp_path: Path) -> None
     assert found.unread["conversation"].startswith("an observation after")
 
 
+# --- software-engineering runs and providers' requests -----------------------------------------
+
+
+def test_swe_smith_puts_observations_into_turns_of_the_user() -> None:
+    """SWE-smith marks them, but for those of commands that put nothing out."""
+    row = only(TRACES / "swe_smith.jsonl")
+    seen = [m for m in row.messages if m.role == "tool"]
+    assert [m.name for m in seen] == ["bash", "str_replace_editor", "bash", "submit", "bash"]
+    assert seen[0].content.startswith("/testbed/scripts/pandas_errors_documented.py")
+    assert seen[-1].content == "Your command ran successfully and did not produce any output."
+    assert row.calls[1].args == {"command": "view", "view_range": "[6035, 6050]",
+                                 "path": "/testbed/pandas/core/indexes/base.py"}
+    labelled = {"role": "user", "content": "EXECUTION RESULT of [execute_bash]:\nls: ok"}
+    call = {"role": "assistant", "content":
+            "<function=execute_bash>\n<parameter=command>ls</parameter>\n</function>"}
+    turns = [{"role": "user", "content": "List."}, call]
+    for answer, roles in ((labelled, "uCta"), (labelled | {"content": "Not so fast."}, "uCua")):
+        rows = [{"messages": [*turns, answer, {"role": "assistant", "content": "Done."}]}]
+        [found] = readers.read_raw(rows[0], "x:1", SourceConfig(path="x")).rows
+        assert shape(found) == roles
+        assert said(found)[2] == answer["content"].rpartition("\n")[2]
+
+
+def test_a_traj_of_swe_agent_has_its_thoughts_and_results_by_id() -> None:
+    row = only(TRACES / "swe_agent.traj")
+    assert row.messages[2].thought.startswith("To start addressing this issue")
+    assert [c.name for c in row.calls] == ["find_file", "open", "edit", "bash"]
+
+
+def test_tools_that_come_later_and_are_searched_for() -> None:
+    row = only(TRACES / "responses_request.json")
+    assert [c.name for c in row.calls] == ["tool_search", "get_exchange_rate", "get_exchange_rate"]
+    assert json.loads(said(row)[3])[0]["name"] == "get_exchange_rate"
+    assert row.tools[1].description == "Look up the exchange rate for a currency pair."
+    later = only(TRACES / "responses_later_tools.json")
+    assert later.tools[1].description == "Look up the refund policy for an order."
+    both = [{"type": "namespace", "name": "shop", "tools": [ADD[0]["function"]]},
+            {"googleSearch": {}}, {"functionDeclarations": [{"name": "mul"}], "urlContext": {}}]
+    row = readers.read_row({"messages": PLAIN, "tools": both}, "x:1")[0]
+    assert [t.name for t in row.tools] == ["add", "google_search", "mul", "url_context"]
+
+
+def test_geminis_requests_have_their_system_text_and_searches_of_its_own() -> None:
+    row = only(TRACES / "gemini_request.json")
+    assert said(row)[0].startswith("The following capabilities are deferred")
+    searched = {"toolCall": {"id": "s", "toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": []}}}
+    seen = {"toolResponse": {"id": "s", "toolType": "GOOGLE_SEARCH_WEB", "response": {"n": 1}}}
+    answer = {"candidates": [{"content": {"role": "model", "parts": [
+        searched, seen, {"text": "Two."}]}}]}
+    request = {"contents": [{"parts": [{"text": "How many?"}], "role": "user"}],
+               "tools": [{"googleSearch": {}}]}
+    [row] = readers.read_row({"request": request, "response": answer}, "x:1")
+    assert (shape(row), row.calls[0].name, said(row)[2]) == (
+        "uCta", "GOOGLE_SEARCH_WEB", '{"n": 1}')
+
+
+def test_an_empty_call_is_none() -> None:
+    empty = {"role": "assistant", "content": "4", "function_call": {"name": "", "arguments": ""}}
+    [row] = readers.read_row({"messages": [*PLAIN[:1], empty]}, "x:1")
+    assert (row.calls, said(row)[1]) == ((), "4")
+
+
+def test_a_real_batch_of_openai_and_its_answers() -> None:
+    good, cut = read_file(TRACES / "openai_batch.jsonl")
+    assert said(good.rows[0]) == ["You are a helpful assistant.", "Hello world!",
+                                  "Hello! How can I assist you today?"]
+    assert (good.rows[0].meta["tokens"], good.rows[0].source_id) == ([20, 10], "request-1")
+    assert (cut.rows[0].outcome, cut.rows[0].pool) == (0.0, "negative.observed")
+
+
 # --- batches -----------------------------------------------------------------------------------
 
 COMPLETION = {
@@ -1079,21 +1178,57 @@ def test_a_trace_of_100_mb_takes_linear_time(tmp_path: Path) -> None:
     assert speeds[1] < 2 * speeds[0], (size, speeds)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["pydantic_ai.jsonl", "autogen.jsonl", "smolagents_tools.jsonl",
-                                  "langsmith_langchain.jsonl"])
-def test_a_log_eight_times_as_long_takes_linear_time(name: str, tmp_path: Path) -> None:
-    """Per line the long log may take at most twice what the short one does."""
+IDS = re.compile(r'"(?:\w*(?:[iI]d|ID|uuid|Uuid))": ?"([^"\\\\]{4,})"')
+DOCUMENTS = {"langfuse_langgraph.json": "observations", "mini_swe_tool.traj.json": "messages",
+             "swe_agent.traj": "history", "atif_claude_code.json": "steps",
+             "gemini_cli.json": "messages"}
+
+
+def renamed(text: str, times: int) -> Iterator[str]:
+    """The text again and again, each time with ids of its own."""
+    ids = sorted(set(IDS.findall(text)), key=len, reverse=True)
+    parts = re.split(f"({'|'.join(map(re.escape, ids))})", text) if ids else [text]
+    for i in range(times):
+        yield "".join(f"{part}-{i}" if j % 2 else part for j, part in enumerate(parts))
+
+
+def grown(name: str, megabytes: float, path: Path) -> int:
+    """Write a log of that size: sessions one after the other; of a document a longer list. Returns
+    how often what is in it stands there."""
     text = (TRACES / name).read_text()
-    ids = {c.id for c in only(TRACES / name).calls}
-    speeds = []
-    for times in (200, 1600):
-        again = [text for _ in range(times)]
-        for key in ids:
-            again = [part.replace(f'"{key}"', f'"{key}-{i}"') for i, part in enumerate(again)]
-        path = tmp_path / f"{times}.jsonl"
-        path.write_text("".join(again))
-        start = time.process_time()
-        assert all(found.rows for found in read_file(path))
-        speeds.append((time.process_time() - start) / times)
+    tree = json.loads(text) if name in DOCUMENTS else {}
+    start, rest = (items := tree.get(DOCUMENTS.get(name, ""), []))[:2], json.dumps(items[2:])
+    times = int(megabytes * 1e6 / len(rest if tree else text)) + 1
+    with path.open("w") as file:
+        if not tree:
+            file.writelines(renamed(text, times))
+            return times
+        head, _, tail = json.dumps(tree | {DOCUMENTS[name]: "@list"}).partition('"@list"')
+        file.write(f"{head}{json.dumps(start)[:-1]}")
+        file.writelines(f", {part[1:-1]}" for part in renamed(rest, times))
+        file.write(f"]{tail}")
+    return times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [
+    "claude_code.jsonl", "codex.jsonl", "openhands.jsonl", "openinference_sdk.jsonl",
+    "langsmith_langchain.jsonl", "openai_batch.jsonl", "swe_smith.jsonl", "nemo_gym_aviary.jsonl",
+    "pydantic_ai.jsonl", "autogen.jsonl", "smolagents_tools.jsonl", *DOCUMENTS])  # fmt: skip
+def test_a_log_of_100_mb_takes_linear_time(name: str, tmp_path: Path) -> None:
+    """Per megabyte the large log may take at most twice what the small one does; nothing is
+    lost in it."""
+    path, own = tmp_path / f"log{Path(name).suffix}", read_file(TRACES / name)
+    sessions = sum(len(found.rows) for found in own)
+    speeds, read = [], []
+    for size in (12, 100):
+        times, start, rows, calls = grown(name, size, path), time.process_time(), 0, 0
+        for found in readers.read_source(SourceConfig(path=str(path))):
+            assert not found.error
+            rows += len(found.rows)
+            calls += sum(len(row.calls) for row in found.rows)
+        speeds.append((time.process_time() - start) / size)
+        read.append((rows / times, calls / times))
     assert speeds[1] < 2 * speeds[0], speeds
+    assert read[0] == pytest.approx(read[1], rel=0.01)
+    assert rows in (1, sessions * times)
