@@ -26,6 +26,7 @@ from raytune_agents.readers.sessions import (
     Sign,
     inside,
     is_autogen,
+    is_openhands,
     is_pydantic_ai,
     log_format,
 )
@@ -139,6 +140,12 @@ def _authored(event: Row) -> bool:
     return "author" in event and isinstance(event.get("content"), dict)
 
 
+def _events_of_openhands(row: Row) -> bool:
+    pairs = row["history"] if isinstance(row["history"], list) else []
+    events = [e for p in pairs for e in (p if isinstance(p, list) else [p])]
+    return bool(events) and all(isinstance(e, dict) and is_openhands(e) for e in events)
+
+
 def _steps_of_smolagents(row: Row) -> bool:
     steps = row["steps"] if isinstance(row["steps"], list) else ()
     return any(isinstance(s, dict) and log_format(s) == "smolagents" for s in steps)
@@ -204,6 +211,7 @@ FORMATS = (
     Sign("swe_agent", "history trajectory info", lists("history"), reader="swe.swe_agent"),
     Sign("mini_swe", "messages info trajectory_format", lists("messages"), reader="swe.mini_swe"),
     Sign("mini_swe", "messages", says("```mswea_bash_command"), 3, reader="swe.mini_swe"),
+    Sign("openhands", "history", _events_of_openhands, 3),
     Sign("langfuse", "trace observations", lists("observations")),
     Sign("langfuse", "observations scores", lists("observations")),
     *map(_gathered, sorted(GATHERED)),

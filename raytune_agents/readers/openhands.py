@@ -1,4 +1,5 @@
-"""OpenHands' events (agent SDK): messages, actions with their calls, observations.
+"""OpenHands' events (agent SDK): messages, actions with their calls, observations. Those of the
+versions before it: `openhands_history`.
 
 Actions that answer one model call share its `llm_response_id` and are one turn. The system prompt
 and the tools stand in the first event. State updates and token counts are no turns.
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import note, object_of
+from raytune_agents.readers.openhands_history import events_read, read_history
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
@@ -21,11 +23,15 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Tra
 
 def read(row: Event) -> Trajectory:
     """One conversation. Raises RecordError where the agent says nothing."""
+    if EVENTS not in row:
+        return read_history(row)
+    if not any("kind" in event for event in row[EVENTS]):
+        return events_read(row[EVENTS], row["session"])
     turns: list[Message] = []
     tools: tuple[ToolSpec, ...] = ()
     response, unread = None, ""  # of the last turn; why no more of them can be read
     for event in row[EVENTS]:
-        if event["kind"] == "SystemPromptEvent":
+        if event.get("kind") == "SystemPromptEvent":
             tools = read_tools([_bare_tool(t) for t in event.get("tools") or []])
         calls = _calls(event)
         key = event.get("llm_response_id")
@@ -58,7 +64,7 @@ def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[Too
 
 
 def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
-    kind = event["kind"]
+    kind = event.get("kind", "")
     if kind == "SystemPromptEvent":
         prompt = event.get("system_prompt")
         return [Message("system", flat_text(object_of(prompt).get("text", prompt)))]
@@ -79,7 +85,7 @@ def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
 
 def _calls(event: Event) -> tuple[ToolCall, ...]:
     call = event.get("tool_call")
-    if event["kind"] != "ActionEvent" or not isinstance(call, dict):
+    if event.get("kind") != "ActionEvent" or not isinstance(call, dict):
         return ()
     whole = isinstance(call.get("function"), dict)
     kept = ("id", "function") if whole else ("id", "name", "arguments")

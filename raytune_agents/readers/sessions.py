@@ -65,6 +65,11 @@ def is_autogen(message: Event) -> bool:
     return known and "content" in message and ("source" in message or kind == AUTOGEN_TYPES[0])
 
 
+def is_openhands(event: Event) -> bool:
+    """Whether an object is an action or an observation of OpenHands before its SDK."""
+    return isinstance(event.get("action"), str) != isinstance(event.get("observation"), str)
+
+
 def _typed(*types: str) -> Look:
     """Whether an event has one of the types."""
     return lambda event: event.get("type") in types
@@ -109,6 +114,8 @@ LOGS = (
     Sign("codex", "type payload timestamp", _typed("session_meta"), session="payload.id"),
     Sign("codex", "type payload timestamp", CODEX_TYPE),
     Sign("openhands", "kind source timestamp id", _of_openhands),
+    Sign("openhands", "action args source id", lambda e: isinstance(e["args"], dict)),
+    Sign("openhands", "observation content source id", lambda e: isinstance(e["observation"], str)),
     # a span as OpenTelemetry's Python SDK prints it
     Sign("otel", "context attributes", inside("context", "trace_id"), session="context.trace_id"),
     Sign("langfuse", "traceId parentObservationId type", None, session="traceId"),

@@ -79,6 +79,8 @@ REAL = {
     "llamaindex_store.json": ("llamaindex", "uCta", 1, ["get_weather"]),
     "cohere_2.json": ("exchange", "suCtCta", 2, ["web_search", "python_interpeter_temp"]),
     "adk_eval.json": ("adk", "uCuC", 2, ["trigger_elicitation", "book_flight"]),
+    "openhands_app.json": ("openhands", "uCta", 1, ["execute_bash"]),
+    "openhands_resolver.jsonl": ("openhands", "uCtCtCtC", 4, ["run", "run_ipython", "finish"]),
     "swe_agent.traj": ("swe_agent", "suCtCtCtC", 4, ["find_file", "open", "edit", "bash"]),
     "swe_smith.jsonl": ("openai", "suCtCtCtCtCtC", 6, []),
     "anthropic_request.json": ("exchange", "uCta", 1, ["get_user_country"]),
@@ -196,6 +198,49 @@ def test_openhands_shows_what_the_model_saw() -> None:
     terminal = row.tools[0]
     assert terminal.description.startswith("Execute a bash command")
     assert list(terminal.schema["properties"]) == ["command", "security_risk", "summary"]
+
+
+def test_openhands_before_its_sdk() -> None:
+    row = only(TRACES / "openhands_app.json")
+    assert said(row)[2] == "\n[The command completed with exit code 0.]"
+    assert row.calls[0] == ToolCall("execute_bash", '{"command": "mkdir -p /workspace/todo-app"}',
+                                    "toolu_01W9Z8jBctr8X2frZV9p1RYs")
+    assert row.meta["model"] == "claude-3-5-sonnet-20241022"
+    row = only(TRACES / "openhands_resolver.jsonl")
+    assert (row.outcome, row.outcome_word) == (1.0, "success=True")
+    assert row.calls[0].args == {"command": "touch LICENSE"}
+    assert said(row)[1].startswith("Certainly! I'll add the MIT license")
+
+
+def test_calls_of_one_response_and_of_the_user_in_older_openhands(tmp_path: Path) -> None:
+    calls = [{"id": f"c{i}", "function": {"name": "run", "arguments": "{}"}} for i in (1, 2)]
+    answer = {"id": "r", "model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+              "choices": [{"message": {"content": "Both.", "tool_calls": calls}}]}
+
+    def act(key: int, call: int | None, source: str = "agent") -> dict[str, Any]:
+        about = {"tool_call_id": f"c{call}", "function_name": "run", "model_response": answer}
+        more = {"tool_call_metadata": about} if call else {}
+        return {"id": key, "source": source, "action": "run", "args": {"command": "ls"}} | more
+
+    def seen(key: int, cause: int) -> dict[str, Any]:
+        return {"id": key, "source": "agent", "observation": "run", "cause": cause, "content": key}
+
+    go = {"id": 0, "source": "user", "action": "message", "args": {"content": "Go."}}
+    log = [go, act(1, 1), act(2, 2), seen(4, 2), seen(3, 1), act(5, None, "user"), seen(6, 5),
+           act(7, None)]
+    pairs = [[log[0], seen(9, 0)], [log[1], log[4]], [log[2], log[3]]]
+    row = only(written(tmp_path, log))
+    assert (shape(row), said(row)[1:4]) == ("uCttC", ["Both.", "3", "4"])
+    assert (row.meta["tokens"], row.calls[2].args) == ([3, 2], {"command": "ls"})
+    report = {"history": pairs, "instance_id": "i", "report": {"resolved": False}}
+    row = only(written(tmp_path, [report]))
+    assert (shape(row), row.outcome, row.source_id) == ("uC", 0.0, "i")
+    assert (len(row.calls), sorted(row.meta["after"])) == (2, ["3", "4"])
+    picture = go | {"args": {"content": "See.", "image_urls": ["data:"]}}
+    row = only(written(tmp_path, [*log, picture, act(8, None)]))
+    assert row.meta["errors"] == ["unread: a content part that is no text: image"]
+    [found] = read_file(written(tmp_path, [picture, act(8, None)]))
+    assert found.error == "a content part that is no text: image"
 
 
 def test_langfuse_scores_of_other_things_are_no_outcome() -> None:
