@@ -40,6 +40,9 @@ class Profile(BaseConfig):
     tools: dict[str, float] = Field({}, description="tool -> share of all calls")
     calls: dict[str, float] = Field({}, description="most calls of a turn -> share of rows")
     kinds: dict[str, float] = Field({}, description="pool whose shape a row has -> share of rows")
+    optional: float | None = Field(
+        None, ge=0, le=1, description="share of their tools' optional arguments that calls give"
+    )
     arguments: dict[str, dict[str, Argument]] = Field({}, description="tool -> argument -> values")
     turns: list[float] = Field([], description="least, median and most messages of a row")
     words: list[float] = Field([], description="least, median and most words of a request")
@@ -51,6 +54,11 @@ class Profile(BaseConfig):
     wordings: float = Field(
         0.5, ge=0, le=1, description="share of requests in the spec's own wordings, if it has any"
     )
+
+    def calls_of(self, tool: str) -> float:
+        """About how many of the rows' calls are of a tool."""
+        each = sum(int(n) * share for n, share in self.calls.items())
+        return self.rows * max(1.0, each) * self.tools.get(tool, 0.0)
 
 
 def kind_of(row: Trajectory) -> str:
@@ -100,6 +108,17 @@ def argument(values: Sequence[Any], calls: int) -> Argument:
     )
 
 
+def _optional(rows: Sequence[Trajectory]) -> float | None:
+    free = given = 0
+    for row in rows:
+        schemas = {t.name: t.schema for t in row.tools}
+        for call in row.calls:
+            schema = schemas.get(call.name, {})
+            spare = {*schema.get("properties", {})} - {*schema.get("required", ())}
+            free, given = free + len(spare), given + len(spare & {*call.known_args})
+    return round(given / free, 4) if free else None
+
+
 def analyse(rows: Iterable[Trajectory]) -> Profile:
     """The task patterns of rows. Calls whose arguments are no JSON object count as tools only."""
     rows = list(rows)
@@ -119,6 +138,7 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
         tools=count_shares(tools),
         calls=count_shares(Counter(map(most_calls, rows))),
         kinds=count_shares(Counter(map(kind_of, rows))),
+        optional=_optional(rows),
         arguments={
             tool: {name: argument(values, tools[tool]) for name, values in args.items()}
             for tool, args in seen.items()

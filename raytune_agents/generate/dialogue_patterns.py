@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
-from raytune_agents.agents.analyse import Argument, mixed
+from raytune_agents.agents.analyse import Profile, mixed
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
@@ -130,13 +129,14 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
 
 
 def _incomplete(
-    tool: ToolConfig, later: list[str], rng: random.Random, habits: Mapping[str, Argument]
+    tool: ToolConfig, later: list[str], rng: random.Random, habits: Profile
 ) -> tuple[Wish, Arguments, dict[str, str]]:
     """An order that leaves `later` out, all arguments, and what the user will answer for `later`.
     Raises NoValue."""
     written = tool.incomplete.get(later[0]) if len(later) == 1 else None
     if written:
-        text, args, anchors = phrase(tool, written, rng, habits=habits, also=later)
+        known = habits.arguments.get(tool.name, {})
+        text, args, anchors = phrase(tool, written, rng, habits=known, also=later)
         said = {k: v for k, v in anchors.items() if k not in later}
         return Wish("order", text, "", said), args, {k: anchors[k] for k in later}
     args, scene = sample_arguments(tool, rng, habits)
@@ -150,12 +150,11 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     """A required value is missing, so the right turn asks for it; odd rows go on to the call."""
     rng = random.Random(f"{seed}/{spec.name}/followup/{index}/{attempt}")
     tool = pick_tool(spec, rng)
-    known = spec.habits.arguments.get(tool.name, {})
     open_args = sorted(tool.incomplete) or askable(tool)
     if not open_args:
         return None
     arg = rng.choice(open_args)
-    wish, args, answers = _incomplete(tool, [arg], rng, known)
+    wish, args, answers = _incomplete(tool, [arg], rng, spec.habits)
     frame, text = framed(wish, rng, habits=spec.habits)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shown_tools(spec, rng, {tool.name})
@@ -192,8 +191,8 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
     required = askable(tool)
     if len(required) < 2:
         return None
-    later, known = rng.sample(required, 2), spec.habits.arguments.get(tool.name, {})
-    wish, args, answers = _incomplete(tool, later, rng, known)
+    later = rng.sample(required, 2)
+    wish, args, answers = _incomplete(tool, later, rng, spec.habits)
     messages = [Message("user", framed(wish, rng, habits=spec.habits)[1])]
     anchors = {"0": wish.anchors}
     for arg in later:

@@ -7,6 +7,7 @@ value: of the spec's own wordings, or of a template. Left out on purpose: other 
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,7 +24,7 @@ from raytune_agents.generate.clauses import CUT, SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.frames import EVEN_HABITS, Wish, framed
+from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED, mentions
@@ -31,6 +32,7 @@ from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
+SHORTER = 4  # wishes drawn until one is as short as those of the rows
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
@@ -51,18 +53,27 @@ class Task:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def argument_names(
-    tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random
-) -> list[str]:
+def _often(tool: ToolConfig, name: str, habits: Profile) -> float:
+    """How often an optional argument is given: as the rows give that of this tool, beside
+    PRIOR_ROWS calls that do as all their calls, and those beside as many at OPTIONAL_RATE."""
+    rows, calls = habits.rows, habits.calls_of(tool.name)
+    usual = habits.optional if habits.optional is not None else OPTIONAL_RATE
+    usual = (PRIOR_ROWS * OPTIONAL_RATE + rows * usual) / (PRIOR_ROWS + rows)
+    known = habits.arguments.get(tool.name, {}).get(name)
+    return (PRIOR_ROWS * usual + calls * (known.given if known else 0.0)) / (PRIOR_ROWS + calls)
+
+
+def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> list[str]:
     """The required parameters and some optional ones, as often as the examples give them."""
+    seen = habits.arguments.get(tool.name, NONE)
     params = arguments.parameters_of(tool)
     out = [p.name for p in params if p.required]
     spare = [p for p in params if not p.required]
     act = action(tool.name, tool.description)
     for p in rng.sample(spare, len(spare)):
-        known = habits.get(p.name)
+        known = seen.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
-        often = 0.5 * OPTIONAL_RATE + 0.5 * known.given if known else OPTIONAL_RATE
+        often = _often(tool, p.name, habits)
         if re.fullmatch(rf"(an?|the) {re.escape(p.words)}", act.head):
             often = 1.0  # "subscribe a phone number" + an optional one
         if drawable and len(out) < MOST and rng.random() < often:
@@ -181,16 +192,17 @@ def from_template(
     tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
 ) -> tuple[Wish, Arguments]:
     """A wish made from the description. Raises NoValue."""
-    args, scene = sample_arguments(tool, rng, habits.arguments.get(tool.name, NONE))
+    args, scene = sample_arguments(tool, rng, habits)
     return compose(tool, args, scene, rng, form, habits), args
 
 
 def sample_arguments(
-    tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE
+    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS
 ) -> tuple[Arguments, Scene]:
     """The arguments of a call: the required ones and some more. Raises NoValue."""
     names = argument_names(tool, habits, rng)
-    return arguments.sample(tool, names, rng, spec_values(tool, rng, habits))
+    known = habits.arguments.get(tool.name, NONE)
+    return arguments.sample(tool, names, rng, spec_values(tool, rng, known))
 
 
 def as_order(wish: Wish) -> str:
@@ -278,7 +290,11 @@ def sample_call(
         wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
         source = "wording"
     else:
-        wish, args = from_template(tool, rng, habits, form)
+        longest = rng.choice(habits.words[1:] or (math.inf,))  # half up to their median
+        for _ in range(SHORTER):
+            wish, args = from_template(tool, rng, habits, form)
+            if len(f"{wish.text} {wish.rest}".split()) <= longest:
+                break
         source = "template"
     return Task(wish, ordered_call(tool, args), source)
 

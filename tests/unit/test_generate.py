@@ -15,7 +15,7 @@ from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.generate import dialogue_patterns, paraphrase, refusals
 from raytune_agents.generate.frames import PRIOR_ROWS, misspelled
 from raytune_agents.generate.paraphrase import anchors
-from raytune_agents.generate.tasks import phrase, tasks
+from raytune_agents.generate.tasks import OPTIONAL_RATE, phrase, tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 NAMES = agents.shipped()
@@ -93,7 +93,8 @@ def test_generation_follows_a_profile():
         return sum(r.calls[0].name == tool for r in rows) / len(rows)
 
     assert share(with_profile("security"), "scanner") == pytest.approx(0.25, abs=0.08)
-    spec = with_profile("security", tools={"scanner": 1.0}, frames={"Hi, {wish}!": 12}, arguments={
+    spec = with_profile("security", rows=16, calls={"1": 1.0}, tools={"scanner": 1.0},
+                        frames={"Hi, {wish}!": 12}, arguments={
         "scanner": {"timeout_minutes": {"given": 1.0, "numbers": [7, 7, 7]},
                     "scan_type": {"given": 1.0, "texts": {"malware": 3}}}})  # fmt: skip
     assert share(spec, "scanner") == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
@@ -103,7 +104,8 @@ def test_generation_follows_a_profile():
     assert orders.count("Hi, {wish}!") / len(orders) == pytest.approx(likely, abs=0.08)
     scans = [r.calls[0].args for r in rows if r.calls[0].name == "scanner"]
     late = [a["timeout_minutes"] for a in scans if "timeout_minutes" in a]
-    assert len(late) / len(scans) == pytest.approx(0.75, abs=0.08)
+    given = (PRIOR_ROWS * OPTIONAL_RATE + 16) / (PRIOR_ROWS + 16)  # 16 calls beside the prior
+    assert len(late) / len(scans) == pytest.approx(given, abs=0.08)
     assert late.count(7) / len(late) >= 0.4
     kinds = Counter(a["scan_type"] for a in scans)
     assert kinds["malware"] / len(scans) == pytest.approx(0.5 + 0.5 / 3, abs=0.08)

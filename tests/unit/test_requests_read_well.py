@@ -19,6 +19,7 @@ from raytune_agents.generate import arguments, described_requests, descriptions,
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 TEXT, WHOLE, YES = ({"type": t} for t in ("string", "integer", "boolean"))
 
@@ -228,3 +229,19 @@ def test_a_question_for_what_is_missing_says_it_once() -> None:
         "project ID"
     )
     assert request_noun(kinds.parameter("dob", of(TEXT, "YYYY-MM-DD"), True, "")) == "date of birth"
+
+
+def test_requests_are_as_long_and_give_as_much_as_the_rows() -> None:
+    tool = tool_of("find_flats", "Find flats", {"city": TEXT, "max_rent": WHOLE, "rooms": WHOLE,
+                   "furnished": YES}, ("city",))  # fmt: skip
+    shown = (ToolSpec("find_flats", tool.description, json.dumps(tool.parameters)),)
+    rows = [
+        Trajectory((Message("user", f"flats in {city} please"), Message("assistant", tool_calls=(
+            ToolCall.of("find_flats", city=city),))), shown)
+        for city in ("Oslo", "Lima", "Rome", "Lyon", "Bonn", "Kyiv")
+    ]  # fmt: skip
+    spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
+    plain, like = tasks(spec, 80, 1), tasks(known.with_known(spec, rows), 80, 1)
+    assert spec.profile is None
+    for measure in (lambda r: len(r.calls[0].args), lambda r: len(r.query.split())):
+        assert sum(map(measure, like)) / len(like) < 0.8 * sum(map(measure, plain)) / len(plain)
