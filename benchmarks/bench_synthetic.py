@@ -205,7 +205,7 @@ def figures(
 ) -> dict[str, Any]:
     """The figures of some rows beside as many real ones that were not given; `count` were."""
     real = (domain.others or domain.test)[: len(rows)]  # Seal-Tools has no others: its test rows
-    out = realism.realism_figures(rows, real, domain.spec.toolspecs)
+    out = realism.realism_figures(rows, real, domain.spec.toolspecs, unseen=True)
     made, asked = ([realism.requests(r) for r in part] for part in (rows, real))
     style = realism.auc_real([masked(t) for t in made], [masked(t) for t in asked])
     out["auc_style"] = round(style, 4) if style is not None else None

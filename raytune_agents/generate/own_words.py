@@ -97,8 +97,11 @@ def shortened(row: Trajectory, rng: random.Random) -> Trajectory:
         found = clause_in(row.query, value, name, str(value).isdigit())
         calls = [*row.calls]
         calls[i] = replace(calls[i], arguments=json.dumps(args, ensure_ascii=False))
+        left = row.query[: found.start()] + row.query[found.end() :] if found else ""
+        if 2 * len(left.split()) < len(row.query.split()):
+            continue  # "is Dishyum" of "is Dishyum at the cinema" asks nothing
         if found and not any(verbatim(v, [found[0]]) for c in calls for v in c.args.values()):
-            return _reworded(row, row.query[: found.start()] + row.query[found.end() :], calls)
+            return _reworded(row, left, calls)
     return row
 
 

@@ -39,6 +39,7 @@ NAMED_WHEN_MADE = ("product", "domain", "company")
 def first_of_all(text: str) -> str:
     """The first of several things that one call is about: "a device or entity" -> "a device"."""
     text = re.sub(r"\b([\w-]+)(?:, [\w-]+)+,? or [\w-]+(?= |$)", r"\1", text)
+    text = re.sub(r"\b(an? [\w-]+)(?:, an? [\w-]+)+(?:,? or an? [\w-]+)?(?= |$)", r"\1", text)
     return re.sub(r"\b((?:an?|the) [\w-]+(?: [\w-]+)?) or (?:an? )?[\w-]+(?= |$)", r"\1", text)
 
 

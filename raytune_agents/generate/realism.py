@@ -159,14 +159,19 @@ def source_of(row: Trajectory) -> str:
 
 
 def realism_figures(
-    rows: Sequence[Trajectory], real: Sequence[Trajectory], tools: Sequence[ToolSpec]
+    rows: Sequence[Trajectory],
+    real: Sequence[Trajectory],
+    tools: Sequence[ToolSpec],
+    unseen: bool = False,
 ) -> JsonObject:
-    """All figures of generated rows, beside the user's own; shares in [0, 1]."""
+    """All figures of generated rows, beside the user's own; shares in [0, 1]. Unless the real rows
+    were `unseen`, `auc_real` leaves out what was made of them: it is as good as real by itself."""
     values = [misfits(row) for row in rows]
     checked = [grounding.check_values(row) for row in rows]
     count = sum(n for n, _ in checked)
     loose = sum(len(m) for _, m in checked)
     texts, own = [requests(r) for r in rows], [requests(r) for r in real]
+    compared = [t for r, t in zip(rows, texts) if unseen or source_of(r) != "own"]
     by_source: dict[str, list[str]] = defaultdict(list)
     for row, text in zip(rows, texts):
         by_source[source_of(row)].append(text)
@@ -183,7 +188,7 @@ def realism_figures(
             Counter(r.meta["frame"] for r in rows if "frame" in r.meta).most_common(SHOWN)
         ),
         "words": _lengths(texts),
-        "auc_real": _rounded(auc_real(texts, own)),
+        "auc_real": _rounded(auc_real(compared, own)),
         "real_rows": len(real),
         "samples": {k: v[:SHOWN] for k, v in sorted(by_source.items())} | {"real": own[:SHOWN]},
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ import pytest
 from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.agents.init import init_spec
 from raytune_agents.config import ConfigError
-from raytune_agents.generate import arguments, described_requests, descriptions, kinds, known
+from raytune_agents.generate import (
+    arguments,
+    described_requests,
+    descriptions,
+    kinds,
+    known,
+    realism,
+)
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
@@ -245,3 +253,17 @@ def test_requests_are_as_long_and_give_as_much_as_the_rows() -> None:
     assert spec.profile is None
     for measure in (lambda r: len(r.calls[0].args), lambda r: len(r.query.split())):
         assert sum(map(measure, like)) / len(like) < 0.8 * sum(map(measure, plain)) / len(plain)
+
+
+def test_of_several_things_a_call_is_about_one() -> None:
+    tool = tool_of("add", "Add a track, an album or an artist to a playlist", {"playlist": TEXT})
+    assert order(tool, {"playlist": "Party"}) == "add a track to the Party playlist"
+
+
+def test_rows_made_of_the_real_ones_are_not_held_against_them() -> None:
+    real = [Trajectory((Message("user", f"weather in {n} now"),)) for n in range(12)]
+    own = [replace(r, meta={"wording": "own"}) for r in real]
+    other = [Trajectory((Message("user", f"show bus {n}"),)) for n in range(12)]
+    alike = realism.realism_figures([*own, *other], real, [])["auc_real"]
+    assert alike == realism.realism_figures(other, real, [])["auc_real"] > 0.9
+    assert realism.realism_figures([*own, *other], real, [], unseen=True)["auc_real"] < 0.9
