@@ -9,10 +9,10 @@ be read is a SourceError that names file and line: the step stops instead of los
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
-from itertools import count
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -39,7 +39,9 @@ def byte_lines(
     """(where, line) for every line that is not blank; long lines and a damaged end are
     RecordErrors. `handle` stands at the start of `span`.
     """
-    for number in count(span.row):
+    number = span.row - 1
+    while True:
+        number += 1
         if span.end is not None and handle.tell() >= span.end:
             return
         where = f"{name}:{number}"
@@ -57,6 +59,20 @@ def byte_lines(
             yield where, RecordError(f"longer than {unpack.MAX_LINE_BYTES >> 20} MiB")
         elif not line.isspace():
             yield where, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        elif isinstance(handle, io.BufferedReader):
+            number += _skip_blank(handle)
+
+
+def _skip_blank(handle: io.BufferedReader) -> int:
+    """Go behind the blank lines that are in the buffer: a file may be nothing else, and one by one
+    they take a minute for each 100 MB. Returns how many they were."""
+    try:
+        ahead = handle.peek(1)
+    except damage_errors():
+        return 0  # the next line says so
+    blank = ahead[: len(ahead) - len(ahead.lstrip(b" \t\r\n"))]
+    whole = handle.read(blank.rfind(b"\n") + 1)
+    return whole.count(b"\n")
 
 
 def parse_line(line: bytes) -> Any:

@@ -14,11 +14,12 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.atif import is_atif
+from raytune_agents.readers.choices import is_asked, with_choice
 from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
 from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
-from raytune_agents.readers.pairs import is_pair
+from raytune_agents.readers.pairs import COMPLETION, is_pair
 from raytune_agents.readers.responses import is_log
 from raytune_agents.readers.sessions import (
     GATHERED,
@@ -270,11 +271,13 @@ class UnknownFormat(RecordError):
 
 def recognised(row: Row) -> tuple[Detected, Row]:
     """The format of a row, and the row as the format's reader takes it: with its turns under
-    `messages` where no format fits it as it is. Raises RecordError."""
+    `messages`, or with a chosen and a rejected answer, where no format fits it as it is. Raises
+    RecordError."""
     try:
         return detected(row), row
     except UnknownFormat:
-        plain = with_messages(row)
+        plain = with_choice(row)
+        plain = with_messages(row) if plain is row else plain
         if plain is row:
             raise
         return detected(plain), plain
@@ -316,4 +319,6 @@ def _unknown(row: Row) -> str:
         if name in row and not has_turns(row[name]):
             said = "null" if row[name] is None else short(row[name])
             return f"{keys}; {name} is no list of turns: {said}"
+    if is_asked(row) and {*COMPLETION.every} & {str(k).lower() for k in row}:
+        return f"{keys}; write prompt and completion, with label: true or false where one is wrong"
     return keys

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -361,3 +362,25 @@ def test_a_folder_that_a_link_leads_to_is_read_once(tmp_path: Path) -> None:
     (source / "linked").symlink_to(data)
     (data / "back").symlink_to(source)
     assert read(source) == (["q1"], {})
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \r\n", b"\t\n\n  \n"])
+def test_blank_lines_are_passed_over_and_counted(tmp_path: Path, blank: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    times = 50_000
+    path.write_bytes(lines(good(1)) + blank * times + lines(good(2), b"{\n"))
+    kept, bad = read(path)
+    assert kept == ["q1", "q2"]
+    number = 1 + times * blank.count(b"\n") + 2
+    assert list(bad) == [f"rows.jsonl:{number}"]
+
+
+def test_a_packed_file_of_blank_lines_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    with gzip.open(path, "wb") as file:
+        for _ in range(120):
+            file.write(b"\n" * (1 << 20))
+    started = time.process_time()
+    with pytest.raises(SourceError, match="unpacks to more than 200 times its size"):
+        read(path)
+    assert time.process_time() - started < 5
