@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from raytune_agents import mix
-from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import MOST_SPLIT_ROWS, answered_val_rows, held_out_rows
@@ -45,7 +45,14 @@ from raytune_agents.tune.guideline import Guideline
 from raytune_agents.tune.ledger import SearchBudget, spent_before
 from raytune_agents.tune.search import SearchContext, StageSpec, run_stage
 from raytune_agents.tune.search_space import Space, empty_pools, is_text, parse_space
-from raytune_agents.tune.trial_spec import UNTRAINED, Prompt, TrialInputs, text_key, with_options
+from raytune_agents.tune.trial_spec import (
+    UNTRAINED,
+    Prompt,
+    TrialInputs,
+    text_key,
+    with_options,
+    with_workers,
+)
 from raytune_agents.tune.trials import Trial, best_first
 
 LONGEST = 512  # tokens of a scored row: one forward pass of many rows
@@ -340,14 +347,6 @@ def usable_objective(
             f"tune.objective={objective}: no val row wants no call; add such rows to read.sources"
         )
     return left, ["No val row wants no call, so irrelevance is left out of the objective."]
-
-
-def with_workers(train: TrainConfig, workers: int) -> TrainConfig:
-    """The train options for so many workers of a trial; copies (ddp) unless the config says."""
-    if workers == 1:
-        return train.model_copy(update={"num_workers": 1, "sharding": "none", "offload": False})
-    shared = "ddp" if train.sharding == "none" else train.sharding
-    return train.model_copy(update={"num_workers": workers, "sharding": shared})
 
 
 def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:

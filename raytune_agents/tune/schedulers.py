@@ -7,7 +7,7 @@ a scheduler's state through a restore; ours reads the earlier reports from the l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,13 +20,15 @@ from ray.tune.search.optuna import OptunaSearch
 from raytune_agents.config import Config, ConfigError, TuneConfig
 from raytune_agents.evaluate.scoring import SCORED
 from raytune_agents.records import JsonObject, Options
+from raytune_agents.train.batches import even_rows
 from raytune_agents.tune import trial_tables
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import reports_of
 from raytune_agents.tune.search_space import Space, parse_space
-from raytune_agents.tune.trial_spec import OBJECTIVE
+from raytune_agents.tune.trial_spec import OBJECTIVE, with_options, with_workers
 from raytune_agents.tune.trials import APART
 
+STEP_ROWS = "train.global_batch_size"
 TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forward pass
 
 
@@ -75,6 +77,14 @@ def validate_tune(config: Config) -> None:
         more = ", or set tune.score=generate and tune.num_rungs=1"
         more = more if set(wrong) <= set(SCORED) else ""
         raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
+    axis = tune.space.get(STEP_ROWS)
+    choice = axis.get("choice") if isinstance(axis, Mapping) else None
+    for rows in choice or [config.train.global_batch_size]:
+        team = with_workers(with_options(config.train, {STEP_ROWS: rows}), tune.num_workers)
+        try:
+            even_rows(team)
+        except ConfigError as error:
+            raise ConfigError(f"tune.num_workers={tune.num_workers}: {error}") from None
     if tune.noise == 1:
         raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
     if tune.from_run:

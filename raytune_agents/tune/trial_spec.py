@@ -89,6 +89,14 @@ def with_options(train: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**tree)
 
 
+def with_workers(train: TrainConfig, workers: int) -> TrainConfig:
+    """The train options for so many workers of a trial; copies (ddp) unless the config says."""
+    if workers == 1:
+        return train.model_copy(update={"num_workers": 1, "sharding": "none", "offload": False})
+    shared = "ddp" if train.sharding == "none" else train.sharding
+    return train.model_copy(update={"num_workers": workers, "sharding": shared})
+
+
 def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
     """A proposal (with `seed`, `full` and `untrained`, where given) -> what to train."""
     options = inputs.space.resolve(sample)

@@ -42,7 +42,7 @@ def linked(runs: Path, name: str) -> Path:
 def tuned(runs: Path, name: str, *words: str) -> Path:
     """The tune folder of a finished search of this name."""
     folder = linked(runs, name)
-    done = cli(*TUNE, f"runs_dir={runs}", f"name={name}", *words, timeout=600)
+    done = cli(*TUNE, f"runs_dir={runs}", f"name={name}", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -54,7 +54,8 @@ def statuses(folder: Path) -> list[str]:
 def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> None:
     """A trial at a rate of 1e-8 learns nothing, so it is stopped beside one at 1e-3."""
     words = (*SMALL, RATES, "tune.num_workers=2", "tune.search_alg=random", "tune.method=sft",
-             "tune.objective={val_loss: -1}", "train.learning_rate=1e-3")  # fmt: skip
+             "tune.objective={val_loss: -1}", "train.learning_rate=1e-3",
+             "train.global_batch_size=2")  # fmt: skip
     linked(labelled, "workers")
     config = load_config(TINY, [f"runs_dir={labelled}", "name=workers", "resources.cpus=2", *words])
     context = Context(config, Display())
@@ -111,7 +112,8 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(labelled, workers) -> None:
     name = f"killed{workers}"
     folder = linked(labelled, name)
     words = (*SMALL, "tune.num_samples=1", "tune.noise=0", f"tune.num_workers={workers}",
-             "tune.scheduler=none", "tune.tokens=400", "tune.num_rungs=4")  # fmt: skip
+             f"train.global_batch_size={workers}", "tune.scheduler=none", "tune.tokens=400",
+             "tune.num_rungs=4")  # fmt: skip
     log = (labelled / f"{name}.log").open("w")
     driver = subprocess.Popen(
         command(*TUNE, f"runs_dir={labelled}", f"name={name}", *words),

@@ -22,7 +22,6 @@ from raytune_agents.cli.look import chosen_trials as chosen
 from raytune_agents.cli.look import trials_table
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
 from raytune_agents.mix import choose_rows
-from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
 from raytune_agents.train.job import Job
@@ -202,6 +201,8 @@ def test_the_noise_is_the_spread_of_equal_runs():
         ("budget.max_cost=3", "usd_per_hour"),
         ("tune.search_alg=grid", "tune.search_alg='grid'"),
         ("tune.space={}", "is empty"),
+        ("train.global_batch_size=1 tune.num_workers=2", "write a multiple of 2"),
+        ("tune.num_workers=2 tune.space={train.global_batch_size: {choice: [8, 3]}}", "size=3 can"),
     ],
 )
 def test_what_cannot_run_is_refused_before_ray(words, says):
@@ -353,7 +354,7 @@ def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
 
 
 def test_a_trial_of_several_workers_shares_its_model():
-    team = pipeline.with_workers
+    team = one.with_workers
     base = TrainConfig(num_workers=4, sharding="zero2", offload=True)
     assert (team(base, 1).num_workers, team(base, 1).sharding, team(base, 1).offload) == (
         1, "none", False)  # fmt: skip
