@@ -1,7 +1,7 @@
 """A large local file of JSON lines or Parquet as several work items of the read step, for several
 workers.
 
-Packed files stay whole, as nothing in them can be found by its place; hub sets do too."""
+Packed files stay whole, as nothing in them can be found by its place; so do files behind a URL."""
 
 from __future__ import annotations
 

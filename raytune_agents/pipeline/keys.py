@@ -147,9 +147,7 @@ def source_files(source: SourceConfig) -> list[Path]:
     """The local data files of a source; [] for a hub set or a URL. Raises SourceError."""
     if source.path == "bfcl":
         return sorted(bfcl.data_folder().rglob("BFCL_*.json")) if bfcl.installed() else []
-    remote = "://" in source.path or (
-        not Path(source.path).exists() and sources.is_hub(source.path)
-    )
+    remote = "://" in source.path or sources.is_hub(source.path)
     return [] if remote else [Path(p) for p in sources.files(source.path)]
 
 

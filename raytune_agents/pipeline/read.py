@@ -189,8 +189,12 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
             readers.reader_named(source.format)
         # A limit counts over all files of a source, so one worker reads them.
         packaged = source.path == "bfcl" or readers.is_packaged(source.path)
-        whole = packaged or source.limit is not None or readers.is_hub(source.path)
-        paths = [source.path] if whole else readers.files(source.path)
+        if packaged or source.limit is not None:
+            paths = [source.path]
+        elif readers.is_hub(source.path):
+            paths = readers.hub_files(source.path) or [source.path]
+        else:
+            paths = readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
     return out
 

@@ -20,7 +20,7 @@ from raytune_agents.readers.detection import READERS, Detected, Reader, detected
 from raytune_agents.readers.fields import AccessedRow, readable, unread_fields, words_of
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.pairs import rated
-from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
+from raytune_agents.readers.sources import files, hub_files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.turns import results_apart
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import (

@@ -11,6 +11,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _all(source: SourceConfig) -> Iterator[Found]:
     if is_packaged(source.path):
         yield from package_rows(source.path)
         return
-    if "://" not in source.path and not Path(source.path).exists() and is_hub(source.path):
+    if is_hub(source.path):
         yield from hub_rows(source.path)
         return
     paths = files(source.path)
@@ -122,7 +123,17 @@ def _remote_files(url: str) -> list[str]:
 
 
 def is_hub(path: str) -> bool:
-    return bool(HUB_ID.fullmatch(path)) and not file_kind(path)[0]
+    """Whether a path names a hub set, and nothing on this disk."""
+    return bool(HUB_ID.fullmatch(path)) and not file_kind(path)[0] and not Path(path).exists()
+
+
+def hub_files(path: str) -> list[str]:
+    """The URLs of a hub set's JSON, CSV or Parquet files, [] of one that `datasets` must read.
+    Raises SourceError."""
+    with _hub_errors(path):
+        _, parts = _hub_parts(path)
+    urls = [url for part in parts.values() for url in part]
+    return urls if all(parts.values()) else []
 
 
 def hub_rows(path: str) -> Iterator[Found]:
@@ -131,22 +142,34 @@ def hub_rows(path: str) -> Iterator[Found]:
     A set made of JSON, CSV or Parquet files is read file by file by us: files of one set may
     disagree in their columns (Agent-FLAN's do), which a single table cannot hold.
     """
+    with _hub_errors(path):
+        builder, parts = _hub_parts(path)
+        for part, urls in parts.items():
+            for url in urls:
+                yield from gathered(file_rows(url))
+            rows = () if urls else builder.as_streaming_dataset(split=part)
+            for number, row in enumerate(rows, 1):
+                yield f"{part}:{number}", row
+
+
+def _hub_parts(path: str) -> tuple[Any, dict[str, list[str]]]:
+    """The builder of a hub set, and the URLs of each of its splits, [] of one whose files are not
+    all of a kind that we read."""
     import datasets
 
     name, config, split = (*path.split(":"), "", "")[:3]
     name, _, revision = name.partition("@")
+    builder = datasets.load_dataset_builder(name, config or None, revision=revision or None)
+    data_files: dict[str, Any] = builder.config.data_files or {}
+    known = [split] if split else map(str, data_files or builder.info.splits or ["train"])
+    parts = {part: [str(url) for url in data_files.get(part, [])] for part in known}
+    return builder, {k: u if all(file_kind(x)[0] for x in u) else [] for k, u in parts.items()}
+
+
+@contextmanager
+def _hub_errors(path: str) -> Iterator[None]:
     try:
-        builder = datasets.load_dataset_builder(name, config or None, revision=revision or None)
-        data_files: dict[str, Any] = builder.config.data_files or {}
-        known = data_files or builder.info.splits or ["train"]
-        for part in [split] if split else map(str, known):
-            urls = [str(u) for u in data_files.get(part, [])]
-            if urls and all(file_kind(u)[0] for u in urls):
-                for url in urls:
-                    yield from gathered(file_rows(url))
-                continue
-            for number, row in enumerate(builder.as_streaming_dataset(split=part), 1):
-                yield f"{part}:{number}", row
+        yield
     except SourceError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -290,7 +290,7 @@ def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None
     """Agent-FLAN's known cast error: some files say `type` where the others say `loss`."""
     import datasets
 
-    from raytune_agents.readers.sources import hub_rows
+    from raytune_agents.readers.sources import file_rows, hub_files, hub_rows
 
     turns = [("user", "q"), ("assistant", "a")]
     for key in ("loss", "type"):
@@ -301,6 +301,8 @@ def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None
         list(datasets.load_dataset(str(tmp_path), split="train", streaming=True))
     found = list(hub_rows(str(tmp_path)))
     assert [where for where, _ in found][::3] == ["loss.jsonl:1", "type.jsonl:1"]
+    urls = hub_files(str(tmp_path))  # each is read by a worker of its own
+    assert [row for url in urls for row in file_rows(url)] == found
     kept = [t for where, raw in found for t in readers.read_row(raw, where)]
     assert [[m.trained for m in t.messages] for t in kept] == [[False, True]] * 6
 
