@@ -116,7 +116,7 @@ def play(engines: int, slots: int, way: str, waves: int) -> dict[str, Any]:
         name = f"engine-{zlib.crc32(repr(shard[0]).encode()) % engines}"
         ray.get(handles[name].answer_shard.remote(shard))
 
-    at_once = shards_under_way(engines, slots, SHARD, 10**6) if way == "new" else 2 * engines
+    at_once = shards_under_way(engines, slots, SHARD) if way == "new" else 2 * engines
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(new if way == "new" else old, shards))
     spans = [span for h in handles.values() for span in ray.get(h.seen.remote())]

@@ -172,11 +172,11 @@ def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> 
     return count
 
 
-def shards_under_way(engines: int, slots: int, rows: int, cpus: int) -> int:
+def shards_under_way(engines: int, slots: int, rows: int) -> int:
     """Shards of `rows` requests each that engines with `slots` each are asked at a time: so many
     that eight requests wait or are answered per slot, since the last answers of a shard are long
-    and leave slots to others; at most one per CPU, at least two per engine."""
-    return max(2 * engines, min(cpus, -(-8 * engines * slots // rows)))
+    and leave slots to others; at least two per engine."""
+    return max(2 * engines, -(-8 * engines * slots // rows))
 
 
 def plan_placement(have: Resources, config: Config, weights_gib: float) -> Placement:

@@ -140,7 +140,7 @@ class Context:
     def shards_at_once(self, rows: int) -> int:
         """How many shards of so many rows keep the engines full."""
         placed = self.placement
-        return shards_under_way(placed.engines, self.slots, rows, placed.have.cpus)
+        return shards_under_way(placed.engines, self.slots, rows)
 
     def free_gpu(self, workers: int) -> None:
         """Before training with so many workers: the engines give their GPUs back where there are

@@ -1,8 +1,9 @@
 """Long work in shards on disk, as a Ray Data stream: a killed step goes on, and an engine that
 stays down costs the rows of its shards, counted.
 
-A shard is the unit of commit: its rows travel to a worker as one block, what the worker makes of
-them goes straight to the disk, and the driver hears only counts."""
+A shard is the unit of commit: what a worker makes of its rows goes straight to the disk, and the
+driver hears only counts. Shards travel to the workers in blocks; a worker has several under way, so
+that the long answers of one leave no room idle in the engines."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +39,7 @@ from raytune_agents.storage import append_jsonl
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row")
+BLOCK_ROUNDS = 4  # shards of a task per thread: few, as a task that dies is done again whole
 NOTES = b"shard_notes"  # key of a shard's notes in its Parquet metadata
 
 
@@ -69,27 +72,26 @@ def map_shards(
         return
     context.resources  # noqa: B018  Ray must run before Ray Data is used
 
-    def answer_shard(block: pa.Table) -> pa.Table:
-        number = block["shard"][0].as_py()
-        report = work(number, [pickle.loads(row.as_py()) for row in block["row"]])
-        return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
-
     most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
-    blocks = ray.data.from_arrow(
-        [
-            # Pickled: Arrow would want one schema for trajectories, tasks and pairs of answers.
-            pa.table({"shard": [k] * len(rows), "row": [pickle.dumps(row) for row in rows]})
-            for k, rows in parts.items()
-        ]
-    )
+    # A shard mostly waits for the engine: threads of a few processes, which are slow to start.
+    tasks = min(most, context.placement.have.cpus)
+    threads = most // tasks
+
+    def answer_shards(block: pa.Table) -> Iterator[pa.Table]:
+        numbers, rows = block["shard"].to_pylist(), map(pickle.loads, block["rows"].to_pylist())
+        with ThreadPoolExecutor(threads) as pool:
+            # In their order: where Ray tries the task again, it takes the reports by their place.
+            for number, report in zip(numbers, pool.map(work, numbers, rows)):
+                yield pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
+
+    blocks = ray.data.from_arrow(blocks_of(parts, tasks, threads))
+    blocks.context.target_max_block_size = 1  # each report is heard when its shard ends
     found = blocks.map_batches(
-        answer_shard,
-        # A block whole: it is the shard.
-        batch_size=None,
+        answer_shards,
+        batch_size=None,  # a block whole
         batch_format="pyarrow",
-        # The task waits for the engine; `size` says how many are under way, not the CPUs.
-        num_cpus=0.01,
-        compute=ray.data.TaskPoolStrategy(size=most),
+        num_cpus=0.01,  # of the CPUs, the engine has what there is
+        compute=ray.data.TaskPoolStrategy(size=tasks),
     )
     found.set_name(name)
     rows, ids = iter(found.iter_rows()), {"run": context.config.name, "step": name}
@@ -107,6 +109,17 @@ def map_shards(
             bar.update(len(parts[item["shard"]]), report.tokens, note=note)
             yield item["shard"], report
     context.streams.remove(rows)
+
+
+def blocks_of(parts: Mapping[int, Sequence[Row]], tasks: int, threads: int) -> list[pa.Table]:
+    """The shards that each task gets: several per thread, as one that is done early waits for the
+    last of its block."""
+    size = min(-(-len(parts) // tasks), BLOCK_ROUNDS * threads) if threads > 1 else 1
+    return [
+        # Pickled: Arrow would want one schema for trajectories, tasks and pairs of answers.
+        pa.table({"shard": [*block], "rows": [pickle.dumps(parts[k]) for k in block]})
+        for block in cut([*parts], size)
+    ]
 
 
 @dataclass(frozen=True)
