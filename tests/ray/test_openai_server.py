@@ -30,9 +30,25 @@ ARM, LONG = "nat", 96
 
 
 @pytest.fixture
-def server(tiny, tmp_path: Path) -> Iterator[OpenAI]:
+def taught(labelled: Path) -> Path:
+    """A run whose arm has learned enough to call: that of the tiny one takes a step."""
+    run = labelled / "taught"
+    run.mkdir()
+    for step in ("read", "generate", "label"):
+        (run / step).symlink_to(labelled / "tiny" / step)
+    words = ("mix.tokens=3000", "train.arms={nat: {method: nat}}", "evaluate.perturbations=[]",
+             "evaluate.latency.rows=0", "evaluate.judge.rows=0", "evaluate.trajectories.tasks=0",
+             "evaluate.few_shot=0", f"evaluate.max_tokens={LONG}")  # fmt: skip
+    steps = ("--steps", "mix,train,evaluate", f"runs_dir={labelled}", "name=taught")
+    done = cli("run", str(TINY), *steps, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+@pytest.fixture
+def server(taught: Path, tmp_path: Path) -> Iterator[OpenAI]:
     """A client of the server that the printed line starts."""
-    shutil.copytree(tiny[0] / "train" / ARM, tmp_path / "tiny" / "train" / ARM)
+    shutil.copytree(taught / "train" / ARM, tmp_path / "tiny" / "train" / ARM)
     done = cli("export", str(TINY), f"runs_dir={tmp_path}", "--serve", str(tmp_path / "app"))
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(x for x in done.stdout.splitlines() if f"--served-model-name {ARM}" in x)
@@ -48,13 +64,13 @@ def evaluated(run: Path) -> list[tuple[Trajectory, str]]:
     return [(rows[x["id"]], x["answer"]) for x in mine if rows[x["id"]].tools]
 
 
-def test_a_merged_arm_calls_as_in_its_evaluation(server: OpenAI, tiny) -> None:
+def test_a_merged_arm_calls_as_in_its_evaluation(server: OpenAI, taught: Path) -> None:
     config = load_config(TINY)
     chat = Chat.of(models.resolve(config.model), config.model)
     marker = METHODS[ARM].inference_marker(config.train.of(config.train.arms[ARM]))
     assert marker
     called = 0
-    for row, answer in evaluated(tiny[0]):
+    for row, answer in evaluated(taught):
         prompt = chat.prompt_ids(row, marker)
         messages = [{"role": m.role, "content": m.content} for m in row.prompt]
         tools = [tool.openai() for tool in row.tools]
@@ -66,7 +82,7 @@ def test_a_merged_arm_calls_as_in_its_evaluation(server: OpenAI, tiny) -> None:
             extra_body={"skip_special_tokens": False},
         ).choices[0].text  # fmt: skip
         raw = raw.removesuffix(chat.tokenizer.eos_token)
-        assert raw.startswith(answer[:40])  # the evaluation's limit is lower
+        assert raw.startswith(answer[:40])
         said = server.chat.completions.create(
             model=ARM, messages=messages, tools=tools, max_tokens=LONG, temperature=0
         ).choices[0].message  # fmt: skip
