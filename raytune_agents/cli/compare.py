@@ -106,7 +106,7 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
     ConfigError where no arm has answers on both sides."""
     from raytune_agents import readers
     from raytune_agents.config import SourceConfig
-    from raytune_agents.evaluate.drift import rows_to_train_on, share_drifts
+    from raytune_agents.evaluate.drift import arm_in_use, rows_to_train_on, share_drifts
 
     found = list(readers.read_source(SourceConfig(path=file)))
     rows = [row for part in found for row in part.rows]
@@ -119,6 +119,13 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
         )
     for why, count in Counter(part.error for part in found if part.error).items():
         say(f"{count} rows could not be read ({why})", style="yellow")
+    unanswered = Counter(
+        (arm_in_use(row, arm) or "an unnamed arm", error)
+        for row in rows
+        for error in row.meta.get("errors", [])
+    )
+    for (asked, error), count in unanswered.most_common(NAMED):
+        say(f"{asked}: {count} requests have no answer that can be read: {error}", style="yellow")
     lines = [
         (d.arm, d.sign, "{}/{}".format(*d.evaluated), "{}/{}".format(*d.used), f"{d.p_holm:.3g}")
         for d in drifts

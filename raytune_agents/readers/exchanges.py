@@ -26,6 +26,8 @@ def read(row: Event) -> list[Trajectory]:
     events = row[EVENTS]
     if any("custom_id" in e for e in events):
         return spans.trajectories_of([_batched(events)], row["session"], {})
+    if all(event["type"] == "outcome" for event in events):
+        raise RecordError("an outcome of a session that is not in the file")
     # of an answer by its id, "" = of the session
     outcomes: dict[str, tuple[float | None, str]] = {}
     for event in events:

@@ -101,6 +101,13 @@ def test_the_command_reads_what_capture_wrote(tmp_path: Path) -> None:
     assert "DRIFT: sft answers with unparsable" in text
     assert "train on next, failed: 1 rows, s7" in text
     assert "train on next, unparsable: 5 rows, s0, s1, s2, s3, s4" in text
+    lost = [line | {"response": None, "error": "status 500"} for line in lines[:3]]
+    lost.append({"type": "outcome", "session": "gone", "outcome": True})
+    file.write_text("".join(json.dumps(line) + "\n" for line in lost))
+    done = CliRunner().invoke(app, ["compare", str(run), str(file)])
+    text = re.sub(r"\s+", " ", done.output)
+    assert "sft: 3 requests have no answer that can be read: status 500" in text
+    assert "1 rows could not be read (an outcome of a session that is not in the file)" in text
     file.write_text(json.dumps(exchange(1, {"content": "Two."})) + "\n")
     done = CliRunner().invoke(app, ["compare", str(run), str(file)])
     assert done.exit_code == 2
