@@ -58,6 +58,8 @@ def _flag(p: Parameter, value: bool) -> str:
         p.words,
     ):
         return f"({negated}{words})"
+    if words == "value":
+        return f"to {'true' if value else 'false'}"
     if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):
         return f"{negated}as a {words}"
     return f"{'with' if value else 'without'} {words}"

@@ -187,7 +187,9 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     if found := _ONLY.match(text):  # the description is the list: "Cleaning, filling or checkup."
         worded = re.match(r"[A-Z][a-z]", found[1])  # a sentence's capital; not "S, M or L"
         return _listed(found[1][:1].lower() + found[1][1:] if worded else found[1]), True
-    return ([quoted[0]], False) if quoted and " " not in quoted[0] else ([], False)
+    # One word in prose is a name of something; a value has a form.
+    formed = quoted and re.search(r"[\d_./:@%#-]|[A-Z]{2}", quoted[0]) and " " not in quoted[0]
+    return ([quoted[0]], False) if formed else ([], False)
 
 
 def bounds_in(text: str) -> tuple[float, float] | None:

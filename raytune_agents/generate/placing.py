@@ -134,7 +134,8 @@ class Placing(Complements):
             found = (p for p in self.left if p.sense in ("file", "folder") and not p.items)
             return next((p for p in found if moved and p.role in ("", "from")), None)
         kinds = (*NUMBERED, *ITSELF)
-        for p in self.left:
+        # "status page impact" with ids of both is an impact
+        for p in sorted(self.left, key=lambda p: noun not in p.words.split()):
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
@@ -189,7 +190,8 @@ class Placing(Complements):
         ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
-        bare = [p for p in ids if "id" in (p.noun.lower(), p.words)]
+        said = self.head.lower().split()
+        bare = [p for p in ids if p.noun == "ID" or (p.words == "id" and p.noun in said)]
         bare = [p for p in bare if not {p.noun, p.words.split()[0]} & spoken]
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]

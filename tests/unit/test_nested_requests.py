@@ -13,6 +13,7 @@ from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
 from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.generate import arguments, described_requests, kinds, known, tasks
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.frames import EVEN_HABITS
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.scenes import Scene
 
@@ -210,7 +211,7 @@ def test_nobody_says_a_secret() -> None:
 
 
 def names_drawn(tool: ToolConfig) -> list[set[str]]:
-    return [set(tasks.argument_names(tool, {}, random.Random(i))) for i in range(60)]
+    return [set(tasks.argument_names(tool, EVEN_HABITS, random.Random(i))) for i in range(60)]
 
 
 def test_optional_arguments_are_those_that_somebody_says() -> None:

@@ -102,6 +102,10 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
         # descriptions
         (tool_of("edit", "Make small edits to a page", {"page_id": TEXT}), {"page_id": "P-1"},
          "make small edits"),
+        (tool_of("get_impact", "Get a Status Page Impact", {"id": of(TEXT, "ID of the status page"),
+         "impact_id": TEXT}), {"id": "S-1", "impact_id": "I-2"},
+         "the status page impact I-2 for status page S-1"),
+        (tool_of("set_mode", "Set the mode of a site", {"value": YES}), {"value": True}, "to true"),
         (tool_of("get_user", "Get a single user", {"user_id": TEXT}), {"user_id": "U-1"},
          "the user U-1"),
         (tool_of("link", "Link an Object to another Object", {"reason": TEXT}),
