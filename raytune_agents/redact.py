@@ -37,9 +37,9 @@ PEM = re.compile(
     r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----|\Z)"
 )
 PASSWORD = re.compile(  # with an @ in it, or with a / where it is no port and path
-    r"(\w://[^/\s:@\"']{0,256}:)(?:[^/\s\"'<>]{1,256}|(?!\d+/)[^\s\"'<>@]{1,256})@"
+    r"(\w:/{1,2}[^/\s:@\"']{0,256}:)(?:[^/\s\"'<>]{1,256}|(?!\d+/)[^\s\"'<>@]{1,256})@"
 )
-USER_TOKEN = re.compile(r"(\w://)(?=[^/\s@]{0,256}\d)[^/\s:@\"']{16,256}@")
+USER_TOKEN = re.compile(r"(\w:/{1,2})(?=[^/\s@]{0,256}\d)[^/\s:@\"']{16,256}@")
 SIGNED = re.compile(
     r"([?&](?:[\w-]{0,64}(?:token|secret|signature|credential|password|access_?key|secret_?key)"
     r"|sig|(?:api_?)?key)=)[^&\s\"'#]+",
@@ -57,9 +57,14 @@ COMMAND = re.compile(
     r"(\bcurl\b[^\n]{0,256}? (?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:|\bsshpass -p ?[\"']?)"
     r"[^\s\"']{4,}"
 )
+FLAG = re.compile(  # of any program: --token VALUE, --api-key VALUE
+    r"(?<![\w-])(--?(?:[a-z]{1,16}-){0,3}(?:token|secret|password|passwd|api-?key|access-?key"
+    r"|bearer|auth) {1,2}[\"']?)(?!-)(?=[^\s\"']{0,128}\d)[^\s\"']{8,}",
+    re.I,
+)
 SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters and digits in it
     r"((?:api_?-?key|secret|access_?-?key|account_?-?key|passwd|password"
-    r"|auth_?-?token|access_?-?token|refresh_?-?token|(?-i:[A-Z][A-Z0-9]{1,32}_KEY))"
+    r"|auth_?-?token|access_?-?token|refresh_?-?token|(?-i:[A-Z][A-Z0-9]{1,32}_KEY|(?<![A-Z0-9_])(?:[A-Z0-9_]{1,32}_)?TOKEN))"
     r"\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
     r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
     re.I,
@@ -117,6 +122,7 @@ PATTERNS = (  # in the order they are looked for: what stands in a URL first
     ("secret", COOKIE, r"\1[secret]"),
     ("secret", HOOK, r"\1[secret]"),
     ("secret", COMMAND, r"\1[secret]"),
+    ("secret", FLAG, r"\1[secret]"),
     ("secret", SETTING, r"\1[secret]"),
     ("secret", PASSPHRASE, r"\1[secret]"),
     ("private_key", PEM, "[private key]"),

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -228,6 +229,13 @@ def hosted_lines(tree: Config, provider: str) -> list[str]:
 # --- capture ---
 
 
+def _is_address(url: str) -> bool:
+    try:
+        return bool(re.match("https?://[^/]", url)) and urlsplit(url).port != 0
+    except ValueError:  # the port is no number
+        return False
+
+
 def capture_command(
     upstream: Annotated[str, typer.Option(help="the endpoint, for example http://127.0.0.1:8000")],
     out: Annotated[Path, typer.Option(help="JSON lines; a file that is there goes on")] = Path(
@@ -240,7 +248,7 @@ def capture_command(
 ) -> None:
     """Stand before an OpenAI-compatible endpoint and write what passes, as rows for `read`."""
     with printed_errors():
-        if not re.match("https?://[^/]", upstream):
+        if not _is_address(upstream):
             refuse(f"--upstream {upstream!r} is no URL; write http://HOST:PORT")
         try:
             import uvicorn  # noqa: F401

@@ -161,6 +161,7 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
         (("plan", "--provider", "openai", "--preview", "3"), "write one of them"),
         (("export", "--model", ""), "--model ''"),
         (("capture", "--upstream", "http://"), "'http://' is no URL"),
+        (("capture", "--upstream", "http://127.0.0.1:bad"), "is no URL; write http://HOST:PORT"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(words: tuple, told: str, capsys) -> None:
