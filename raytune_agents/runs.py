@@ -384,7 +384,7 @@ class Shards:
         import pyarrow.parquet as pq
 
         try:
-            pq.read_table(path, page_checksum_verification=True)
+            pq.read_metadata(path)  # its end alone: the driver reads no rows of thousands of shards
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
