@@ -1277,7 +1277,8 @@ def test_a_large_log_takes_linear_time(large: float, name: str, tmp_path: Path) 
             rows += len(found.rows)
             calls += sum(len(row.calls) for row in found.rows)
         speeds.append((time.process_time() - start) / size)
-        read.append((rows / times, calls / times))
+        read.append(calls / times)
+        assert rows in (1, sessions * times)
     assert speeds[1] < 3 * speeds[0], speeds
-    assert read[0] == pytest.approx(read[1], rel=0.01)
-    assert rows in (1, sessions * times)
+    # Langfuse: the same conversation in every observation is one
+    assert read[0] == pytest.approx(read[1], rel=0.01) or calls == len(own[0].rows[0].calls)
