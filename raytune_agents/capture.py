@@ -30,7 +30,7 @@ from urllib.parse import unquote
 
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.records import JsonObject
-from raytune_agents.redact import redact, with_texts
+from raytune_agents.redact import redact, with_texts, without_secret_fields
 from raytune_agents.serving import (
     LOOPBACK,
     BadRequest,
@@ -116,7 +116,7 @@ def _without_secrets(line: JsonObject, secrets: Sequence[str]) -> str:
             text = text.replace(secret, "[key]")
         return redact(text)
 
-    return json.dumps(with_texts(line, clean))
+    return json.dumps(with_texts(without_secret_fields(line), clean))
 
 
 def recorded_exchanges(path: Path) -> Iterator[JsonObject]:

@@ -141,6 +141,24 @@ def with_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+SECRET_FIELD = re.compile(
+    r"authorization|cookie|api_?-?key|secret|passw|credential|(?:access|auth|bearer)_?-?token", re.I
+)
+
+
+def without_secret_fields(value: Any) -> Any:
+    """A JSON value without the texts of fields whose name says that they are secret: an
+    `authorization` beside the URL of a remote MCP server, say."""
+    if isinstance(value, dict):
+        return {
+            k: "[secret]"
+            if isinstance(v, str) and v and SECRET_FIELD.search(k)
+            else without_secret_fields(v)
+            for k, v in value.items()
+        }
+    return [without_secret_fields(v) for v in value] if isinstance(value, list) else value
+
+
 def redact(text: str, counts: Counter[str] | None = None) -> str:
     """The text with every secret in it replaced by the name of its variable, or by its kind; adds
     to `counts` how many of each kind there were."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 
 from raytune_agents.records import JsonObject, RecordError
+from raytune_agents.redact import SECRET_FIELD
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
@@ -202,7 +203,8 @@ def note(field: str, value: Any) -> None:
     """Say that nothing reads a field. Outside `unread_fields` nothing happens."""
     found = getattr(_NOTES, "found", None)
     if found is not None and not blank(value) and len(found) < MOST_UNREAD:
-        found.setdefault(short(field), short(value))
+        secret = SECRET_FIELD.search(field) is not None
+        found.setdefault(short(field), "[secret]" if secret else short(value))
 
 
 def readable(read: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made]:

@@ -226,6 +226,20 @@ def test_no_key_reaches_the_file_and_the_upstream_has_it(proxy: tuple[str, Path]
     assert oct(path.stat().st_mode & 0o777) == "0o600"
 
 
+def test_a_key_in_a_body_is_known_by_its_field(proxy: tuple[str, Path]) -> None:
+    """Of a remote MCP server, say; what a schema calls so stays."""
+    url, path = proxy
+    server = {"type": "mcp", "server_url": "http://h", "authorization": "no known shape",
+              "headers": {"X-Api-Key": "short"}}
+    schema = {"type": "object", "properties": {"password": {"type": "string"}}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "2 + 2?"}],
+            "tools": [server, {"name": "login", "parameters": schema}]}
+    httpx.post(f"{url}/v1/chat/completions", json=body).raise_for_status()
+    kept, login = lines(path, 1)[0]["request"]["tools"]
+    assert (kept["authorization"], kept["headers"]) == ("[secret]", {"X-Api-Key": "[secret]"})
+    assert (kept["server_url"], login["parameters"]) == ("http://h", schema)
+
+
 def test_without_sessions_outcomes_go_by_the_answers_id(proxy: tuple[str, Path]) -> None:
     url, path = proxy
     ask = client(url)

@@ -1001,6 +1001,13 @@ def test_geminis_requests_have_their_system_text_and_searches_of_its_own() -> No
         "uCta", "GOOGLE_SEARCH_WEB", '{"n": 1}')
 
 
+def test_a_key_in_a_field_that_nothing_reads_is_no_example() -> None:
+    server = {"type": "mcp", "name": "shop", "authorization": "no known shape"}
+    [found] = [readers.read_raw({"messages": PLAIN, "tools": [server]}, "x:1",
+                                SourceConfig(path="x"))]
+    assert found.unread["tool.authorization"] == "[secret]"
+
+
 def test_an_empty_call_is_none() -> None:
     empty = {"role": "assistant", "content": "4", "function_call": {"name": "", "arguments": ""}}
     [row] = readers.read_row({"messages": [*PLAIN[:1], empty]}, "x:1")
