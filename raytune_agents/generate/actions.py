@@ -220,7 +220,7 @@ READING = ("show", "give", "list", "compute", "check")  # what is read is wanted
 
 _TITLED = re.compile(  # "another Object", "a list of Saved Commands"; no "Slack channel"
     rf"(^|\b(?:an?|new|another|each|of|or|all|the|available) )((?:[A-Z][a-z]+ )*[A-Z][a-z]+)"
-    rf"(?=$| (?:{PREPOSITIONS}) )"
+    rf"(?=$| (?:{PREPOSITIONS}|or|and) )"
 )
 
 

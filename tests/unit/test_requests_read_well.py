@@ -110,6 +110,8 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          "the user U-1"),
         (tool_of("link", "Link an Object to another Object", {"reason": TEXT}),
          {"reason": "plans have changed"}, "link an object to another object"),
+        (tool_of("spots", "Fetch a list of Spots for the Devices or Groups", {}), {},
+         "spots for the devices"),
         (tool_of("list_slack", "List all Slack channels", {}), {}, "all Slack channels"),
         (tool_of("hand_over", "Transfer the user to a human agent", {"summary": TEXT}),
          {"summary": "it stopped"}, "transfer me to a human agent"),
