@@ -25,10 +25,11 @@ TURN_TYPES = ("user", "assistant")
 
 def read(row: Event) -> list[Trajectory]:
     """The conversations of one session. Raises RecordError where none has an answer."""
-    events = _linked(_once(row[EVENTS]))
+    log = row[EVENTS] if EVENTS in row else row["loglines"]  # a session on the web, exported
+    events = _linked(_once(log))
     left = _abandoned(events)
     live = [e for i, e in enumerate(events) if i not in left]
-    title = next((as_text(e["summary"]) for e in row[EVENTS] if e.get("summary")), "")
+    title = next((as_text(e["summary"]) for e in log if e.get("summary")), "")
     meta: JsonObject = {"title": title} if title else {}
     meta |= {"abandoned_events": len(left)} if left else {}
     found, reasons = [], []
@@ -40,7 +41,7 @@ def read(row: Event) -> list[Trajectory]:
     if not found:
         reason = reasons[0].removeprefix(UNREAD) if reasons else ""
         raise RecordError(reason or "a session without an answer")
-    return with_source_ids(found, row["session"])
+    return with_source_ids(found, as_text(row.get("session", row.get("id"))))
 
 
 def _once(events: Iterable[Event]) -> list[Event]:

@@ -173,6 +173,15 @@ def test_claude_code_joins_the_blocks_of_a_reply() -> None:
     assert row.meta["model"] == "claude-sonnet-4-5-20250929"
 
 
+def test_a_session_of_claude_code_on_the_web(tmp_path: Path) -> None:
+    turns = [{"type": "user", "message": {"role": "user", "content": "I am ann@firm.io."}},
+             {"type": "assistant", "message": {"role": "assistant", "content": [
+                 {"type": "text", "text": "Hello."}]}}]
+    (tmp_path / "session.json").write_text(json.dumps({"loglines": turns}))
+    [found] = read_file(tmp_path / "session.json")
+    assert (found.format, said(found.rows[0])) == ("claude_code", ["I am [email].", "Hello."])
+
+
 def test_codex_reads_items_and_the_last_count_of_tokens() -> None:
     row = only(TRACES / "codex.jsonl")
     assert row.messages[2].thought == "**Examining repository structure**"
