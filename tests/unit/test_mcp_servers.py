@@ -211,7 +211,8 @@ def test_a_published_server_is_listed_recorded_replayed_and_played(
         assert episode.score("18:00.") == 1.0
         close_boxes()
     spec = agents.load_spec(out)  # nothing runs any more
-    [example] = [e for e in spec.examples if e.calls and e.calls[0].arguments == TOKYO]
+    [example] = [e for e in spec.examples if e.request == "9:00 UTC in Tokyo?"]
+    assert example.calls[0].arguments == TOKYO
     episode = Episode(task_in(spec, example.task or {}), spec.toolspecs)
     replayed = json.loads(episode.call(ToolCall.of("convert_time", **TOKYO)))
     assert replayed["time_difference"] == shown["time_difference"] == "+9.0h"
