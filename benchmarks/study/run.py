@@ -46,9 +46,9 @@ CORE: dict[str, dict[str, Any]] = {
     "nut": {"method": "nut", "weights": FAILED},
     "nat": {"method": "nat", "weights": FAILED},
     "dpo": {"method": "dpo", **AFTER},
+    "synthetic": {"method": "sft", "weights": {"positive": 0.6, "synthetic": 0.4}},
 }
 SCREENING: dict[str, dict[str, Any]] = {
-    "synthetic": {"method": "sft", "weights": {"positive": 0.6, "synthetic": 0.4}},
     "only_synthetic": {"method": "sft", "weights": {"synthetic": 1.0}},
     "nat_k": {"method": "nat", "weights": FAILED, "options": {"nat.cuts": [0, 0.4]}},
     "inverse": {"method": "inverse", "weights": FAILED},
