@@ -189,14 +189,18 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
             readers.reader_named(source.format)
         # A limit counts over all files of a source, so one worker reads them.
         packaged = source.path == "bfcl" or readers.is_packaged(source.path)
-        if packaged or source.limit is not None:
-            paths = [source.path]
-        elif readers.is_hub(source.path):
-            paths = readers.hub_files(source.path) or [source.path]
-        else:
-            paths = readers.files(source.path)
+        whole = packaged or source.limit is not None or readers.is_hub(source.path)
+        paths = [source.path] if whole else readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
     return out
+
+
+def hub_parts(source: SourceConfig) -> list[SourceConfig]:
+    """A hub set made of files as a source per file, any other source as it is. Asks the hub, as
+    `units`, which a run that is past this step looks at too, does not."""
+    hub = source.limit is None and readers.is_hub(source.path)
+    urls = readers.hub_files(source.path) if hub else []
+    return [source.model_copy(update={"path": url}) for url in urls] or [source]
 
 
 def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
@@ -261,7 +265,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
     config, seed, config_hash = context.config.read, context.config.seed, step.config_hash
     # A missing file stops here, before Ray.
-    found = units(config.sources)
+    found = units([part for source in config.sources for part in hub_parts(source)])
     for source in config.sources:
         catalogue_of(source)  # and a spec that cannot be read
     if not found:  # tools alone: every row is made

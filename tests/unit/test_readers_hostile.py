@@ -307,6 +307,15 @@ def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None
     assert [[m.trained for m in t.messages] for t in kept] == [[False, True]] * 6
 
 
+def test_a_look_at_the_config_asks_no_hub() -> None:
+    """A run that has its rows goes on where the hub cannot be reached."""
+    from raytune_agents.config import SourceConfig
+    from raytune_agents.pipeline.read import units
+
+    (item,) = units([SourceConfig(path="no-one/nothing-here")])
+    assert json.loads(item["source"])["path"] == "no-one/nothing-here"
+
+
 class Gated(BaseHTTPRequestHandler):
     """A hub that refuses everything, as it does for a gated set without a token."""
 
