@@ -20,7 +20,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from raytune_agents.train.padding_free import PaddingFree, can_unpad
+from raytune_agents.train.padding_free import SHORT, PaddingFree, can_unpad, row_by_row
 
 IDS = torch.tensor([[5, 9, 2, 7, 1, 4, 3, 6], [8, 7, 6, 5, 4, 0, 0, 0], [3, 1, 0, 0, 0, 0, 0, 0]])
 RIGHT = (IDS != 0).long()
@@ -58,6 +58,34 @@ def test_logits_and_gradients_of_padded_rows(name: str, side: str) -> None:
     assert torch.allclose(free_logits, logits, rtol=1e-4, atol=1e-5)
     for key, gradient in gradients.items():
         assert torch.allclose(free_gradients[key], gradient, rtol=1e-3, atol=1e-4), key
+
+
+@pytest.mark.parametrize("shared", [6, 2, 1])  # heads that keys and values have, of 6
+@pytest.mark.parametrize(("lengths", "window"), [([7, 1, 40], None), ([9, 30], 30), ([9, 30], 4)])
+def test_attention_in_bf16_is_that_of_float32(
+    shared: int, lengths: list[int], window: int | None
+) -> None:
+    """Short rows have products of their own in bf16; a window that is met has PyTorch's kernel."""
+    torch.manual_seed(0)
+    heads = (6, shared, shared)
+    given = [torch.randn(1, h, sum(lengths), 16).to(torch.bfloat16) for h in heads]
+    weight = torch.randn(1, sum(lengths), 6, 16)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        qkv = [x.to(dtype).requires_grad_() for x in given]
+        out = row_by_row(*qkv, lengths, window, 0.3, 0.0)
+        assert out.dtype == dtype
+        (out * weight).sum().backward()
+        found.append([out.detach(), *(x.grad for x in qkv)])
+    for exact, short in zip(*found, strict=True):
+        assert (exact - short).norm() < 0.01 * exact.norm()
+
+
+def test_long_rows_in_bf16_stay_with_pytorchs_kernel() -> None:
+    q, k, v = (torch.randn(1, 2, n, 8, dtype=torch.bfloat16) for n in [SHORT + 1] * 3)
+    out = row_by_row(q, k, v, [SHORT + 1], None, 0.5, 0.0)
+    exact = row_by_row(q.float(), k.float(), v.float(), [SHORT + 1], None, 0.5, 0.0)
+    assert torch.equal(out, exact.to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("unpad", [True, False])
