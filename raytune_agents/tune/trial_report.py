@@ -73,9 +73,12 @@ class ReportCallback(TrainerCallback):
         saved = Path(str(args.output_dir)) / f"checkpoint-{done}"
         # In the checkpoint: answers and weights of one report stay together, also after a restore.
         (saved / HITS).write_text(json.dumps(hits), encoding="utf-8")
+        objective = self.inputs.tune.objective
+        if self.spec.full:  # judged row by row; test rows need not have all that val rows have
+            objective = {metric: w for metric, w in objective.items() if metric in score}
         metrics = {
             **score,
-            OBJECTIVE: objective_of(score, self.inputs.tune.objective),
+            OBJECTIVE: objective_of(score, objective),
             "weights": self.spec.weights,
             "step": done,
             "of": of,
