@@ -231,10 +231,6 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
 
 def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str) -> JsonSchema:
     where = f"{path}: function {node.name!r}"
-    if isinstance(node, ast.AsyncFunctionDef):
-        raise ConfigError(
-            f"{where} is async; tools are plain functions, write def {node.name}(...)"
-        )
     spec = node.args
     if spec.vararg or spec.kwarg or spec.posonlyargs:
         raise ConfigError(

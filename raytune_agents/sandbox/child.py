@@ -10,6 +10,8 @@ arguments} calls a function of it. Answers are lines of `protocol` on file descr
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import io
 import json
 import os
 import platform
@@ -79,13 +81,41 @@ def load_module(path: str) -> ModuleType:
     return module
 
 
+def run_coroutine(coroutine: Any) -> Any:
+    """What an async function returns."""
+    import asyncio  # slow to import, and most tools need none
+
+    class Pipe(io.FileIO):
+        send, recv = io.FileIO.write, io.FileIO.read
+
+    class Loop(asyncio.SelectorEventLoop):
+        _internal_fds: int
+        _add_reader: Any
+        _read_from_self: Any
+
+        def _make_self_pipe(self) -> None:
+            # What wakes it from another thread: a pair of sockets elsewhere, which nobody has here.
+            ends = os.pipe()
+            for end in ends:
+                os.set_blocking(end, False)
+            self._ssock, self._csock = Pipe(ends[0], "rb"), Pipe(ends[1], "wb")
+            self._internal_fds += 1
+            self._add_reader(ends[0], self._read_from_self)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(coroutine)
+
+
 def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
     """One call: ("value", JSON) or ("error", why as JSON). Never raises."""
     try:
         function = getattr(module, name, None)
         if not callable(function) or name.startswith("_"):
             return "error", protocol.dumps(f"no function {name!r}")
-        return "value", protocol.result_json(function(**arguments))
+        value = function(**arguments)
+        if inspect.iscoroutine(value):
+            value = run_coroutine(value)
+        return "value", protocol.result_json(value)
     except MemoryError:
         why = "memory"
     except PermissionError as error:  # of a layer; one that the tool itself raises has no number

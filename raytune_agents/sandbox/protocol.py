@@ -33,7 +33,7 @@ def _told(value: Any) -> str:
     """What an object says of itself. Raises TypeError for one that says only where it lies."""
     if " at 0x" in (text := str(value)) and text.startswith("<"):
         kind = type(value).__name__
-        raise TypeError(f"a {kind} is no answer: return text, numbers, lists or dicts (no async)")
+        raise TypeError(f"a {kind} is no answer: return text, numbers, lists or dicts")
     return text
 
 

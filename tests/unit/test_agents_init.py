@@ -175,7 +175,6 @@ def test_docstrings():
         ("def f(a): ...", "'f' has no type for 'a'; write a: str"),
         ("def f(a: object): ...", "parameter 'a': annotation 'object' is not known"),
         ("def f(*args: int): ...", "name every parameter"),
-        ("async def f(a: int): ...", "is async"),
         ("def f(a: Literal[1, 'x']): ...", "of several types"),
         ("def f(a: int:", "is not Python: line 1"),
         ("x = 1", "no public function"),
@@ -185,6 +184,12 @@ def test_python_that_is_no_tool_module(code, says):
     with pytest.raises(ConfigError, match=r"t[.]py") as error:
         python_tools(code, "t.py")
     assert says in str(error.value)
+
+
+def test_async_functions_are_tools():
+    (tool,) = python_tools('async def f(a: int):\n    """Do it."""', "t.py")
+    assert (tool["name"], tool["description"]) == ("f", "Do it.")
+    assert tool["parameters"]["required"] == ["a"]
 
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}

@@ -25,7 +25,7 @@ from raytune_agents.sandbox.protocol import DEEPEST, depth, parse_answer
 from raytune_agents.sandbox.syscalls import AUDIT_ARCH, filter_program, system_calls
 
 TOOLS = """
-import os, socket, subprocess, sys, threading, time, json, sqlite3, math
+import asyncio, os, socket, subprocess, sys, threading, time, json, sqlite3, math
 seen = []
 
 def add(a: int, b: int) -> int: return a + b
@@ -54,7 +54,6 @@ def thread():
     return out
 def database(): return sqlite3.connect(":memory:").execute("select 1 + 1").fetchone()[0]
 def unserialisable(): return {1, 2}.__iter__()
-async def asynchronous(): return 1
 def yields(): yield 1
 class Thing: pass
 def things(): return [Thing()]
@@ -82,6 +81,12 @@ def uses_libraries():
 def uses_numpy():
     import numpy
     return "ok" if (numpy.ones((50, 50)) @ numpy.ones(50)).sum() == 2500 else "no"
+async def asleep(s): await asyncio.sleep(s); return s
+async def is_async():
+    found = await asyncio.gather(asleep(0.01), asyncio.to_thread(lambda: 1))
+    return "ok" if found == [0.01, 1] else "no"
+async def connects(port): await asyncio.open_connection("127.0.0.1", port)
+async def async_wrong(): raise KeyError("gone")
 def _secret(): return 1
 """
 
@@ -124,13 +129,11 @@ def test_errors_are_labels(tools):
     assert one(tools, "noisy").value == 1
 
 
-@pytest.mark.parametrize("name", ["unserialisable", "asynchronous", "yields", "things"])
+@pytest.mark.parametrize("name", ["unserialisable", "yields", "things"])
 def test_an_object_that_says_only_where_it_lies_is_no_answer(tools, name):
     """It was an observation, another one in each run."""
     report = run_calls(tools, [ToolCall.of(name), ToolCall.of("a_set")])
-    assert report.outcomes[0].error.endswith(
-        "is no answer: return text, numbers, lists or dicts (no async)"
-    )
+    assert report.outcomes[0].error.endswith("is no answer: return text, numbers, lists or dicts")
     assert report.outcomes[1].value == "{1}"
 
 
@@ -259,9 +262,15 @@ def test_a_process_with_many_files_can_have_a_sandbox(tools):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("name", ["uses_files", "uses_libraries", "uses_numpy"])
+@pytest.mark.parametrize("name", ["uses_files", "uses_libraries", "uses_numpy", "is_async"])
 def test_honest_tools_have_what_they_need(tools, name):
     assert one(tools, name, Limits(memory_mib=2048)) == Outcome("ok")
+
+
+def test_async_tools_have_the_limits_of_others(tools):
+    assert one(tools, "async_wrong").error == "KeyError: 'gone'"
+    assert one(tools, "connects", port=9).error.startswith("forbidden: ")
+    assert one(tools, "asleep", Limits(timeout_s=1), s=60).error == "timeout"
 
 
 def test_bubblewrap_is_the_first_layer_where_it_works(tools):
