@@ -62,7 +62,10 @@ class ToolConfig(BaseConfig):
         missing = [r for r in value.get("required", []) if r not in value["properties"]]
         if missing:
             known = list(value["properties"])
-            raise ValueError(f"requires {missing}, which are not among its properties {known}")
+            raise ValueError(
+                f"requires {missing}, which are not among its properties {known}; describe them "
+                "there, or take them out of required"
+            )
         return value
 
     @model_validator(mode="after")
