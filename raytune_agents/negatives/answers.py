@@ -293,11 +293,9 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """A tool is needed, but the turn claims a result instead of calling it."""
     if not row.answer.tool_calls:
         return None
-    call = row.answer.tool_calls[0]
-    words = call.name.replace("_", " ").replace(".", " ")
-    values = [v for v in call.args.values() if isinstance(v, str)]
+    values = [v for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
     about = f" for {values[0]}" if values else ""
-    text = rng.choice(PHRASES["answered_directly"]).format(words=words, about=about)
+    text = rng.choice(PHRASES["answered_directly"]).format(about=about)
     return with_target(row, content=text, tool_calls=())
 
 
