@@ -50,8 +50,7 @@ def preview(config: Config, count: int, console: Console) -> None:
     for fault in config.negatives.faults or negatives.FAULTS:
         fitting = (r for r in sampled.rows if negatives.suits(r, fault))
         found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
-        shown = list(islice(found, count))
-        if shown:
+        if shown := list(islice(found, count)):
             console.rule(f"[bold]negative.{fault}[/]")
         else:
             none.append(f"negative.{fault}")

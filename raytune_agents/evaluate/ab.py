@@ -116,9 +116,8 @@ def load_side(text: str) -> Side:
             )
         # Values only: the texts of 100,000 answers would fill the memory for nothing.
         wanted = [c for c in pq.read_schema(path).names if c not in LONG]
-        seeds[seed][fold] = [
-            AnswerRow.read(line) for line in pq.read_table(path, columns=wanted).to_pylist()
-        ]
+        lines = pq.read_table(path, columns=wanted).to_pylist()
+        seeds[seed][fold] = [AnswerRow.read(line) for line in lines]
         models[name] = {k: config["model"].get(k) for k in MODEL}
         metrics |= metrics_of_run(path.parent)
     first = next(iter(models.values()))
@@ -164,15 +163,20 @@ def base_difference(a: Side, b: Side) -> str:
     )
 
 
-def seeds_difference(one: SeedValues, two: SeedValues, how: Resampling) -> Difference:
-    """B minus A over the rows that all runs share: `paired`, or `paired_seeds` with several seeds
-    on a side."""
+def on_common_rows(one: SeedValues, two: SeedValues) -> tuple[SeedValues, SeedValues, int]:
+    """Both sides over the rows that all runs share, in one order, and how many others there are."""
     every = [set(values) for side in (one, two) for values in side.values()]
-    # One order for both sides: pairs are made by place in the arrays.
     ids = sorted(set.intersection(*every))
     one, two = (
         {seed: {i: values[i] for i in ids} for seed, values in side.items()} for side in (one, two)
     )
+    return one, two, len(set.union(*every)) - len(ids)
+
+
+def seeds_difference(one: SeedValues, two: SeedValues, how: Resampling) -> Difference:
+    """B minus A over the rows that all runs share: `paired`, or `paired_seeds` with several seeds
+    on a side."""
+    one, two, _ = on_common_rows(one, two)
     if len(one) == len(two) == 1:
         return paired(next(iter(one.values())), next(iter(two.values())), how)
     return paired_seeds(one, two, how)
@@ -191,14 +195,15 @@ def compare_sides(
     found: list[Comparison] = []
     sources = {x.id: x.source for side in (a, b) for x in side.answers}
     for pair in arms:
-        one, two = (side.values(arm, metric, split) for side, arm in zip((a, b), pair))
-        every = [set(values) for side in (one, two) for values in side.values()]
-        ids = sorted(set.intersection(*every))
-        if not ids:
+        sides = (side.values(arm, metric, split) for side, arm in zip((a, b), pair))
+        one, two, alone = on_common_rows(*sides)
+        first, second = (next(iter(side.values())) for side in (one, two))
+        if not first:
             continue
-        mean_a, mean_b = (fmean(vs[i] for vs in side.values() for i in ids) for side in (one, two))
-        first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
-        difference, alone = seeds_difference(one, two, how), len(set.union(*every)) - len(ids)
+        mean_a, mean_b = (
+            fmean(v for r in side.values() for v in r.values()) for side in (one, two)
+        )
+        difference = seeds_difference(one, two, how)
         categories = by_group(first, second, sources, how)
         found.append(Comparison(pair, difference, mean_a, mean_b, alone, categories))
     # By number, as two pairs of arms may have one name.

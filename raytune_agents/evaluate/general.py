@@ -19,6 +19,7 @@ from pathlib import Path
 from raytune_agents.config import ConfigError, GeneralConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.measured import Lines, Measured
+from raytune_agents.records import Options
 
 SPLIT = "general"
 INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
@@ -97,23 +98,16 @@ def run_lm_eval(
     last thing that lm-eval said."""
     with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
         target = Path(work) / "samples.json"
-        options = {
+        options = config.model_dump(include={"tasks", "limit", "fewshot"}) | {
             "model_args": model_args(model, arm.adapter, dtype),
-            "tasks": config.tasks,
             "include_path": config.include_path and str(Path(config.include_path).resolve()),
-            "limit": config.limit,
-            "fewshot": config.fewshot,
             "device": "cuda" if gpu else "cpu",
             "seed": seed,
         }
+        how: Options = {"capture_output": True, "text": True, "timeout": config.timeout_s}
         try:
-            done = subprocess.run(
-                [python(), "-c", _WORKER, str(target)],
-                input=json.dumps(options),
-                capture_output=True,
-                text=True,
-                timeout=config.timeout_s,
-            )
+            command = [python(), "-c", _WORKER, str(target)]
+            done = subprocess.run(command, input=json.dumps(options), **how)
         except subprocess.TimeoutExpired:
             raise ConfigError(
                 f"evaluate.general: arm {arm.name} took more than {config.timeout_s:.0f} s; write "

@@ -112,13 +112,9 @@ def answer_shard(rows: Sequence[Trajectory], asker: Asker) -> list[AnswerRow]:
         for i in prompts
     ]
     replies = client.ask(list(prompts.values()), samplings, adapter=arm.adapter)
-    by_row = dict(zip(prompts, replies))
-    return [
-        scored_answer(row, arm.name, by_row[i])
-        if i in by_row
-        else answer_row(row, arm.name, failed=refused[i])
-        for i, row in enumerate(rows)
-    ]
+    found = {i: scored_answer(rows[i], arm.name, reply) for i, reply in zip(prompts, replies)}
+    found |= {i: answer_row(rows[i], arm.name, failed=why) for i, why in refused.items()}
+    return [found[i] for i in range(len(rows))]
 
 
 def scored_answer(row: Trajectory, arm: str, reply: client.Reply | client.Lost) -> AnswerRow:

@@ -20,7 +20,7 @@ from raytune_agents.storage import yaml_beside
 SPLIT = "instructions"
 WORDS: dict[str, Any] = yaml_beside(__file__, "instructions.yaml")
 PAIRS: list[list[str]] = WORDS["pairs"]
-SENTENCE = re.compile(r"[^.!?]+[.!?]+")
+SENTENCE, BULLET = re.compile(r"[^.!?]+[.!?]+"), re.compile(r"^\s*[-*] ", re.MULTILINE)
 
 
 def _is_json(text: str) -> bool:
@@ -28,10 +28,6 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-
-
-def _bullets(text: str) -> int:
-    return sum(line.lstrip().startswith(("- ", "* ")) for line in text.splitlines())
 
 
 # name -> whether an answer follows the instruction with that argument
@@ -44,7 +40,7 @@ CHECKS: dict[str, Callable[[str, Any], bool]] = {
     "no_commas": lambda text, _: bool(text) and "," not in text,
     "lower_case": lambda text, _: bool(text) and text == text.lower(),
     "upper_case": lambda text, _: bool(text) and text == text.upper(),
-    "bullets": lambda text, n: _bullets(text) == n,
+    "bullets": lambda text, n: len(BULLET.findall(text)) == n,
     "ends_with": lambda text, words: text.endswith(words),
     "json": lambda text, _: _is_json(text),
     "quotes": lambda text, _: len(text) > 2 and text[0] == text[-1] == '"',

@@ -14,13 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raytune_agents.evaluate.estimates import (
-    Estimate,
-    JsonRecord,
-    Resampling,
-    bootstrapped,
-    quantile_of,
-)
+from raytune_agents.evaluate import estimates
+from raytune_agents.evaluate.estimates import Estimate, JsonRecord, Resampling
 from raytune_agents.evaluate.harness import Asker, fitting_prompts
 from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.scoreboard import Cells, Scores, board_of
@@ -87,8 +82,8 @@ def latency_scores(rows: Sequence[LatencyRow], how: Resampling) -> Scores:
 
     def cells(part: list[LatencyRow]) -> Cells:
         return {
-            "first_token_ms": quantile_of((r.first_token_ms for r in part), 0.5, how),
-            "end_to_end_ms": quantile_of((r.end_to_end_ms for r in part), 0.5, how),
+            "first_token_ms": estimates.quantile_of((r.first_token_ms for r in part), 0.5, how),
+            "end_to_end_ms": estimates.quantile_of((r.end_to_end_ms for r in part), 0.5, how),
             "tokens_per_s": _speed(part, how),
         }
 
@@ -101,7 +96,5 @@ def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:
     waves = {r.wave: r.wave_s for r in rows}
     seconds = np.array(list(waves.values()))
     tokens = np.array([sum(r.output_tokens for r in rows if r.wave == w) for w in waves])
-    found = bootstrapped(
-        len(seconds), how, lambda drawn: tokens[drawn].sum(1) / seconds[drawn].sum(1)
-    )
+    found = estimates.bootstrapped(len(waves), how, lambda k: tokens[k].sum(1) / seconds[k].sum(1))
     return replace(found, n=len(rows))

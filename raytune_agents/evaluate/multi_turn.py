@@ -78,12 +78,8 @@ def documents(name: str) -> tuple[JsonObject, ...]:
 def tools_at(entry: JsonObject, turn: int) -> tuple[ToolSpec, ...]:
     """What the model is offered in a turn: functions that are held back come with theirs."""
     # `missed_function`: {turn: names}, the turn in which they are offered.
-    held = {
-        name
-        for first, names in entry.get("missed_function", {}).items()
-        for name in names
-        if turn < int(first)
-    }
+    missed = entry.get("missed_function", {}).items()
+    held = {name for first, names in missed if turn < int(first) for name in names}
     functions = [f for name in entry["involved_classes"] for f in documents(name)]
     return read_tools([f for f in functions if f["name"] not in held])
 
@@ -140,10 +136,9 @@ class Conversation:
                 self.messages += request_at(self.entry, self.turn)
             return
         self.turns[-1].append([[c.name, c.known_args] for c in parsed.calls])
+        calls = parsed.calls
         try:
-            self.messages += [
-                Message("tool", self.episode.call(c), name=c.name) for c in parsed.calls
-            ]
+            self.messages += [Message("tool", self.episode.call(c), name=c.name) for c in calls]
         except WorldDown:
             self.end = CRASHED
             return

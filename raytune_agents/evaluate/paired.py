@@ -110,15 +110,15 @@ def bonett_price(wins: float, losses: float, n: int, confidence: float) -> tuple
     return max(-1.0, a - b - half), min(1.0, a - b + half)
 
 
-def _all_alike(one: np.ndarray, other: np.ndarray) -> float | None:
-    """The difference that all pairs of shares have, or None: then a bootstrap has a width."""
+def _interval_of_alike(
+    one: np.ndarray, other: np.ndarray, n: int, confidence: float
+) -> tuple[float, float] | None:
+    """Bonett and Price's interval of n pairs of shares that all differ alike, `difference * n` of
+    which count as won; None for others: there a bootstrap has a width."""
     d = other - one
-    return float(d.mean()) if np.ptp(d) <= ALIKE and _in_unit(one, other) else None
-
-
-def _of_alike(difference: float, n: int, confidence: float) -> tuple[float, float]:
-    """The interval of n pairs that all differ so: `difference * n` of them count as won."""
-    won = difference * n
+    if np.ptp(d) > ALIKE or any(side.min() < 0 or side.max() > 1 for side in (one, other)):
+        return None
+    won = float(d.mean()) * n
     return bonett_price(max(won, 0.0), max(-won, 0.0), n, confidence)
 
 
@@ -156,10 +156,6 @@ def _row_weights(n: int, resamples: int, rng: np.random.Generator) -> list[np.nd
     return [rng.multinomial(n, np.full(n, 1 / n), size) / n for size in sizes]
 
 
-def _in_unit(*sides: np.ndarray) -> bool:
-    return all(side.min() >= 0 and side.max() <= 1 for side in sides)
-
-
 def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     """Arm minus base over the same rows, one seed per side.
 
@@ -174,17 +170,16 @@ def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     if not n:
         return Difference()
     wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), np.isin((a, b), (0, 1)).all()
-    if (alike := _all_alike(b, a)) is not None:
-        low, high = _of_alike(alike, n, how.confidence)
-    else:
+    ends = _interval_of_alike(b, a, n, how.confidence)
+    if ends is None:
         # How often each row was drawn, as weights: a matrix product instead of a gather.
         weights = _row_weights(n, how.resamples, np.random.default_rng(how.seed))
-        low, high = how.interval(np.concatenate([w @ d for w in weights]))
+        ends = how.interval(np.concatenate([w @ d for w in weights]))
     # Of the differences, not of the two sides: what rows have in common cancels.
     sd = float(d.std(ddof=1)) if n > 1 else 0.0
     p = mcnemar(wins, losses) if rates else sign_flip(d, how.resamples, how.seed)
     least = detectable(n, sd or min(1.0, 3 / n) ** 0.5, confidence=how.confidence)
-    return Difference(float(d.mean()), low, high, n, p, wins=wins, losses=losses, detectable=least)
+    return Difference(float(d.mean()), *ends, n, p, wins=wins, losses=losses, detectable=least)
 
 
 def paired_seeds(
@@ -217,15 +212,12 @@ def paired_seeds(
     # the arm's seeds are drawn first: the order decides the random numbers
     drawn = _resampled(other, how.resamples, rng, rows) - _resampled(one, how.resamples, rng, rows)
     # Every seed of the arm beside every one of the base.
-    if (alike := _all_alike(one[None], other[:, None])) is not None:
-        low, high = _of_alike(alike, len(ids), how.confidence)
-    else:
-        low, high = how.interval(drawn)
+    ends = _interval_of_alike(one[None], other[:, None], len(ids), how.confidence)
     # Ties count on both sides, so p is never smaller than it should be.
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (how.resamples + 1))
     value = float(other.mean() - one.mean())
-    return Difference(value, low, high, len(ids), p, few_seeds=few)
+    return Difference(value, *(ends or how.interval(drawn)), len(ids), p, few_seeds=few)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from raytune_agents.evaluate.estimates import (
@@ -115,13 +116,8 @@ def summarise(rows: Sequence[AnswerRow], how: Resampling) -> Cells:
     for fault in fault_counts(judged):
         cells[f"fault.{fault}"] = mean_of((float(r.fault == fault) for r in judged), how)
     # Answers of an endpoint may come without log-probabilities.
-    pairs = [
-        (sure, r.values["exact_match"] or 0.0)
-        for r in judged
-        if (sure := r.values.get("confidence")) is not None
-    ]
-    if pairs:
-        sure, right = zip(*pairs)
+    if known := [r for r in judged if r.values.get("confidence") is not None]:
+        sure, right = ([r.values[k] or 0.0 for r in known] for k in ("confidence", "exact_match"))
         cells["calibration_error"] = calibration_of(sure, right, how)
     return cells
 
@@ -160,9 +156,8 @@ def differences(
     out: Differences = {arm: {} for arm in arms}
     for split in dict.fromkeys(split for _, split in parts):
         for metric in names:
-            values = {
-                arm: values_by_row(parts.get((arm, split), []), metric) for arm in (base, *arms)
-            }
+            both = (base, *arms)
+            values = {arm: values_by_row(parts.get((arm, split), []), metric) for arm in both}
             found = {arm: over_common_rows(values[base], values[arm], how) for arm in arms}
             # Holm counts the claims that are made: an arm without rows makes none.
             claims = {a: d for a, d in found.items() if d.n and a not in set(uncorrected)}
@@ -190,9 +185,7 @@ def perturbation_drops(
                 cell = over_common_rows(here, there, how)
                 if cell.n:
                     ids = sorted(here.keys() & there.keys())
-                    level, noisy_level = (
-                        sum(side[i] for i in ids) / len(ids) for side in (here, there)
-                    )
+                    level, noisy_level = (fmean(side[i] for i in ids) for side in (here, there))
                     drops[name] = Drop(**asdict(cell), clean=level, perturbed=noisy_level)
             for name, drop in holm_corrected(drops).items():
                 out.setdefault(arm, {}).setdefault(name, {})[metric] = drop

@@ -194,12 +194,8 @@ def without_seen_tools(
     `seen_tool`."""
     # By a key: get_weather and GetWeather are one tool to a model.
     seen = {tool_key(tool) for row in trained for tool in gold_tools(row)}
-    return [
-        replace(row, reject_reason="seen_tool")
-        if seen.intersection(map(tool_key, gold_tools(row)))
-        else row
-        for row in rows
-    ]
+    known = ((row, not seen.isdisjoint(map(tool_key, gold_tools(row)))) for row in rows)
+    return [replace(row, reject_reason="seen_tool") if bad else row for row, bad in known]
 
 
 def perturbed_rows(

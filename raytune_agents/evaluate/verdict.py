@@ -89,7 +89,7 @@ def conclusion_of(
     if not split:
         return Conclusion()
     cell, metric = by[split][HEADLINE], metric_named(HEADLINE, own)
-    tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
+    tone: Tone = change_of(metric, cell) or "none"  # type: ignore[assignment]
     found = (scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE))
     levels = [f"{c.value * 100:.1f} %" for c in found if c is not None and c.value is not None]
     sure = f"{confidence * 100:.0f} % interval {ends_in_points(cell)}, n = {cell.n}"
@@ -130,11 +130,8 @@ def gains_and_losses(
             if not metric.headline or split == VAL or _same_as_irrelevance(name, by[split]):
                 continue
             if word := change_of(metric, cell):
-                size = (
-                    as_points(cell.value)
-                    if metric.unit == "share"
-                    else f"{cell.value:+.3g}".replace("-", "−")
-                )
+                plain = f"{cell.value:+.3g}".replace("-", "−")
+                size = as_points(cell.value) if metric.unit == "share" else plain
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
     gained, lost = (
         [f"{label} ({', '.join(sizes)})" for label, sizes in found[word].items()]

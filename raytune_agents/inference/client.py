@@ -298,9 +298,7 @@ class EngineClient:
 
         if engine.up:
             engine.up = False
-            engine.returning = asyncio.ensure_future(
-                come_back()
-            )  # a task that nobody holds may end
+            engine.returning = asyncio.ensure_future(come_back())  # held: else it may end
 
     async def ping(self, engine: EngineState) -> None:
         """Kill an engine whose process does not even say that it is there."""

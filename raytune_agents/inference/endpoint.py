@@ -213,12 +213,8 @@ class Teacher:
 
     def body(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The request in OpenAI's form."""
-        body = {
-            "model": self.config.model,
-            "messages": list(chat),
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-        }
+        body: JsonObject = {"model": self.config.model, "messages": list(chat)}
+        body |= {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         if sampling.schema:
@@ -237,9 +233,8 @@ class Teacher:
             raise Busy(f"{type(error).__name__}: {error}") from None
         if got.status_code == 429 or got.status_code >= 500:
             retry_after = got.headers.get("retry-after", "")
-            raise Busy(
-                f"status {got.status_code}", float(retry_after) if retry_after.isdigit() else 0.0
-            )
+            wait_s = float(retry_after) if retry_after.isdigit() else 0.0
+            raise Busy(f"status {got.status_code}", wait_s)
         if got.status_code >= 400:
             raise Refused(self.refusal(got))
         try:
@@ -289,9 +284,8 @@ def start_teacher(config: TeacherConfig, keep: bool, ledger: Path) -> Any:
     """Start the run's teacher, or take the one that runs already."""
     import ray
 
-    actor = ray.remote(Teacher).options(
-        name=ACTOR, get_if_exists=True, num_cpus=0, max_concurrency=4
-    )
+    how = {"name": ACTOR, "get_if_exists": True, "num_cpus": 0, "max_concurrency": 4}
+    actor = ray.remote(Teacher).options(**how)
     return actor.remote(config, key_from_env(config), keep, str(ledger))
 
 

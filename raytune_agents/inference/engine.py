@@ -332,19 +332,25 @@ class Engine:
         stats = output.metrics
         known = (output.prompt_logprobs or [None])[1:]  # the first token has nothing before it
         ids = output.prompt_token_ids
-        queued = stats.queued_ts if stats else 0.0
-        return reply_of(
-            [
-                Written(c.text, c.token_ids, c.cumulative_logprob, c.finish_reason == "length")
-                for c in output.outputs
-            ],
-            list(ids),
-            [found[token].logprob for token, found in zip(ids[1:], known)],
-            latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
-            first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
-            tools=tools,
-            parser=self.parser,
-        )
+        ends = (stats.first_token_ts, stats.last_token_ts) if stats else (0.0, 0.0)
+        first_s, last_s = (max(end - (stats.queued_ts if stats else 0.0), 0.0) for end in ends)
+        written = [
+            Written(c.text, c.token_ids, c.cumulative_logprob, c.finish_reason == "length")
+            for c in output.outputs
+        ]
+        of_prompt = [found[token].logprob for token, found in zip(ids[1:], known)]
+        return reply_of(written, list(ids), of_prompt, (first_s, last_s), tools, self.parser)
+
+
+def start_actors(kind: type, count: int, how: Options, *given: Any) -> list[Any]:
+    """The handles of this run's engine actors; of those that run already, where they do."""
+    import ray
+
+    actor = ray.remote(kind)
+    options = {"get_if_exists": True, "num_cpus": 0, "max_concurrency": CONCURRENCY} | how
+    # Named, so that a driver that goes on and every worker find them.
+    names = [ACTOR + f"-{k}" * bool(k) for k in range(count)]
+    return [actor.options(name=name, **options).remote(*given) for name in names]
 
 
 def start_engines(
@@ -365,28 +371,12 @@ def start_engines(
     import ray
 
     count, wide = config.actors or 1, config.tensor_parallel_size or 1
-    actor = ray.remote(Engine)
     how = {
-        "get_if_exists": True,
-        "num_cpus": 0,
         "num_gpus": wide if gpus else 0,
         "label_selector": config.label_selector,
         "runtime_env": {"env_vars": environment(config, max(1, cpus // count), bool(gpus))},
         "max_restarts": -1,  # `Starts` counts them
-        "max_concurrency": CONCURRENCY,
     }
-    # Named, so that a driver that goes on and every worker find them.
-    handles: list[Any] = [
-        actor.options(name=ACTOR + f"-{k}" * bool(k), **how).remote(
-            str(path),
-            dtype,
-            config.model_dump(),
-            bool(gpus),
-            seed,
-            dict(options or {}),
-            str(log) if log else "",
-            serving,
-        )
-        for k in range(count)
-    ]
+    own = (config.model_dump(), bool(gpus), seed, dict(options or {}), str(log or ""), serving)
+    handles = start_actors(Engine, count, how, str(path), dtype, *own)
     return handles, ray.get([handle.ready.remote() for handle in handles])[0]

@@ -90,12 +90,9 @@ def validate_engine_options(config: Config) -> None:
 
 def validate_serve(engine: EngineConfig) -> None:
     """Raises ConfigError for what a Ray Serve LLM app does not take, and where Serve is missing."""
-    given = {name: engine.options[name] for name in SERVES if name in engine.options}
-    for name, value in given.items():
-        raise ConfigError(
-            f"engine.options.{name}={value!r} with engine.serve=true: Ray Serve sets it; leave it "
-            "out"
-        )
+    for name in (name for name in SERVES if name in engine.options):
+        given = f"engine.options.{name}={engine.options[name]!r} with engine.serve=true"
+        raise ConfigError(f"{given}: Ray Serve sets it; leave it out")
     if engine.label_selector:
         raise ConfigError(
             f"engine.label_selector={engine.label_selector} with engine.serve=true: the replicas "
@@ -109,29 +106,26 @@ def validate_serve(engine: EngineConfig) -> None:
         )
     missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"engine.serve=true needs {', '.join(missing)}: pip install '.[serve]' in the clone, "
-            "or write engine.serve=false"
-        )
+        packages = f"{', '.join(missing)}: pip install '.[serve]' in the clone"
+        raise ConfigError(f"engine.serve=true needs {packages}, or write engine.serve=false")
 
 
 def lora_options(train: TrainConfig) -> Options:
     """vLLM's LoRA arguments for the arms whose adapters go on top of the base; {} where none does.
     Raises ConfigError for a rank that vLLM does not serve."""
-    ranks = {}
+    ranks = []
     for name, arm in train.arms.items():
         config = train.of(arm)
         # DoRA and full weights stand in the base's place (`models.must_merge`).
-        if config.parameters == "lora" and not config.lora.use_dora:
-            ranks[name] = config.lora.r
-    for name, rank in ranks.items():
-        if rank > RANKS[-1]:
+        if config.parameters == "full" or config.lora.use_dora:
+            continue
+        ranks.append(config.lora.r)
+        if config.lora.r > RANKS[-1]:
             raise ConfigError(
-                f"train.lora.r={rank} of arm {name!r}: vLLM answers with ranks up to {RANKS[-1]}; "
-                f"write {RANKS[-1]} or less, or parameters: full"
+                f"train.lora.r={config.lora.r} of arm {name!r}: vLLM answers with ranks up to "
+                f"{RANKS[-1]}; write {RANKS[-1]} or less, or parameters: full"
             )
-    if not ranks:
-        return {}
     # One size for all: vLLM sets the same room aside for every adapter.
-    highest = min(rank for rank in RANKS if rank >= max(ranks.values()))
-    return {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}
+    highest = min(rank for rank in RANKS if rank >= max(ranks, default=0))
+    on_top = {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}
+    return on_top if ranks else {}

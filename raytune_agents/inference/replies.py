@@ -30,13 +30,12 @@ def reply_of(
     written: Sequence[Written],
     prompt_ids: list[int],
     prompt_logprobs: list[float],
-    *,
-    latency_s: float,
-    first_token_s: float,
+    times_s: tuple[float, float],
     tools: str,
     parser: ServerParser,
 ) -> Reply:
-    """The reply to a prompt; `prompt_logprobs`: of its tokens but the first."""
+    """The reply to a prompt; `prompt_logprobs`: of its tokens but the first; `times_s`: from its
+    arrival to the first and to the last token."""
     opened = opened_thought(parser.tokenizer.decode(prompt_ids[-NEAR:]))
     texts = [opened + one.text for one in written]
     return Reply(
@@ -48,6 +47,6 @@ def reply_of(
         logprobs=[one.logprob for one in written if one.logprob is not None],
         prompt_logprobs=prompt_logprobs,
         cut=[one.cut for one in written],
-        latency_s=latency_s,
-        first_token_s=first_token_s,
+        latency_s=times_s[1],
+        first_token_s=times_s[0],
     )

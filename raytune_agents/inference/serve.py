@@ -28,7 +28,7 @@ from raytune_agents.inference.client import (
     Reply,
     Sampling,
 )
-from raytune_agents.inference.engine import CONCURRENCY, environment
+from raytune_agents.inference.engine import environment, start_actors
 from raytune_agents.inference.options import vllm_options
 from raytune_agents.inference.replies import Written, reply_of
 from raytune_agents.inference.server_parser import ServerParser
@@ -56,11 +56,8 @@ def serve_args(
     most = config.actors or 1
     wide = "float32" if dtype == "float32" or not (gpus or bf16(dtype)) else "bfloat16"
     options = {"max_num_seqs": SLOTS, **vllm_options(config, wide, bool(gpus)), **own}
-    scaling = {
-        "min_replicas": 1,
-        "max_replicas": most,
-        "target_ongoing_requests": options["max_num_seqs"],
-    }
+    scaling = {"min_replicas": 1, "max_replicas": most}
+    scaling["target_ongoing_requests"] = options["max_num_seqs"]
     deployment: JsonObject = {
         "autoscaling_config": scaling,
         # As the run's own engines they take no CPU from training and trials.
@@ -93,17 +90,10 @@ def serve_args(
 
 def serve_config(name: str, args: JsonObject) -> JsonObject:
     """Ray Serve's config file of an app that stays when runs end."""
-    application = {
-        "name": name,
-        "route_prefix": f"/{name}",
-        "import_path": "ray.serve.llm:build_openai_app",
-        "args": args,
-    }
-    return {
-        "proxy_location": "HeadOnly",
-        "http_options": {"host": "127.0.0.1", "port": 8000},
-        "applications": [application],
-    }
+    application = {"name": name, "route_prefix": f"/{name}", "args": args}
+    application["import_path"] = "ray.serve.llm:build_openai_app"
+    http = {"host": "127.0.0.1", "port": 8000}
+    return {"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}
 
 
 def deploy_app(args: JsonObject, standing: str, own: str) -> str:
@@ -173,15 +163,8 @@ def completion_reply(body: JsonObject, took_s: float, tools: str, parser: Server
         summed = sum(logprobs["token_logprobs"]) if logprobs else None
         cut = one["finish_reason"] == "length"
         written.append(Written(one["text"], one["token_ids"], summed, cut))
-    return reply_of(
-        written,
-        ids,
-        [found[str(token)]["logprob"] for token, found in zip(ids[1:], known)],
-        latency_s=last_s,
-        first_token_s=first_s,
-        tools=tools,
-        parser=parser,
-    )
+    of_prompt = [found[str(token)]["logprob"] for token, found in zip(ids[1:], known)]
+    return reply_of(written, ids, of_prompt, (first_s, last_s), tools, parser)
 
 
 async def as_they_are(arm: str) -> None:
@@ -192,12 +175,7 @@ class ServedEngine:
     """Runs inside the actor, and is asked as `engine.Engine` is."""
 
     def __init__(
-        self,
-        url: str,
-        path: str,
-        timeout_s: float,
-        limits: EngineLimits,
-        serving: ServingOptions,
+        self, url: str, path: str, timeout_s: float, limits: EngineLimits, serving: ServingOptions
     ):
         from transformers import AutoTokenizer
 
@@ -206,13 +184,10 @@ class ServedEngine:
         self.parser = ServerParser(serving, AutoTokenizer.from_pretrained(path))
         most = 2 * limits.max_num_seqs
         self.turns = Turns(as_they_are, most)
+        room = httpx.Limits(max_connections=most)
+        how: dict[str, Any] = {"base_url": url, "timeout": timeout_s, "limits": room}
         # No proxy of the environment: it is on this machine.
-        self.http = httpx.AsyncClient(
-            base_url=url,
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=most),
-            trust_env=False,
-        )
+        self.http = httpx.AsyncClient(**how, trust_env=False)
 
     async def ready(self) -> EngineLimits:
         return self.limits
@@ -272,28 +247,16 @@ def start_app(
     own = f"{standing}-{content_hash(str(folder), 8)}"
     _own.add(own)
     if log:
-        write_text(
-            folder / "serve.yaml", yaml.safe_dump(serve_config(standing, args), sort_keys=False)
-        )
+        text = yaml.safe_dump(serve_config(standing, args), sort_keys=False)
+        write_text(folder / "serve.yaml", text)
     url = cluster.run_task(deploy_app, (args, standing, own), 0)
     logger.info("Ray Serve app: %s", url)
     slots, most = vllm_args["max_num_seqs"], config.actors or 1
     count = -(-most // PER_ACTOR)
     limits = EngineLimits(slots * most // count, config.retries)
-    actor = ray.remote(ServedEngine)
-    how = {
-        "get_if_exists": True,
-        "num_cpus": 0,
-        "resources": {HEAD: 0.001},
-        "max_restarts": RESTARTS,
-        "max_concurrency": CONCURRENCY,
-    }
-    handles: list[Any] = [
-        actor.options(name=ACTOR + f"-{k}" * bool(k), **how).remote(
-            url, str(path), config.timeout_s, limits, serving
-        )
-        for k in range(count)
-    ]
+    how = {"resources": {HEAD: 0.001}, "max_restarts": RESTARTS}
+    own = (url, str(path), config.timeout_s, limits, serving)
+    handles = start_actors(ServedEngine, count, how, *own)
     ray.get([handle.ready.remote() for handle in handles])
     return handles, EngineLimits(slots, config.retries)
 

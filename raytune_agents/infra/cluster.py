@@ -77,9 +77,8 @@ def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     if not ray.is_initialized():
         options: Options = {"address": address, "log_to_driver": False, "logging_level": "error"}
         # A local Ray's workers inherit the environment; those of other nodes do not.
-        variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        if address == "local":
-            variables = {}
+        passed = PASSED_ON if address != "local" else ()
+        variables = {name: os.environ[name] for name in passed if name in os.environ}
         if config.gpus == 0:  # Ray hides GPUs from nobody who asks for none (QUIET)
             variables["CUDA_VISIBLE_DEVICES"] = ""
         if variables:

@@ -175,10 +175,8 @@ def kv_gib(config: Config, placed: Placement, shape: DecoderShape) -> float:
     """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
     if not placed.have.gpus:
         return float(max(1, round(config.engine.kv_cache_gib)))
-    room = (
-        (placed.gpu_gib or 0) * config.engine.gpu_memory_utilization * placed.tensor_parallel_size
-    )
-    return max(0.0, room - shape.weights_gib - 1.0)
+    share = config.engine.gpu_memory_utilization * placed.tensor_parallel_size
+    return max(0.0, (placed.gpu_gib or 0) * share - shape.weights_gib - 1.0)
 
 
 def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:

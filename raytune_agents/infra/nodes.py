@@ -69,12 +69,8 @@ def other_versions(own: Mapping[str, str], found: Mapping[str, str]) -> str:
         {name.removesuffix("-cpu"): version.partition("+")[0] for name, version in some.items()}
         for some in (own, found)
     )
-    names = sorted(here.keys() | there.keys())
-    return ", ".join(
-        f"{n} {here.get(n)} here, {there.get(n)} there"
-        for n in names
-        if here.get(n) != there.get(n)
-    )
+    odd = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
+    return ", ".join(f"{n} {here.get(n)} here, {there.get(n)} there" for n in odd)
 
 
 def ask_nodes(
@@ -92,9 +88,8 @@ def ask_nodes(
             # Not soft: an answer from another node would say nothing about this one.
             at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             # No CPUs: a node that is busy must answer too.
-            pending[name] = (
-                ray.remote(num_cpus=0)(work).options(scheduling_strategy=at).remote(*args)
-            )
+            task = ray.remote(num_cpus=0)(work).options(scheduling_strategy=at)
+            pending[name] = task.remote(*args)
     for name, answer in pending.items():
         try:
             found[name] = ray.get(answer, timeout=ANSWER_S)

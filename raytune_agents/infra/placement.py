@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raytune_agents.config import Config, ConfigError, EngineConfig, ResourcesConfig, TrainConfig
+from raytune_agents.records import Options
 from raytune_agents.storage import yaml_beside
 
 GPUS = yaml_beside(__file__, "gpus.yaml")
@@ -36,10 +37,7 @@ class Resources:
 
     @classmethod
     def of(
-        cls,
-        nodes: list[dict[str, float]],
-        free: Sequence[float] | None = None,
-        most: int | None = None,
+        cls, nodes: list[Options], free: Sequence[float] | None = None, most: int | None = None
     ) -> Resources:
         """From the resources of every living node, as `ray.nodes()` has them, how many of each
         one's GPUs are `free` (None: all), and how many the run takes at `most`
@@ -136,9 +134,8 @@ class Placement:
         have, gpus = self.have, self.have.gpus
         size = f", {self.gpu_gib:g} GiB each" if self.gpu_gib else ""
         kind = f" {have.gpu_type}" if have.gpu_type else ""
-        on = (
-            f"{self.tensor_parallel_size} GPU" if gpus else f"{have.node_cpus // self.engines} CPUs"
-        )
+        each = have.node_cpus // self.engines
+        on = f"{self.tensor_parallel_size} GPU" if gpus else f"{each} CPUs"
         return [
             f"nodes {have.nodes}, CPUs {have.cpus}, GPUs {gpus}{kind}{size}",
             f"engines {self.engines} (each on {on}), train workers {self.train_workers}, "
@@ -202,9 +199,7 @@ def plan_placement(have: Resources, config: Config, weights_gib: float) -> Place
     # On CPUs all share the cores, so nothing has to stop.
     turns = bool(gpus) and engines * wide + count > gpus
     free = gpus if turns else gpus - engines * wide
-    trials = config.tune.max_concurrent_trials or (
-        max(1, free) if gpus else max(1, have.cpus // TRIAL_CPUS)
-    )
+    trials = config.tune.max_concurrent_trials or max(1, free if gpus else have.cpus // TRIAL_CPUS)
     # Without a search there is still one, so that nothing is divided by 0.
     trials = min(trials, config.tune.num_samples) or 1
     return Placement(have, engines, wide, count, trials, turns, gib)

@@ -58,7 +58,7 @@ class Watchdog:
         while not self.stopped.wait(min(LOOK_S, self.quiet_s, self.timeout_s / 4 or LOOK_S)):
             silent = time.monotonic() - self.display.moved
             # Both must be silent: a worker's files move while the driver waits for it.
-            if 0 < self.timeout_s < min(silent, self.last_write()):
+            if 0 < self.timeout_s < min(silent, time.time() - newest_write(self.folder)):
                 end(self.folder, silent)
             elif silent > self.quiet_s and time.monotonic() - self.explained > AGAIN_S:
                 self.explain(silent)
@@ -76,10 +76,6 @@ class Watchdog:
             self.display.say(text, style="yellow")
             # What it says itself must not count as progress.
             self.display.moved = moved
-
-    def last_write(self) -> float:
-        """Seconds since a file of the run folder was written."""
-        return time.time() - newest_write(self.folder)
 
 
 def end(folder: Path, silent: float) -> None:

@@ -30,7 +30,6 @@ from raytune_agents.pipeline.shards import (
     lines_table,
     shard_lines,
 )
-from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Manifest, Step
 
@@ -140,7 +139,7 @@ def judge_verdicts(
     if not options.rows:
         return []
     known = {(row.split, row.id): row for row in rows}
-    pairs, judging = judge.judged_pairs(known, answers, options), chat_client(context)
+    pairs, judging = judge.judged_pairs(known, answers, options), context.chat_client()
 
     questions = Questions(
         "judge",

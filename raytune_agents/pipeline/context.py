@@ -13,12 +13,14 @@ from weakref import WeakValueDictionary
 from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.inference import client, engine, serve
+from raytune_agents.config.lookup import user_object
+from raytune_agents.generate import rewrite
+from raytune_agents.inference import client, endpoint, engine, serve
 from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import driver_log
 from raytune_agents.infra.nodes import validate_nodes
-from raytune_agents.infra.placement import Placement, Resources, plan_placement, shards_under_way
+from raytune_agents.infra.placement import Placement, Resources, plan_placement
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
@@ -137,10 +139,25 @@ class Context:
         serve.end_app()
         self.engine = None
 
-    def shards_at_once(self, rows: int) -> int:
-        """How many shards of so many rows keep the engines full."""
-        placed = self.placement
-        return shards_under_way(placed.engines, self.slots, rows)
+    def chat_client(self) -> rewrite.ChatClient:
+        """Who words and judges generated rows: the run's engine, the teacher behind an endpoint,
+        which is started here, or a function of the user's. Raises ConfigError."""
+        options, m, own = self.config.generate, self.config.model, None
+        teacher = options.teacher
+        use_teacher = bool(teacher.base_url)
+        if use_teacher:
+            self.resources  # noqa: B018  Ray must run before its actors
+            ledger = self.run.folder / "teacher.jsonl"
+            self.teacher = endpoint.start_teacher(teacher, options.cache != "off", ledger)
+        model = " ".join([m.name, m.revision or "", m.dtype, str(self.model)])
+        # Answers of a local engine are kept only on request: they cost no money.
+        keep = options.cache == "all"
+        if teacher.client:
+            own = user_object(teacher.client, "generate.teacher.client")
+            model = " ".join([teacher.client, teacher.model, teacher.revision])
+            keep, use_teacher = options.cache != "off", True
+        engine, most = self.config.engine, teacher.concurrency
+        return rewrite.ChatClient(self.chat, engine, model, use_teacher, keep, own, most)
 
     def free_gpu(self, workers: int) -> None:
         """Before training with so many workers: the engines give their GPUs back where there are

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,6 @@ from rich.console import Console
 from raytune_agents import models, readers
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.inference import client
-from raytune_agents.infra.nodes import validate_nodes
 from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
@@ -58,8 +56,7 @@ def examine(config: Config, console: Console, only: Sequence[str] = ()) -> Itera
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
 
-    # a run of its own, that goes again
-    # The run that it looks at must not be touched, and may even be under way.
+    # A run of its own, that goes again: the one that it looks at may even be under way.
     config = config.model_copy(update={"name": f"{config.name}.doctor"})
     context = Context(config, Display(console))
     doctor = Doctor(config, context)
@@ -95,7 +92,6 @@ class Doctor:
             "model": self.model,
             "data": self.data,
             "placement": self.placement,
-            "versions": self.versions,
             "room": self.room,
             "prompts": self.prompts,
             "answer": self.answer,
@@ -110,13 +106,14 @@ class Doctor:
         """Training rows with calls, short enough to be trained on, of every pool in turn. Raises
         CheckWarning where there is none: a run of chats alone may be meant."""
         every = self.plan.sample.split("train")
-        fit = [r for r in every if r.calls and self.fits(r)]
+        called = [row for row in every if row.calls]
+        fit = [row for row in called if self.fits(row)]
         if not fit:
-            called, limit = sum(bool(r.calls) for r in every), self.config.model.max_length
+            limit = self.config.model.max_length
+            write = f", and none fits model.max_length={limit}; write more"
             raise CheckWarning(
-                f"not tried: of {len(every)} training rows {called} have a call"
-                + (f", and none fits model.max_length={limit}; write more" * bool(called))
-                + ("; add rows with calls, or generate.rows" * (not called))
+                f"not tried: of {len(every)} training rows {len(called)} have a call"
+                + (write if called else "; add rows with calls, or generate.rows")
             )
         # Sorted by pool and taken at even steps: a few rows of each kind.
         order = sorted(fit, key=lambda r: (r.pool, r.id))
@@ -135,40 +132,36 @@ class Doctor:
         return f"{len(self.config.train.arms)} arms, model {self.config.model.name}"
 
     def model(self) -> str:
-        return f"{models.resolve(self.config.model)}"
+        return str(models.resolve(self.config.model))
 
     def data(self) -> str:
         """Raises ConfigError where more of the first rows are bad than a run would let pass."""
-        limit, seen, reasons = self.config.read.max_error_share, 0, Counter()
+        limit, seen, bad = self.config.read.max_error_share, 0, []
         sources = self.config.read.sources
         for source in sources:
             for row in islice(readers.read_source(source), source.limit or ROWS):
                 seen += 1
-                reasons.update([f"{row.where}: {row.error}"] if row.error else [])
-        bad, first = reasons.total(), next(iter(reasons), "no rows")
-        more = f"the first: {first}; see `raytune-agents read --explain PATH`"
-        if bad > limit * seen or (sources and not seen):
-            raise ConfigError(
-                f"{bad} of the first {seen} rows are bad (read.max_error_share={limit}); {more}"
+                bad += [f"{row.where}: {row.error}"] if row.error else []
+        if bad or (sources and not seen):
+            text = (
+                f"{len(bad)} of the first {seen} rows are bad (read.max_error_share={limit}); the "
+                f"first: {(bad or ['no rows'])[0]}; see `raytune-agents read --explain PATH`"
             )
-        if bad:
-            raise CheckWarning(f"{bad} of the first {seen} rows are bad; {more}")
+            stops = len(bad) > limit * seen or not seen
+            raise ConfigError(text) if stops else CheckWarning(text)
         config, lengths = with_max_length(self.config)
-        lengths, limit = lengths or row_lengths(config), config.model.max_length
+        lengths = lengths or row_lengths(config)
         read = f"{seen} rows read" if sources else "no sources: every row is generated"
-        return f"{read}; {lengths.describe(limit)}"
+        return f"{read}; {lengths.describe(config.model.max_length)}"
 
     def placement(self) -> str:
-        placed = self.context.placement
+        """Raises ConfigError where the cluster has not what the config asks for, or a node has
+        another lock, run folder or model than the driver."""
+        placed, own = self.context.placement, versions()
         for arm in self.config.train.arms.values():
             placed.train(self.config.train.of(arm))
-        return "; ".join(placed.lines())
-
-    def versions(self) -> str:
-        """Raises ConfigError where a node has another lock, run folder or model than the driver."""
-        own = versions()
-        validate_nodes(self.context.run.folder, self.context.model)
-        return ", ".join(f"{k} {own[k]}" for k in ("python", "ray", "torch", "trl") if k in own)
+        known = (f"{k} {own[k]}" for k in ("python", "ray", "torch", "trl") if k in own)
+        return "; ".join([*placed.lines(), ", ".join(known)])
 
     def room(self) -> str:
         """Raises ConfigError where the run will not fit the disk; doubts where, by the estimate, it
@@ -222,7 +215,7 @@ class Doctor:
     def training(self) -> str:
         """One step of supervised fine-tuning with the first arm's options, on its workers. Raises
         what training raises."""
-        from raytune_agents.train import methods, worker
+        from raytune_agents.train import worker
 
         context, train = self.context, self.config.train
         context.free_gpu(context.placement.train_workers)

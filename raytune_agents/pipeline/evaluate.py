@@ -27,16 +27,9 @@ from raytune_agents.inference import client
 from raytune_agents.inference.client import EngineUsage
 from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
+from raytune_agents.pipeline import rows as stored
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import (
-    MOST_SPLIT_ROWS,
-    MOST_VAL_ROWS,
-    all_training_rows,
-    held_out_rows,
-    round_folders,
-    stored_training_rows,
-    without_trained,
-)
+from raytune_agents.pipeline.rows import MOST_SPLIT_ROWS, MOST_VAL_ROWS, held_out_rows
 from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
@@ -177,10 +170,8 @@ def check_bases(config: Config, run: Path) -> None:
                 f"evaluate: arm {name!r} is not trained; run `raytune-agents run --steps train`"
             )
         trained, now = manifest.config["model"], config.model.model_dump(mode="json")
-        odd = [k for k in BASE_KEYS if trained.get(k) != now[k]]
-        if odd:
-            was = ", ".join(f"model.{k}={trained.get(k)!r}" for k in odd)
-            have = ", ".join(f"model.{k}={now[k]!r}" for k in odd)
+        if odd := [k for k in BASE_KEYS if trained.get(k) != now[k]]:
+            was, have = (", ".join(f"model.{k}={m.get(k)!r}" for k in odd) for m in (trained, now))
             raise ConfigError(
                 f"evaluate: arm {name!r} was trained with {was}, not {have}; run `raytune-agents "
                 "run --steps train` again, or write the model it was trained on"
@@ -234,14 +225,16 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
             context.display.say(text, "yellow")
     if synthetic := list(held_out_rows(folder, SYNTHETIC)):
         suite.add(SYNTHETIC, synthetic, most)
-    marked = partial(without_trained, context, [folder / "label", *round_folders(folder)])
+    trained_folders = [folder / "label", *stored.round_folders(folder)]
+    marked = partial(stored.without_trained, context, trained_folders)
     for name, source in options.sources.items():
         found = suites.source_rows(name, source, marked)
         suite.rejected.update(found.rejected)
         suite.add(name, found.rows, options.limit)
     if options.unseen_agents:
         made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, seed)
-        suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, all_training_rows(folder)))
+        trained = stored.all_training_rows(folder)
+        suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
     suite.add_irrelevance(options, marked, seed)
     if options.instruction_rows:
         suite.add(instructions.SPLIT, instructions.instruction_rows(options.instruction_rows, seed))
@@ -252,7 +245,7 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
     tasks = suites.goals(suites.executable_agents(config), options.trajectories.tasks, seed)
     queries = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.
-    trained = all_training_rows(folder) if queries else ()
+    trained = stored.all_training_rows(folder) if queries else iter(())
     known = {row.query for row in trained if row.query in queries}
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
@@ -263,7 +256,7 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
         fresh,
         multi_turn.entries(options.multi_turn),
         [row for row in val if row.target][: options.perplexity_rows],
-        examples_to_show(stored_training_rows(folder), options.few_shot, seed),
+        examples_to_show(stored.stored_training_rows(folder), options.few_shot, seed),
         suite.rejected,
     )
 
@@ -278,9 +271,8 @@ def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> li
         arms.append(Arm(CONSTRAINED, constrained=True))
     for name, arm in config.train.arms.items():
         adapter = str(run / "train" / name / "adapter")
-        arms.append(
-            Arm(name, adapter, method_named(arm.method).inference_marker(config.train.of(arm)))
-        )
+        marker = method_named(arm.method).inference_marker(config.train.of(arm))
+        arms.append(Arm(name, adapter, marker))
         if arm.ask_unmarked:
             arms.append(Arm(f"{name}-unmarked", adapter))
     return arms

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from raytune_agents.config import SourceConfig
@@ -111,13 +111,7 @@ def span_length(part: JsonObject) -> int:
 
         about = pq.read_metadata(path)
         return sum(about.row_group(k).num_rows for k in range(start, end))
-    return sum(text.count(b"\n") for text in chunks(path, start, end))
-
-
-def chunks(path: str, start: int, end: int) -> Iterator[bytes]:
-    """The bytes of a file from `start` on, before `end`."""
     with open_bytes(path) as file:
         file.seek(start)
-        while start < end and (text := file.read(min(CHUNK, end - start))):
-            yield text
-            start += len(text)
+        parts = iter(lambda: file.read(min(CHUNK, end - file.tell())), b"")
+        return sum(text.count(b"\n") for text in parts)

@@ -20,7 +20,7 @@ from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConf
 from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate.held import held_counts
 from raytune_agents.models import EMBEDDED
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Options, Trajectory
 from raytune_agents.runs import STEPS
 from raytune_agents.split import split_rows
 from raytune_agents.storage import filled
@@ -66,9 +66,7 @@ class FirstRun:
         wanted = median(len(r.tools) or every for r in self.rows) if self.rows else every
         room = MOST_PROMPT.get(self.model, USUAL_PROMPT) - self.longest_conversation
         fits = int(room / max(1.0, self.tool_tokens))
-        return (
-            max(2, min(int(wanted), len(self.spec.tools), fits)) if len(self.spec.tools) > 1 else 1
-        )
+        return max(2, min(int(wanted), every, fits)) if every > 1 else 1
 
     @property
     def tool_tokens(self) -> float:
@@ -146,10 +144,8 @@ def yaml_scalar(text: str) -> str:
     """A text as a YAML value that reads back as itself, inside brackets too; in quotes only where
     it needs them."""
     style = '"' if "\n" in text else None  # a line of its own would end a comment
-    line = yaml.safe_dump(
-        [text], default_flow_style=True, default_style=style, allow_unicode=True, width=1 << 30
-    )
-    return line[1:-2]
+    how: Options = {"default_flow_style": True, "allow_unicode": True, "width": 1 << 30}
+    return yaml.safe_dump([text], default_style=style, **how)[1:-2]
 
 
 def duration_text(minutes: float | None) -> str:

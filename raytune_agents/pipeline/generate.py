@@ -26,7 +26,6 @@ from raytune_agents.negatives import choice, good_steps
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import MOST_SPLIT_ROWS, accepted, drawn_rows, without_trained
 from raytune_agents.pipeline.shards import check_outage, make_shards
-from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import StoredRows, read_rows, write_rows
@@ -56,7 +55,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     limit = answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     own = {"max_tokens": config.negatives.max_tokens or limit}
     mining = config.negatives.model_copy(update=own)
-    client, executor = chat_client(context), validate_rows.executor(config.generate)
+    client, executor = context.chat_client(), validate_rows.executor(config.generate)
     # Otherwise a hosted model words the rows, or there is nothing to word.
     if called or (sampled.rows and not client.use_teacher):
         context.start_engine()

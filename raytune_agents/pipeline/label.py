@@ -85,16 +85,12 @@ def label_rows(
         return _labelled_rows(batch, config, index, score)
     except ROW_FAULTS as error:
         if len(batch) == 1:
-            return _unlabelled(batch, error)
+            why = {"reject_reason": [filters.label_error("keys", error)], "quality": [0.0]}
+            empty = np.zeros((1, len(PARTS))), pa.Table.from_pylist([{}], PRINTS)
+            return with_labels(batch, why, *empty)
     half = len(batch) // 2  # find the row by halves: there is one in a million
     parts_of = (batch.slice(0, half), batch.slice(half))
     return pa.concat_tables(label_rows(part, config, index, score) for part in parts_of)
-
-
-def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
-    """The columns of `label_rows` for one row that cannot be labelled."""
-    labels = {"reject_reason": [filters.label_error("keys", error)], "quality": [0.0]}
-    return with_labels(batch, labels, np.zeros((1, len(PARTS))), pa.Table.from_pylist([{}], PRINTS))
 
 
 def _labelled_rows(
@@ -310,14 +306,12 @@ def labelled(
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "label")
     if config.difficulty:
         context.free_gpu(gpus)
-        model = context.config.model
-        path, chat = str(context.model), context.chat
-        arguments["model"] = {"path": path, "dtype": model.dtype, "chat": chat}
+        dtype, path = context.config.model.dtype, str(context.model)
+        arguments["model"] = {"path": path, "dtype": dtype, "chat": context.chat}
         # Actors keep the model loaded; tasks would load it for every row group.
         pool = ray.data.ActorPoolStrategy(size=max(1, gpus))
-        ds = ds.map_batches(
-            _Labeller, fn_constructor_kwargs=arguments, compute=pool, num_gpus=gpus and 1, **options
-        )
+        options |= {"fn_constructor_kwargs": arguments, "compute": pool, "num_gpus": gpus and 1}
+        ds = ds.map_batches(_Labeller, **options)
     else:
         ds = ds.map_batches(_label_groups, fn_kwargs=arguments, **options)
     return ds.iter_rows()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from raytune_agents import mix
 from raytune_agents.dedup import space
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import stored_training_rows
-from raytune_agents.pipeline.tokenize import keep_columns, tokenize
-from raytune_agents.runs import Counts, Step
+from raytune_agents.pipeline.tokenize import tokenize
+from raytune_agents.runs import COLUMNS, Counts, Step
 from raytune_agents.storage import write_table
 from raytune_agents.train.tokenized import Tokenized
 
@@ -49,7 +50,9 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         }
         step.log(arm=name, **arms[name])
     # After the last arm: all columns that this config needs are known only now.
-    keep_columns(context, tokenized)
+    for old in (context.run.folder / COLUMNS).glob("*"):
+        if old not in tokenized:
+            shutil.rmtree(old)
     return row_counts([rows.facts for rows in tokenized.values()]), {"arms": arms}
 
 

@@ -9,25 +9,24 @@ answer's length for a trained one), rejected rows are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
+from statistics import fmean
 from typing import Any
 
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
 from raytune_agents.config import ArmConfig, Config, ConfigError, TrainConfig
-from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
-from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.generate import paraphrase, sampling
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, plan_placement
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
-from raytune_agents.pipeline.row_lengths import prompt_lengths, row_lengths, with_max_length
+from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.records import Trajectory, content_hash, to_row
 from raytune_agents.train.batches import micro_batch
 from raytune_agents.train.column_files import columns_table, padded_lengths
@@ -37,6 +36,7 @@ from raytune_agents.train.tokenized import tokenize_rows
 
 SAMPLE = 2000  # rows parsed of each source
 COUNTED = 200_000  # rows counted of each source
+MEASURED = 200  # rows whose prompts and answers are tokenised for a mean
 WRITTEN = 0.65  # of max_tokens, by a model that was not trained to stop
 SHOT_SHARE = 0.5  # of a prompt's tokens, that an example shown before it has
 STOPPED = 0.75  # of a trial's tokens, on average, where a scheduler stops weak ones
@@ -66,11 +66,15 @@ class Work:
     score: float = 0  # written by trials, which have no engine
     start_s: float = 0
     longest: int = 0  # padded tokens of the longest trained row
-    answers: float = 0  # share of trained rows' tokens that carry loss
     rows: int = 0
     trained: float = 0  # tokens that carry loss
     columns: float = 0  # bytes of all rows that can be trained on, tokenised
     recipe: str = ""  # arms of one recipe share them
+
+    @property
+    def answers(self) -> float:
+        """Share of the trained tokens that carry loss."""
+        return self.trained / self.train if self.train else 0.0
 
 
 @dataclass
@@ -162,8 +166,10 @@ def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     return sampled
 
 
-def mean_tokens(lengths: Sequence[float]) -> float:
-    return sum(lengths) / max(1, len(lengths))
+def mean_prompt(chat: Chat, rows: Iterable[Trajectory]) -> float:
+    """Mean tokens of the first rows' prompts, without those that the template refuses."""
+    lengths = (chat.prompt_length(row) for row in islice(rows, MEASURED))
+    return fmean([n for n in lengths if n is not None] or [0])
 
 
 def arm_work(config: Config, arm: ArmConfig, own: TrainConfig, sample: Sample, chat: Chat) -> Work:
@@ -185,7 +191,6 @@ def arm_work(config: Config, arm: ArmConfig, own: TrainConfig, sample: Sample, c
         out.train += length * count
         out.trained += column["trained_tokens"] * count
         out.longest = max(out.longest, length if count else 0)
-    out.answers = out.trained / out.train if out.train else 0.0
     out.rows = round(len(chosen.ids) * sample.scale)
     if how.reference_pass:
         out.read = out.train
@@ -209,10 +214,10 @@ def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], cha
         for turn in paraphrase.turns(row):
             out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
-    called = [r for r in islice(sample.split("train"), 200) if r.calls]
+    called = [r for r in sample.split("train")[:MEASURED] if r.calls]
     limit = n.max_tokens or answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
-    out.read += tasks * mean_tokens(prompt_lengths(chat, called))
+    out.read += tasks * mean_prompt(chat, called)
     out.write += tasks * n.mined_samples * limit * WRITTEN
     return out
 
@@ -221,48 +226,43 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, rolls out the tasks
     and converses; val rows are measured; a judge compares its answers with the base's, twice."""
     options, arms = config.evaluate, config.train.arms.values()
+    runs, talks, timing = options.trajectories, options.multi_turn, options.latency
     most = options.limit or COUNTED
-    by_split: dict[str, list[Trajectory]] = {n: sample.split(n) for n in options.splits}
-    known = [row for rows in by_split.values() for row in rows]
-    sizes = {n: min(round(len(rows) * sample.scale), most) for n, rows in by_split.items()}
-    sizes |= {n: min(s.limit or 100, most) for n, s in options.sources.items()}
+    known = [row for name in options.splits for row in sample.split(name)]
+    sizes = [min(round(len(sample.split(n)) * sample.scale), most) for n in options.splits]
+    sizes += [min(source.limit or 100, most) for source in options.sources.values()]
     if options.unseen_agents:
-        made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, config.seed)
-        sizes[suites.UNSEEN_AGENTS] = len(made)
-    perturbed = sum(min(options.perturbed_rows, n) for n in sizes.values())
-    called = sum(sizes.values())  # rows on which a call is right
-    sizes[instructions.SPLIT] = options.instruction_rows
-    sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), options.irrelevance_rows)
-    rollouts = options.trajectories.tasks * options.trajectories.trials
-    conversations = options.multi_turn.rows * len(options.multi_turn.categories)
-    answers = sum(sizes.values()) + len(options.perturbations) * perturbed
-    turns = rollouts * ceil(options.trajectories.max_steps / 2)
-    turns += conversations * ceil(options.multi_turn.max_steps / 2)
+        sizes.append(options.unseen_rows)
+    perturbed = sum(min(options.perturbed_rows, n) for n in sizes) * len(options.perturbations)
+    called = sum(sizes)  # rows on which a call is right
+    sizes += [options.instruction_rows, options.irrelevance_rows, options.irrelevance_rows]
+    val = min(options.val_rows, round(len(sample.split("val")) * sample.scale))
+    single = sum(sizes) + perturbed + val
+    rollouts, conversations = runs.tasks * runs.trials, talks.rows * len(talks.categories)
+    # About half of the answers that one may have.
+    answers = single + ceil((rollouts * runs.max_steps + conversations * talks.max_steps) / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
-    judged = trained * sum(min(options.judge.rows, n) for n in sizes.values())
-    gold = gold_lengths(known[:200], chat)
+    judged = trained * sum(min(options.judge.rows, n) for n in sizes)
+    gold = gold_lengths(known[:MEASURED], chat)
     limit = options.max_tokens or answer_limit(gold, config.engine.max_model_len)
-    short = min(limit, 2 + mean_tokens(gold))
-    shown = sum(sizes.values()) * bool(options.few_shot)
+    short = min(limit, 2 + fmean(gold or [0]))
+    shown = sum(sizes) * bool(options.few_shot)
     baselines = shown + called * options.constrained
-    lat = options.latency
-    waves = {load: ceil(lat.rows / load) for load in lat.loads}
+    waves = {load: ceil(timing.rows / load) for load in timing.loads}
     timed = sum(n * max(load, SMALLEST_STEP) for load, n in waves.items())
     timed += SMALLEST_STEP * len(options.quantized.kinds) * options.quantized.rows
-    val = min(options.val_rows, round(len(sample.split("val")) * sample.scale))
-    read = (answers + turns + val + options.perplexity_rows) * (1 + trained) + 2 * judged
+    read = (answers + options.perplexity_rows) * (1 + trained) + 2 * judged
     read += baselines + shown * options.few_shot * SHOT_SHARE
     read += 2 * sum(load * n for load, n in waves.items())
+    write = (answers + timed) * limit * WRITTEN + (answers * trained + timed) * short
+    write += baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
+    write += 2 * judged * options.judge.max_tokens * WRITTEN
+    rows = (single + rollouts + conversations + options.perplexity_rows) * (1 + trained)
     return Work(
-        read=read * mean_tokens(prompt_lengths(chat, known)),
-        write=(answers + turns + val + timed) * limit * WRITTEN
-        + ((answers + turns + val) * trained + timed) * short
-        + baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
-        + 2 * judged * options.judge.max_tokens * WRITTEN,
+        read=read * mean_prompt(chat, known),
+        write=write,
         start_s=START_S["engine"] + trained * START_S["merge"],
-        rows=(answers + val + rollouts + conversations + options.perplexity_rows) * (1 + trained)
-        + baselines
-        + judged,
+        rows=rows + baselines + judged,
     )
 
 
@@ -277,19 +277,15 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
     trials = t.num_samples * stopped + extra
     tokens = t.tokens * trials + 2 * t.confirm * config.mix.tokens
     val = sample.split("val")
-    prompt, rows = (
-        mean_tokens(prompt_lengths(chat, (r for r in val if r.calls))),
-        min(t.rows, len(val)),
-    )
+    prompt, rows = mean_prompt(chat, (r for r in val if r.calls)), min(t.rows, len(val))
     whole = prompt / (1 - arms[0].answers)
     written = (whole - prompt + LONGER) * (t.score == "generate")
-    stages = [t.settle_learning_rate, t.noise, t.leaders, t.confirm]
+    stages = 2 + sum(map(bool, (t.settle_learning_rate, t.noise, t.leaders, t.confirm)))
     return Work(
         train=tokens * padded,
         read=rows * whole * (t.num_rungs * trials + 1),
         score=rows * written * (trials + 1),
-        start_s=START_S["trial"] * (t.num_samples + extra + 1)
-        + START_S["stage"] * (2 + sum(map(bool, stages))),
+        start_s=START_S["trial"] * (t.num_samples + extra + 1) + START_S["stage"] * stages,
     )
 
 
@@ -319,10 +315,9 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     rows = sample.total * estimate.ROW_S / have.cpus
     seconds["read"] += START_S["ray"] + rows
     seconds["label"] += 2 * rows
-    hours = sum(seconds.values()) / 3600
-    usd, priced = estimate.money(config, hours, placed)
+    usd, priced = estimate.money(config, sum(seconds.values()) / 3600, placed)
     kv = estimate.kv_gib(config, placed, shape)
-    gpu, kind = have.gpus > 0, config.model.dtype
+    gpu, kind, t = have.gpus > 0, config.model.dtype, config.tune
     width = 2 if (gpu and kind != "float32") or models.bf16(kind) else 4
     workers = []
     for options, arm in zip(own, arms):
@@ -330,7 +325,7 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
         workers.append(estimate.training_gib(shape, options, width, tokens, arm.answers, gpu))
     held = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
     held |= {} if gpu else {"the engine": estimate.engine_gib(shape, width, kv)}
-    texts, t = ("tokenizer*", "vocab*", "merges*", "*.jinja"), config.tune
+    texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
     extras = sum(f.stat().st_size for kind in texts for f in path.glob(kind))
     trials = t.num_samples + t.whole_trials if t.num_samples else 0
     left = stored_gib(sample, arms) | estimate.disk_gib(shape, own, trials, extras)

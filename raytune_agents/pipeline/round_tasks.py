@@ -28,7 +28,6 @@ from raytune_agents.pipeline import label
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import NEW
 from raytune_agents.pipeline.shards import check_outage, make_shards
-from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step
@@ -224,7 +223,7 @@ def verified_tasks(
     is not trained on; in the round's NEW, each with the id it was `drawn` with."""
     context, step, k = this.context, this.step, this.record.round
     seed, folder, options = step.seed, context.run.folder, context.config.generate
-    client, executor = chat_client(context), validate_rows.executor(options)
+    client, executor = context.chat_client(), validate_rows.executor(options)
     # The run's own engine words and judges; a teacher needs none.
     if not client.use_teacher:
         context.start_engine()

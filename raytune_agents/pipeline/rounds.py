@@ -236,12 +236,9 @@ def cannot_train(method: str, kinds: Sequence[RowKind], config: TrainConfig) -> 
     try:
         method_named(method).validate_data(kinds, config)
     except ConfigError as error:
-        # What it says of the mix's weights is of no use here.
-        why = str(error).partition(";")[0]
-        return (
-            f"{method} cannot train on the rows of this round: {why}; write more rounds.tasks or "
-            "rounds.samples, or rounds.method: sft"
-        )
+        why = str(error).partition(";")[0]  # what it says of the mix's weights is of no use here
+        write = "write more rounds.tasks or rounds.samples, or rounds.method: sft"
+        return f"{method} cannot train on the rows of this round: {why}; {write}"
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -47,13 +47,13 @@ class RowLengths:
 
     def describe(self, limit: int) -> str:
         """What a limit costs, in words, and what to write where it is much."""
+        said = f"model.max_length={limit}"
         if not self.tokens:
-            return f"model.max_length={limit}"
-        return (
-            f"model.max_length={limit} leaves out {self.lost(limit):.0%} of {len(self.tokens)} "
-            f"rows looked at (longest {self.tokens[-1]})"
-            + (f"; write {self.auto(self.tokens[-1])}" if self.lost(limit) > COSTLY else "")
-        )
+            return said
+        longest, lost = self.tokens[-1], self.lost(limit)
+        write = f"; write {self.auto(longest)}" if lost > COSTLY else ""
+        looked_at = f"{len(self.tokens)} rows looked at (longest {longest})"
+        return f"{said} leaves out {lost:.0%} of {looked_at}{write}"
 
 
 def row_lengths(config: Config) -> RowLengths:
@@ -64,16 +64,12 @@ def row_lengths(config: Config) -> RowLengths:
     chat, found = Chat(**chat.arguments | {"max_length": UNLIMITED}), []
     read = (row for s in config.read.sources for row in sampled_rows(s, READ, ENCODED))
     shown = (with_fewer_tools(row, config.read.tools) for row in read)
-    for row in chain(shown, generated_rows(config)):
+    few = config.generate.model_copy(update={"rows": min(SAMPLED, config.generate.rows)})
+    made = sampling.sample_rows(few, config.seed).rows if few.rows else []
+    for row in chain(shown, made):
         with contextlib.suppress(RecordError):
             found += [len(example.input_ids) for example in chat.encode(row)]
     return RowLengths(sorted(found))
-
-
-def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
-    """Tokens of the first rows' prompts; those that the template refuses are left out."""
-    found = (chat.prompt_length(row) for row in islice(rows, 200))
-    return [n for n in found if n is not None]
 
 
 def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Trajectory]:
@@ -83,14 +79,6 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
     # Files are often sorted: the first rows alone may be the short ones.
     for where, one in raw[:: max(1, len(raw) // count)]:
         yield from readers.read_raw(one, where, source).rows
-
-
-def generated_rows(config: Config) -> list[Trajectory]:
-    options = config.generate
-    if not options.rows:
-        return []
-    few = options.model_copy(update={"rows": min(SAMPLED, options.rows)})
-    return list(sampling.sample_rows(few, config.seed).rows)
 
 
 def with_max_length(config: Config) -> tuple[Config, RowLengths | None]:

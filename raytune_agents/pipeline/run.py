@@ -71,13 +71,11 @@ def preflight(config: Config) -> None:
     if config.tune.num_samples:
         schedulers.validate_tune(config)
     # A user's reader or fault may give rows of any pool: their weights are not refused.
-    own = any(":" in s.format for s in config.read.sources)
-    own |= any(":" in fault for fault in config.negatives.faults)
-    for key, weights in [
-        ("mix.weights", config.mix.weights),
-        *((f"train.arms.{n}.weights", a.weights) for n, a in config.train.arms.items()),
-    ]:
-        mix.validate_weights(weights or {}, key, own)
+    named = [*(s.format for s in config.read.sources), *config.negatives.faults]
+    own = any(":" in name for name in named)
+    mix.validate_weights(config.mix.weights, "mix.weights", own)
+    for name, arm in config.train.arms.items():
+        mix.validate_weights(arm.weights or {}, f"train.arms.{name}.weights", own)
     model = models.resolve(config.model)
     for arm in config.train.arms.values():
         methods.method_named(arm.method)

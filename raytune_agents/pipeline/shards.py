@@ -30,6 +30,7 @@ from raytune_agents.inference import client
 from raytune_agents.inference.endpoint import Refused
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
+from raytune_agents.infra.placement import shards_under_way
 from raytune_agents.infra.provenance import code_revision
 from raytune_agents.pipeline import keys
 from raytune_agents.pipeline.context import Context
@@ -72,9 +73,10 @@ def map_shards(
         return
     context.resources  # noqa: B018  Ray must run before Ray Data is used
 
-    most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
+    placed, longest = context.placement, max(map(len, parts.values()))
+    most = min(len(parts), at_once or shards_under_way(placed.engines, context.slots, longest))
     # A shard mostly waits for the engine: threads of a few processes, which are slow to start.
-    tasks = min(most, context.placement.have.cpus)
+    tasks = min(most, placed.have.cpus)
     threads = most // tasks
 
     def answer_shards(block: pa.Table) -> Iterator[pa.Table]:
@@ -266,15 +268,13 @@ def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> lis
         context.start_engine()
     name = per_arm[0].name + (f" and {len(per_arm) - 1} more" if len(per_arm) > 1 else "")
     down = run_shards(context, step, name, jobs, context.config.evaluate.max_concurrency)
-    out: list[Lines] = []
-    for q, job, lost in zip(per_arm, jobs, down):
-        kept = (
-            [line for row in part for line in q.lost(row)]
-            if k in lost
-            else shard_lines(job.shards.path(k))
-            for k, part in enumerate(job.parts)
-        )
-        out.append([line for lines in kept for line in lines])
+    out: list[Lines] = [[] for _ in jobs]
+    for lines, q, job, lost in zip(out, per_arm, jobs, down):
+        for k, part in enumerate(job.parts):
+            if k in lost:
+                lines += [line for row in part for line in q.lost(row)]
+            else:
+                lines += shard_lines(job.shards.path(k))
     return out
 
 
@@ -285,11 +285,8 @@ def kept_shards(
     that an arm which is added later is asked alone."""
     config = context.config
     # One by one: the JSON text of all rows would be larger than the rows.
-    rows = [
-        content_hash(asdict(row) if isinstance(row, Trajectory) else dict(row), 64)
-        for part in parts
-        for row in part
-    ]
+    each = (asdict(r) if isinstance(r, Trajectory) else dict(r) for part in parts for r in part)
+    rows = [content_hash(row, 64) for row in each]
     own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
     own += keys.contents(config.model)  # other weights may lie in the folder of that name
     # With the code: a changed template or parser may change any answer.

@@ -6,9 +6,8 @@ is those of some first requests, which a shuffle brings together."""
 
 from __future__ import annotations
 
-import shutil
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +113,3 @@ def paired_parts(
     yield from made.iter_rows()
     for empty in missing_parts(folder, parts):  # no request fell to them
         yield tokenize_part(folder, empty, [], recipe, {})
-
-
-def keep_columns(context: Context, kept: Collection[Path]) -> None:
-    """Remove what no arm reads any more."""
-    for old in (context.run.folder / COLUMNS).glob("*"):
-        if old not in kept:
-            shutil.rmtree(old)

@@ -139,9 +139,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         counts.rows_out += manifest.rows.rows_out
         counts.rejected.update(manifest.rows.rejected)
         arms[name] = {"method": arm.method, "seconds": manifest.seconds}
-    for folder in (
-        f for f in step.folder.iterdir() if f.is_dir() and f.name not in config.train.arms
-    ):
-        # Arms that the config no longer names.
-        shutil.rmtree(folder)
+    for folder in step.folder.iterdir():
+        if folder.is_dir() and folder.name not in config.train.arms:  # no longer named
+            shutil.rmtree(folder)
     return counts, {"arms": arms}

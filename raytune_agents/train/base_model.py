@@ -56,15 +56,7 @@ def quantisation(kind: str, dtype: str) -> Options:
 
 
 def lora_config(config: LoraConfig) -> peft.LoraConfig:
-    return peft.LoraConfig(
-        r=config.r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=config.target_modules,
-        use_rslora=config.use_rslora,
-        use_dora=config.use_dora,
-        task_type="CAUSAL_LM",
-    )
+    return peft.LoraConfig(**config.model_dump(exclude={"start"}), task_type="CAUSAL_LM")
 
 
 def check_targets(model: Any, config: LoraConfig) -> None:
@@ -79,9 +71,8 @@ def check_targets(model: Any, config: LoraConfig) -> None:
             "embedding too (tie_word_embeddings), which merging would change; leave lm_head out"
         )
     names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
-    lost = [
-        t for t in config.target_modules if not any(n == t or n.endswith(f".{t}") for n in names)
-    ]
+    ends = tuple(f".{name}" for name in names)
+    lost = [t for t in config.target_modules if not any(end.endswith(f".{t}") for end in ends)]
     if lost or not config.target_modules:
         known = sorted({n.rsplit(".", 1)[-1] for n in names} - {"lm_head"})
         raise ConfigError(

@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,12 @@ def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
     if path.is_file():
         write_text(path, "".join(json.dumps(x) + "\n" for x in kept))
     return kept
+
+
+def step_numbers(logs: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
+    """The named values; None or NaN is a reward or a rate that no row of the step has."""
+    found = {k: float(logs[k]) for k in names if logs.get(k) is not None}
+    return {k: v for k, v in found.items() if not math.isnan(v)}
 
 
 @dataclass(eq=False)
@@ -92,9 +98,7 @@ class Metrics(TrainerCallback):
         }
         if (joules := self.meter.joules()) is not None:  # of this step, on this machine
             line["energy_j"], self.joules = round(joules - self.joules, 3), joules
-        # None or NaN: a reward or a rate that no row of this step has
-        values = {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
-        line |= {k: v for k, v in values.items() if not math.isnan(v)}
+        line |= step_numbers(logs, [k for k in logs if k != "loss"])
         pools = self.notes.pop("pools", {})
         line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
         line |= self.notes
@@ -134,8 +138,7 @@ class HackingWatch(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
-        known = {k: float(logs[k]) for k in STEP_KEYS if logs.get(k) is not None}
-        self.steps.append({k: v for k, v in known.items() if not math.isnan(v)})
+        self.steps.append(step_numbers(logs, STEP_KEYS))
         if sign := hacking_sign(self.steps, self.config.grpo.stop):
             raise BadLoss(
                 f"signs of reward hacking at step {state.global_step}: {sign}; look at the "
@@ -144,6 +147,7 @@ class HackingWatch(TrainerCallback):
             )
 
 
+@dataclass(eq=False)
 class Checkpoints(TrainerCallback):
     """Hands every save to Ray Train, which copies it to the run's storage. All ranks save: each
     has files of its own (random state, shards of the optimiser), which Ray merges.
@@ -151,8 +155,7 @@ class Checkpoints(TrainerCallback):
     A save counts once the controller has polled the report (RAY_TRAIN_HEALTH_CHECK_INTERVAL_S);
     a worker killed within that time goes on from the save before."""
 
-    def __init__(self, fingerprint: dict[str, Any]):
-        self.fingerprint = fingerprint
+    fingerprint: dict[str, Any]
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -194,22 +197,14 @@ class Validation(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        done = [x for x in read_jsonl(self.path) if "val_exact_match" in x]
-        self.scores = [
-            objective(x["val_exact_match"], x["val_loss"])
-            for x in done
-            if x["step"] <= state.global_step
-        ]
+        done = [x for x in read_jsonl(self.path) if x["step"] <= state.global_step]
+        scored = [x for x in done if "val_exact_match" in x]
+        self.scores = [objective(x["val_exact_match"], x["val_loss"]) for x in scored]
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        last, config = state.global_step >= state.max_steps, self.config
+        model, last, config = kwargs["model"], state.global_step >= state.max_steps, self.config
         if state.global_step % config.eval_steps and not last:
             return
         found = teacher_forced(model, self.rows, self.chat.tokenizer.pad_token_id)

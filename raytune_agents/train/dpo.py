@@ -24,7 +24,7 @@ from raytune_agents.negatives.preference_pairs import (
     outcome_pairs,
     step_pair,
 )
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import Options, RecordError, Trajectory
 
 
 def pairs_by_row(rows: Mapping[str, Trajectory], config: TrainConfig) -> dict[str, Pair]:
@@ -80,9 +80,7 @@ def columns(
     ]
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
-) -> Any:
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: Options, config: TrainConfig) -> Any:
     """The TRL trainer on the columns above."""
     from trl import DPOConfig
 
@@ -92,11 +90,7 @@ def trainer(
         **arguments,
         # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
-        beta=config.dpo.beta,
-        loss_type=list(config.dpo.loss_type),
-        loss_weights=config.dpo.loss_weights,
-        label_smoothing=config.dpo.label_smoothing,
-        precompute_ref_log_probs=config.dpo.precompute_ref_log_probs,
+        **config.dpo.model_dump(exclude={"pairs"}),
         precompute_ref_batch_size=arguments["per_device_train_batch_size"],
     )
     return PairTrainer(

@@ -26,13 +26,13 @@ from raytune_agents.calls.gold import gold_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.records import RecordError, Trajectory, to_row
+from raytune_agents.records import Options, RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
-TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
+TRL_OPTIONS = {  # of train.grpo that both trainers have under the same name
     *("num_generations", "num_iterations", "temperature", "beta", "epsilon", "epsilon_high"),
     *("mask_truncated_completions", "reward_weights", "vllm_gpu_memory_utilization"),
-)
+}
 
 
 def policy_prompt(row: Trajectory, chat: Chat, config: TrainConfig) -> Trajectory:
@@ -78,14 +78,13 @@ def columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> lis
     ]
 
 
-def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+def shared(arguments: Options, config: TrainConfig) -> Options:
     """The options that GRPOConfig and RLOOConfig both have."""
     from raytune_agents.train.rollout_func import samples_by_vllm
 
     rl = config.grpo
-    same = {name: getattr(rl, name) for name in TRL_OPTIONS}
     return arguments | {
-        **same,
+        **rl.model_dump(include=TRL_OPTIONS),
         # Counted in rows of the mix, which are prompts; a step counts answers.
         "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
         "max_completion_length": rl.max_tokens,
@@ -93,15 +92,13 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
-) -> Any:
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: Options, config: TrainConfig) -> Any:
     """TRL's GRPO trainer. `global_batch_size` counts answers: prompts per step * generations."""
     from trl import GRPOConfig
 
     from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts
 
-    own = {name: getattr(config.grpo, name) for name in ("loss_type", "scale_rewards")}
+    own = config.grpo.model_dump(include={"loss_type", "scale_rewards"})
     trl_config = GRPOConfig(**shared(arguments, config), **own)
     made = partial(RolloutTrainer, model=model, processing_class=tokenizer, train_dataset=data)
     if config.grpo.turns > 1:

@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, KtoConfig, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import Options, RecordError, Trajectory
 
 BALANCE = (1.0, 4 / 3)
 
@@ -48,14 +48,10 @@ def weights(good: int, bad: int, config: KtoConfig) -> tuple[float, float]:
             f"{good} good rows and {bad} failures: KTO needs both; write a mix.weights with "
             f"{'negative' if good else 'positive'}, or method: sft"
         )
-    desirable = config.desirable_weight
-    undesirable = config.undesirable_weight
+    desirable, undesirable = config.desirable_weight, config.undesirable_weight
     if desirable is None:
-        if undesirable is None:
-            desirable, undesirable = max(1.0, bad / good), max(1.0, good / bad)
-        else:
-            desirable = undesirable * bad / good
-    elif undesirable is None:
+        desirable = undesirable * bad / good if undesirable else max(1.0, bad / good)
+    if undesirable is None:
         undesirable = desirable * good / bad
     balance = desirable * good / (undesirable * bad)
     low, high = BALANCE
@@ -83,9 +79,7 @@ def rotated(count: int, step: int) -> list[int]:
     return out
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
-) -> Any:
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: Options, config: TrainConfig) -> Any:
     """The TRL trainer on the columns above; TRL asks for at least two rows in a forward pass."""
     from datasets import concatenate_datasets
     from trl import KTOConfig
@@ -95,26 +89,17 @@ def trainer(
     good = sum(data["label"])
     desirable, undesirable = weights(good, len(data) - good, config.kto)
     if arguments["per_device_train_batch_size"] == 1:
-        steps = arguments["gradient_accumulation_steps"]
         # TRL refuses one row per pass; half as many passes keep the rows of a step.
-        arguments |= {
-            "per_device_train_batch_size": 2,
-            "gradient_accumulation_steps": max(1, steps // 2),
-        }
+        half = max(1, arguments["gradient_accumulation_steps"] // 2)
+        arguments |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": half}
     other = rotated(len(data), max(2, config.rows_per_step()))
     answers = ["completion_ids", "completion_mask"]
     mismatched = data.select(other).select_columns(answers)
     mismatched = mismatched.rename_columns({key: f"KL_{key}" for key in answers})
     data = concatenate_datasets([data, mismatched], axis=1)
-    trl_config = KTOConfig(
-        **arguments,
-        # Rows that are too long were refused; TRL would cut them, in the midst of a call.
-        max_length=None,
-        beta=config.kto.beta,
-        loss_type=config.kto.loss_type,
-        desirable_weight=desirable,
-        undesirable_weight=undesirable,
-    )
+    own = {"desirable_weight": desirable, "undesirable_weight": undesirable}
+    # Rows that are too long were refused; TRL would cut them, in the midst of a call.
+    trl_config = KTOConfig(**arguments, **config.kto.model_dump() | own, max_length=None)
     return UnpairedTrainer(
         model=model,
         args=trl_config,

@@ -18,7 +18,7 @@ from typing import Any
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, NatConfig, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.records import Trajectory
+from raytune_agents.records import FlatRow, Trajectory
 from raytune_agents.train import sft
 
 SENTENCE = "Generate a response that {} answers the request."
@@ -85,9 +85,7 @@ def columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> lis
     return sft.columns(row, chat, config, pairs, marker(row, config))
 
 
-def swapped_columns(
-    row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any
-) -> list[dict[str, Any]]:
+def swapped_columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> list[FlatRow]:
     """`sft` columns with the swapped marker in the question."""
     return sft.columns(row, chat, config, pairs, swapped_marker(row, config))
 

@@ -110,18 +110,10 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     if body is None:
         return 0.0
     parsed = parse(body, row.tools)
-    if row.gold:
-        gold = gold_calls(row)
-    else:
-        gold = [
-            (
-                c.name,
-                with_defaults(
-                    {k: [v] for k, v in c.args.items()}, defaults_of(find(c.name, row.tools))
-                ),
-            )
-            for c in row.answer.tool_calls
-        ]
+    gold = gold_calls(row) if row.gold else []
+    for call in () if row.gold else row.answer.tool_calls:
+        exact, tool = {k: [v] for k, v in call.args.items()}, find(call.name, row.tools)
+        gold.append((call.name, with_defaults(exact, defaults_of(tool))))
     return float(not parsed.error and _matched(list(parsed.calls), gold))
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
+from raytune_agents.records import Options
 from raytune_agents.train import grpo
 
 columns = grpo.columns
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
-) -> Any:
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: Options, config: TrainConfig) -> Any:
     """TRL's RLOO trainer."""
     from trl import RLOOConfig, RLOOTrainer
 

@@ -16,7 +16,7 @@ from typing import Any
 from raytune_agents.chat import Chat, Part
 from raytune_agents.config import ConfigError, SftConfig, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import Message, Options, RecordError, Trajectory
 
 
 def columns(
@@ -93,9 +93,7 @@ def token_weights(parts: list[Part], chat: Chat, config: SftConfig) -> list[floa
     return out
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig
-) -> Any:
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: Options, config: TrainConfig) -> Any:
     """The TRL trainer on columns input_ids and labels, and weights where some are not 1."""
     from trl import SFTConfig
 

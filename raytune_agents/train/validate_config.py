@@ -70,13 +70,8 @@ def validate_adapter(start: Path, model: Path, name: str, config: TrainConfig) -
             f"{key} changes {', '.join(changed)}, which this model has once for both ends "
             "(tie_word_embeddings): engines would answer otherwise than PEFT; write another one"
         )
-    lora = config.lora
-    pairs = {
-        "r": (saved.get("r"), lora.r),
-        "lora_alpha": (saved.get("lora_alpha"), lora.lora_alpha),
-        "use_rslora": (bool(saved.get("use_rslora")), lora.use_rslora),
-        "use_dora": (bool(saved.get("use_dora")), lora.use_dora),
-    }
+    shape = ("r", "lora_alpha", "use_rslora", "use_dora")
+    pairs = {k: (saved.get(k) or False, getattr(config.lora, k)) for k in shape}
     other = [f"{k}={there} (config: {here})" for k, (there, here) in pairs.items() if there != here]
     if other:
         raise ConfigError(

@@ -41,6 +41,10 @@ from raytune_agents.train.job import (
 from raytune_agents.train.methods import method_named
 
 log = logging.getLogger(__name__)
+SAME_NAME = {  # options of train that TRL's trainers have under the same name
+    *("lr_scheduler_type", "weight_decay", "max_steps", "report_to", "save_steps"),
+    "gradient_checkpointing",
+}
 RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.num_workers is a span
 
 
@@ -49,26 +53,19 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
-    micro_batch_size = micro_batch(longest, config, token_limit(job, config))
-    gradient_accumulation_steps = (
-        config.rows_per_step() // micro_batch_size // sharding.world_size()
-    )
-    half = bf16(job.dtype)
-    return sharding.sharding_arguments(
-        config, micro_batch_size, gradient_accumulation_steps, half
-    ) | {
+    size = micro_batch(longest, config, token_limit(job, config))
+    accumulated = config.rows_per_step() // size // sharding.world_size()
+    half, parameters = bf16(job.dtype), learning_rates.base_parameters(Path(job.model))
+    rate = learning_rates.auto_rate(parameters, config, method_named(job.method).rate)
+    return sharding.sharding_arguments(config, size, accumulated, half) | {
+        **config.model_dump(include=SAME_NAME),
         "output_dir": scratch,
-        "per_device_train_batch_size": micro_batch_size,
-        "gradient_accumulation_steps": gradient_accumulation_steps,
-        "learning_rate": learning_rates.auto_rate(
-            learning_rates.base_parameters(Path(job.model)), config, method_named(job.method).rate
-        ),
-        "lr_scheduler_type": config.lr_scheduler_type,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": accumulated,
+        "learning_rate": rate,
         "warmup_steps": warmup_steps(count, config),
-        "weight_decay": config.weight_decay,
         # `count` rows are those of all epochs already (`batches.order`).
         "num_train_epochs": 1,
-        "max_steps": config.max_steps,
         "seed": job.seed,
         "data_seed": job.seed,
         "bf16": half,
@@ -77,14 +74,11 @@ def trainer_arguments(
         "logging_steps": 1,
         # transformers would log the mean of earlier losses for a NaN, and nobody would stop.
         "logging_nan_inf_filter": False,
-        "report_to": config.report_to,
         "run_name": Path(job.out).name,
         "project": "raytune-agents",  # of trackio, which stays on this machine
         "save_strategy": "steps",
-        "save_steps": config.save_steps,
         # Ray Train keeps the checkpoints; here is only the one that it is about to take.
         "save_total_limit": 1,
-        "gradient_checkpointing": config.gradient_checkpointing,
         "disable_tqdm": True,
         # The rows have no others: what the model does not take, a collator or a reward reads.
         "remove_unused_columns": False,
@@ -202,9 +196,8 @@ def attempt(job: Job, callbacks: Sequence[Any], resume: str | None) -> tuple[Any
     except (RuntimeError, MemoryError) as error:
         if not no_memory(error):
             raise
-        raise OutOfMemory(
-            "out of memory as the model loads; write train.quantization=nf4 or a smaller model"
-        ) from None
+        what = "out of memory as the model loads; write train.quantization=nf4 or a smaller model"
+        raise OutOfMemory(what) from None
     for callback in callbacks:
         trainer.add_callback(callback)
     if trainer.is_world_process_zero():

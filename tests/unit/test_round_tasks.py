@@ -104,8 +104,8 @@ def test_no_test_row_comes_into_a_round(tmp_path, monkeypatch) -> None:
     tests = [replace(r, split="test_seen", pool="positive") for r in (same, copy)]
     write_rows(tmp_path / "read/rows-00000.parquet", tests)
     monkeypatch.setattr(shards, "map_shards", inline)
-    monkeypatch.setattr(round_tasks, "chat_client", lambda _: client("no words"))
     this = round_of(tmp_path, config, [])
+    this.context.chat_client = lambda: client("no words")
     rows = round_tasks.verified_tasks(this, [same, near, free], [])
     assert [r.meta["drawn"] for r in rows] == [free.id]
     assert read_rows(this.step.folder / NEW) == rows
