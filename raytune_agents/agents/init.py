@@ -7,6 +7,7 @@ server that `mcp_spec` is given, which only lists its tools.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
 from raytune_agents.storage import filled
 
+log = logging.getLogger(__name__)
 POLICIES = [
     "Ask for a required value that is missing; never invent one.",
     "Say so when no tool fits, and name what the tools can do.",
@@ -190,6 +192,15 @@ def openenv_spec(url: str, name: str = "") -> AgentSpec:
     return spec.model_copy(update={"world": url})
 
 
+def schema_fault(tool: JsonObject, path: str) -> str:
+    """What is wrong with one tool and what to write, or ""."""
+    try:
+        parse_spec({"name": "one", "description": "One tool.", "tools": [tool]}, path)
+    except ConfigError as error:
+        return str(error).replace("tools.0 ", "tool ")
+    return ""
+
+
 def _server_spec(listed_tools: Sequence[JsonObject], name: str, server: str) -> AgentSpec:
     tools = [_json_tool(t, f"{server}: tool {i}") for i, t in enumerate(listed_tools)]
     check_size(tools, server)
@@ -197,6 +208,13 @@ def _server_spec(listed_tools: Sequence[JsonObject], name: str, server: str) -> 
 
 
 def tools_spec(tools: list[JsonObject], name: str, path: str) -> AgentSpec:
+    """A spec of the tools whose schema holds: the others are named, with what to write. Raises
+    ConfigError where none does."""
+    faults = [schema_fault(t, path) for t in tools]
+    if not all(faults):
+        for fault in filter(None, faults):
+            log.warning("left out: %s", fault)
+        tools = [t for t, fault in zip(tools, faults) if not fault]
     about = f"An agent that can use {listed([t['name'] for t in tools])}."
     tree = {"name": name, "description": about, "policies": POLICIES, "tools": tools}
     return parse_spec(tree, path)

@@ -6,6 +6,7 @@ of their template, and faults are put into them; mined failures need the engine 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Console
@@ -18,9 +19,9 @@ from raytune_agents.records import RecordError, Trajectory
 def preview(config: Config, count: int, console: Console) -> None:
     """Print `count` rows of every pool that has a share, with prompts, and one line for each edited
     negative. Raises ConfigError."""
-    from raytune_agents import models, negatives
+    from raytune_agents import agents, models
     from raytune_agents.chat import Chat
-    from raytune_agents.generate import POOLS, paraphrase, sampling, validate_rows
+    from raytune_agents.generate import POOLS, paraphrase, sampling, validate_rows, why_empty
     from raytune_agents.pipeline import generate
 
     generate.validate_generate(config, needs_key=False)
@@ -33,7 +34,11 @@ def preview(config: Config, count: int, console: Console) -> None:
     for gap in sampled.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     made = {p: [r for r in sampled.rows if sampling.pool_of(r) == p] for p in POOLS if p in pools}
-    none = [pool for pool, rows in made.items() if not rows]
+    specs = [agents.load_spec(name) for name in options.agents]
+    for pool in (p for p, rows in made.items() if not rows):
+        console.print(
+            f"[yellow]no rows of {pool}[/]: {escape(why_empty(pool, specs))}", highlight=False
+        )
     for pool, rows in made.items():
         if rows:
             console.rule(f"[bold]{pool}[/]")
@@ -47,21 +52,30 @@ def preview(config: Config, count: int, console: Console) -> None:
             for turn in paraphrase.turns(row)[:1]:
                 asked_text = paraphrase.messages(row, turn)[-1]["content"]
                 console.print(f"[dim]asked for words:[/] {escape(asked_text)}\n")
+    show_faults(config, sampled.rows, count, console)
+    show_realism(config, console)
+
+
+def show_faults(config: Config, rows: Sequence[Trajectory], count: int, console: Console) -> None:
+    """`count` negatives of every fault, one line each, and the faults that no row can have."""
+    from raytune_agents import negatives
+
+    none = []
     for fault in config.negatives.faults or negatives.FAULTS:
-        fitting = (r for r in sampled.rows if negatives.suits(r, fault))
+        fitting = (r for r in rows if negatives.suits(r, fault))
         found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
         if shown := list(islice(found, count)):
             console.rule(f"[bold]negative.{fault}[/]")
         else:
-            none.append(f"negative.{fault}")
+            none.append(fault)
         for bad in shown:
             text = negatives.answer_text(bad.answer)
             console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
     if none:
+        faults = escape(", ".join(none))
         console.print(
-            f"[yellow]these tools give no row of[/] {escape(', '.join(none))}", highlight=False
+            f"[yellow]no negative of[/] {faults}: no row has what they spoil", highlight=False
         )
-    show_realism(config, console)
 
 
 def show_realism(config: Config, console: Console) -> None:

@@ -8,7 +8,7 @@ an engine (paraphrase, mining) is the part of `rewrite`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
@@ -70,3 +70,27 @@ POOLS: dict[str, Pool] = {
         "irrelevant",
     ),
 }
+
+_NO_WORLD = "its calls are carried out: name a world in the spec (init --world writes a first one)"
+_ONE_GOAL = "a world of your own shows one goal at a time; only shipped worlds join two"
+_NO_CALL = "no row calls a tool with a value: see what the tools lack above"
+# What an empty pool asks of the tools; the other pools are changed rows of tflan.
+_ASKS = {
+    "parallel": "it needs two different calls: add a second tool, or a parameter",
+    "followup": "a value is asked for that must be given: list a parameter under required",
+    "gradual": "two values are asked for: list two parameters of one tool under required",
+    "corrected": "one value is taken back: add a parameter that is a text, a number or an enum",
+    "masked": "names are hidden: give each tool, and each parameter, a description of its own",
+    "noisy": "names are spoilt: give each tool, and each parameter, a description of its own",
+    "reordered": "arguments change places: add a second parameter to a tool",
+}
+
+
+def why_empty(pool: str, specs: Sequence[AgentSpec]) -> str:
+    """Why the agents give no row of a pool, and what to add."""
+    if pool in ("react", "dialogue", "dependent", "recovery"):
+        worlds = any(spec.world for spec in specs)
+        ends = {"dialogue": _ONE_GOAL, "dependent": "no call needs what an earlier one answered"}
+        return ends.get(pool, "no call of its tasks fails and is mended") if worlds else _NO_WORLD
+    able = any(tasks.tasks(spec, 1, 0) for spec in specs)
+    return _ASKS.get(pool, _NO_CALL) if able else _NO_CALL

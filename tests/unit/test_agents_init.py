@@ -169,6 +169,20 @@ def test_docstrings():
     assert docstring("") == ("", {})
 
 
+def test_a_tool_that_requires_what_it_does_not_declare_is_left_out_alone(tmp_path, caplog):
+    size = {"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
+    tools = [
+        {"name": "knit_scarf", "description": "Knit a scarf.", "parameters": size},
+        {"name": "dye_wool", "description": "Dye wool.",
+         "parameters": size | {"required": ["size", "shade"]}},
+    ]  # fmt: skip
+    assert [t.name for t in init_spec(write(tmp_path, "t.json", tools)).tools] == ["knit_scarf"]
+    assert "dye_wool" in caplog.text
+    assert "take them out of required" in caplog.text
+    with pytest.raises(ConfigError, match=r"requires ..shade"):
+        init_spec(write(tmp_path, "t.json", tools[1:]))
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [

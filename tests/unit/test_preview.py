@@ -251,6 +251,15 @@ def test_a_preview_shows_every_pool_and_fault_and_writes_nothing(here) -> None:
     assert sorted(p.name for p in here.iterdir()) == ["calc.py"]
 
 
+def test_a_preview_says_why_a_pool_is_empty(here) -> None:
+    (here / "calc.py").write_text('def noon() -> str:\n    """Get the time of noon."""\n')
+    said("init", "--tools", "calc.py")
+    text = " ".join(said("plan", "calc_run.yaml", "--preview", "1").split())
+    assert "no rows of react: its calls are carried out: name a world in the spec" in text
+    for pool in ("parallel: it needs two different", "gradual: two values", "reordered: arguments"):
+        assert f"no rows of {pool}" in text
+
+
 def test_a_preview_of_an_unknown_pool_names_the_nearest(here) -> None:
     said("plan", "--preview", "1", "generate.pools={reacts: 1}", code=2)
 
