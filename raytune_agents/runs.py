@@ -232,6 +232,7 @@ class Step:
         """Keep what a killed step of the same key left; clear anything else (`clear` False: keep
         it, for a step whose parts have manifests of their own)."""
         started = self.folder / STARTED
+        record: JsonObject = {}
         try:
             # Written as a step begins: this alone tells whose shards lie here.
             record = read_json(started)
@@ -244,8 +245,9 @@ class Step:
             # Before the new start: beside it, an old manifest would pass for its end.
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
-        else:
-            self._count_idle(started)
+        else:  # it goes on: the time from its last write until now cost nothing
+            idle = time.time() - max(record["started"], newest_write(self.folder))
+            write_json(started, record | {"idle": record.get("idle", 0.0) + max(0.0, idle)})
         self.clear_partial()
 
     def _clear(self) -> None:
@@ -259,12 +261,6 @@ class Step:
         shutil.rmtree(self.folder, ignore_errors=True)
         if left := next((p for p in files_below(self.folder) if p.name.endswith(DATA)), None):
             raise ConfigError(f"{left} is in the way and cannot be removed; remove it by hand")
-
-    def _count_idle(self, started: Path) -> None:
-        """A killed step goes on: the time from its last write until now cost nothing."""
-        record = read_json(started)
-        idle = time.time() - max(record["started"], newest_write(self.folder))
-        write_json(started, record | {"idle": record.get("idle", 0.0) + max(0.0, idle)})
 
     def clear_partial(self) -> None:
         """Remove what killed writers left."""

@@ -158,7 +158,7 @@ def report_command(
             tree, shown = load_tree(str(place), overrides), errors if as_json else console
             folder = report_step(tree, shown, rescore, official)
         else:
-            folder = report_folder(config, overrides)
+            folder = report_folder(place, overrides)
         if serve:
             from raytune_agents.report.live import LiveReport
 
@@ -193,18 +193,15 @@ def report_step(config: Config, shown: Console, rescore: bool, official: bool) -
     return run_steps(config, ("report",), display).run.folder
 
 
-def report_folder(text: str, overrides: list[str] | None) -> Path:
+def report_folder(place: Path, overrides: list[str] | None) -> Path:
     """The run folder that a folder or a config names. Raises ConfigError."""
     from raytune_agents.mirror import folder_of_run
 
-    folder = folder_or_config(text)
-    if folder.is_dir():
-        if overrides:
-            refuse(
-                f"{overrides[0]!r}: a finished run takes options with --rescore alone; leave it out"
-            )
-        return folder
-    return folder_of_run(load_tree(text, overrides))
+    if not place.is_dir():
+        return folder_of_run(load_tree(str(place), overrides))
+    if overrides:
+        refuse(f"{overrides[0]!r}: a finished run takes options with --rescore alone; leave it out")
+    return place
 
 
 def folder_or_config(text: str) -> Path:

@@ -97,7 +97,10 @@ def printed_errors() -> Iterator[None]:
         # a process, a node or the cluster was lost; an error of code that ran there is not
         if ray and isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):
             fail(f"Ray: {error}\nthe same command goes on from here")
-        if not isinstance(error, user_errors()):
+        from raytune_agents.runs import BadLoss
+
+        client: Any = sys.modules.get("raytune_agents.inference.client")
+        if not (isinstance(error, BadLoss) or (client and isinstance(error, client.EngineDown))):
             raise
         fail(str(error))
     except KeyboardInterrupt:
@@ -130,15 +133,6 @@ def fail(text: str) -> None:
     """Say what is wrong, without secrets, and end the command."""
     errors.print(redact(text), style="red", highlight=False, markup=False)
     raise typer.Exit(WRONG) from None
-
-
-def user_errors() -> tuple[type[RuntimeError], ...]:
-    """The errors of a run that its user can mend. Those of the engine are known only where it was
-    loaded."""
-    from raytune_agents.runs import BadLoss
-
-    client: Any = sys.modules.get("raytune_agents.inference.client")
-    return (BadLoss, client.EngineDown) if client else (BadLoss,)
 
 
 def table_of(

@@ -1,5 +1,5 @@
 """The run's vLLM engine, one async Ray actor per engine; `inference.client` asks it. It and its
-parser (`server_parser`) alone import vllm.
+parser (in `replies`) alone import vllm.
 
 A request names its arm, so a restarted actor needs no memory of what was loaded: on GPU it is a
 per-request adapter, on CPU it is merged into the weights in place once the requests of the one
@@ -39,8 +39,7 @@ from raytune_agents.inference.client import (
     folder_of,
 )
 from raytune_agents.inference.options import vllm_options
-from raytune_agents.inference.replies import Written, reply_of
-from raytune_agents.inference.server_parser import ServerParser
+from raytune_agents.inference.replies import ServerParser, Written, reply_of
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, keep_pages, must_merge

@@ -30,8 +30,7 @@ from raytune_agents.inference.client import (
 )
 from raytune_agents.inference.engine import environment, start_actors
 from raytune_agents.inference.options import vllm_options
-from raytune_agents.inference.replies import Written, reply_of
-from raytune_agents.inference.server_parser import ServerParser
+from raytune_agents.inference.replies import ServerParser, Written, reply_of
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16

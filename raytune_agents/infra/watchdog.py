@@ -107,12 +107,10 @@ def processes_below(pid: int) -> list[int]:
 
 
 def describe(pid: int) -> str:
-    """pid, state (R runs, S sleeps, D waits for a disk), where in the kernel, command line."""
-    parts = []
-    for name in ("stat", "wchan", "cmdline"):
-        try:
-            parts.append(Path(f"/proc/{pid}/{name}").read_text(errors="replace"))
-        except OSError:
-            parts.append("")
-    state = parts[0].rpartition(")")[2].split()[:1] or ["?"]
-    return f"{pid} {state[0]} {parts[1] or '-'} {parts[2].replace(chr(0), ' ').strip()[:120]}"
+    """pid, state, where in the kernel, command line; "-" for what cannot be told."""
+    state = words = waits = "-"
+    with suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        state, words = process.status(), " ".join(process.cmdline())
+        waits = Path(f"/proc/{pid}/wchan").read_text() or waits
+    return f"{pid} {state} {waits} {words[:120]}"

@@ -23,7 +23,7 @@ from raytune_agents.inference import client
 from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
+from raytune_agents.pipeline.row_lengths import with_max_length
 from raytune_agents.pipeline.run import preflight
 from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.progress import Display
@@ -150,7 +150,6 @@ class Doctor:
             stops = len(bad) > limit * seen or not seen
             raise ConfigError(text) if stops else CheckWarning(text)
         config, lengths = with_max_length(self.config)
-        lengths = lengths or row_lengths(config)
         read = f"{seen} rows read" if sources else "no sources: every row is generated"
         return f"{read}; {lengths.describe(config.model.max_length)}"
 

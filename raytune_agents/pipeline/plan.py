@@ -26,7 +26,7 @@ from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderSh
 from raytune_agents.infra.placement import Placement, plan_placement
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
-from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
+from raytune_agents.pipeline.row_lengths import with_max_length
 from raytune_agents.records import Trajectory, content_hash, to_row
 from raytune_agents.train.batches import micro_batch
 from raytune_agents.train.column_files import columns_table, padded_lengths
@@ -293,7 +293,6 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     """The plan of a run on `have` (placement.Resources), from at most `most` rows of each source.
     Raises ConfigError."""
     config, lengths = with_max_length(config)
-    lengths = lengths or row_lengths(config)
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = plan_placement(have, config, shape.weights_gib), read_sample(config, most)

@@ -81,12 +81,12 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
         yield from readers.read_raw(one, where, source).rows
 
 
-def with_max_length(config: Config) -> tuple[Config, RowLengths | None]:
+def with_max_length(config: Config) -> tuple[Config, RowLengths]:
     """The config with model.max_length as a number: auto is KEPT of the rows, as far as the model
-    reads, and the engine has room for it. The lengths, where they were looked at."""
-    if config.model.max_length:
-        return config, None
+    reads, and the engine has room for it. And the lengths of the rows."""
     lengths = row_lengths(config)
+    if config.model.max_length:
+        return config, lengths
     limit = lengths.auto(models.max_positions(models.resolve(config.model)) - ROOM)
     return with_limit(config, limit), lengths
 

@@ -30,12 +30,7 @@ from raytune_agents.infra.placement import plan_placement
 from raytune_agents.infra.provenance import versions
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.row_lengths import (
-    row_lengths,
-    sampled_rows,
-    with_kept_length,
-    with_max_length,
-)
+from raytune_agents.pipeline.row_lengths import sampled_rows, with_kept_length, with_max_length
 from raytune_agents.progress import Display
 from raytune_agents.records import JsonObject
 from raytune_agents.runs import Counts, Step
@@ -132,7 +127,7 @@ def run_steps(
             return context
         require_engine_packages(left)
         preflight(config)
-        display.say((lengths or row_lengths(config)).describe(config.model.max_length), style="dim")
+        display.say(lengths.describe(config.model.max_length), style="dim")
         # only now: what cannot run is not announced
         if announce:
             announce(config, left)

@@ -98,15 +98,14 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
     return {BASE: colour(0)} | {arm: colour(i + 1) for i, arm in enumerate(others)}
 
 
+def scored_splits(run: RunContents) -> list[str]:
+    """Every split that was scored, the hardest first."""
+    return ordered_splits({s for by in run.scores.values() for s in by})
+
+
 def hardest_split(run: RunContents) -> str:
     """The split that headlines are of, "" without scores."""
-    return next(iter(ordered_splits({s for by in run.scores.values() for s in by})), "")
-
-
-def split_boards(run: RunContents, css: Mapping[str, str]) -> list[SplitBoard]:
-    """Every split that was scored, the hardest first."""
-    splits = ordered_splits({s for by in run.scores.values() for s in by})
-    return [split_board(run, split, css) for split in splits]
+    return next(iter(scored_splits(run)), "")
 
 
 def repeats(name: str, scores: Mapping[str, Mapping[str, Estimate]]) -> bool:
@@ -285,5 +284,5 @@ def _group(values: Mapping[str, Sequence[float]], categories: Sequence[str]) -> 
 def trained_on_bfcl(config: Mapping[str, Any]) -> bool:
     """Whether the run's own rows are BFCL's: its figures on other rows of BFCL are then no BFCL
     scores."""
-    sources = (config.get("read") or {}).get("sources") or []
-    return any(isinstance(s, Mapping) and s.get("path") == "bfcl" for s in sources)
+    sources = config.get("read", {}).get("sources", [])
+    return any(source["path"] == "bfcl" for source in sources)

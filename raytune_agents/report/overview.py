@@ -125,6 +125,7 @@ def _cost(run: RunContents) -> Answer:
     return Answer(seconds(total), ", ".join(parts))
 
 
+# One that the run cannot answer yet says so.
 QUESTIONS: dict[str, Callable[[RunContents], Answer]] = {
     "Is it better?": _better,
     "Where?": _where,
@@ -133,11 +134,6 @@ QUESTIONS: dict[str, Callable[[RunContents], Answer]] = {
     "How sure?": _sure,
     "What did it cost?": _cost,
 }
-
-
-def questions_of(run: RunContents) -> dict[str, Answer]:
-    """The six questions; one that the run cannot answer yet says so."""
-    return {question: answer(run) for question, answer in QUESTIONS.items()}
 
 
 def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:

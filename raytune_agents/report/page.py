@@ -96,10 +96,10 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "css": css,
         "gate": run.conclusion.gate[:1].upper() + run.conclusion.gate[1:],
         "gate_tone": overview.gate_tone(run),
-        "questions": overview.questions_of(run),
+        "questions": {asked: answer(run) for asked, answer in overview.QUESTIONS.items()},
         "suites": overview.changes_by_suite(run, css),
         "cases": grouped,
-        "boards": boards.split_boards(run, css),
+        "boards": [boards.split_board(run, split, css) for split in boards.scored_splits(run)],
         "overall": boards.overall_grid(run),
         "grids": [
             boards.confidence_grid(run),

@@ -207,7 +207,7 @@ def fault_charts(
 ) -> list[Figure]:
     """What each arm gets wrong: the same faults in the same order on the same scale; answers cut at
     the limit come first, because their limit and not their model may be at fault."""
-    counts = {arm: answered.fault_tally(cases, arm) for arm in arms}
+    counts = {arm: Counter(filter(None, (c.fault_of(arm) for c in cases))) for arm in arms}
     total = sum(counts.values(), Counter())
     order = sorted(total, key=lambda name: (name != "cut", -total[name], name))
     top = max((n for c in counts.values() for n in c.values()), default=0)
@@ -287,9 +287,7 @@ def step_grid(run: RunContents) -> Grid:
     """When each step ran, its key, and the hashes of what it read."""
     lines = []
     for step, m in run.manifests.items():
-        inputs = m.get("inputs")
-        read = inputs.items() if isinstance(inputs, dict) else []
-        hashes = ", ".join(f"{name} {clip(value, 24)}" for name, value in read)
+        hashes = ", ".join(f"{name} {clip(v, 24)}" for name, v in m.get("inputs", {}).items())
         times = [moment(m.get(k)) for k in ("started", "finished")]
         lines.append((step, [str(m.get("key") or ""), *times, hashes]))
     head = ["step", "key", "started", "finished", "inputs"]

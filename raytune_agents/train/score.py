@@ -41,6 +41,13 @@ def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
+def logits_at(model: Any, batch: dict[str, torch.Tensor], columns: torch.Tensor) -> torch.Tensor:
+    """Logits of a batch at these positions only, [rows, columns, vocab]."""
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    kept = {"logits_to_keep": columns, "use_cache": False}
+    return model(input_ids=ids, attention_mask=mask, **kept).logits
+
+
 @torch.no_grad()
 def answers(
     model: Any, examples: Sequence[Example], pad_id: int
@@ -59,12 +66,7 @@ def answers(
         keep = labels != IGNORE
         # Positions where some row has an answer: the head is paid for those only.
         columns = keep.any(dim=0).nonzero().squeeze(-1)
-        logits = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            logits_to_keep=columns,
-            use_cache=False,
-        ).logits
+        logits = logits_at(model, batch, columns)
         mask, gold = keep[:, columns], labels[:, columns]
         right = ((logits.argmax(-1) == gold) | ~mask).all(dim=1)
         nll = torch.zeros(mask.shape, device=logits.device)
@@ -112,14 +114,9 @@ def first_tokens(
         ]
         batch = {k: v.to(model.device) for k, v in pad(prompts, pad_id).items()}
         columns = torch.tensor(sorted({n - 1 for n in ends}), device=model.device)
-        logits = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            logits_to_keep=columns,
-            use_cache=False,
-        ).logits.argmax(-1)
+        tokens = logits_at(model, batch, columns).argmax(-1)
         at = {int(c): k for k, c in enumerate(columns)}
-        out += [int(logits[i, at[n - 1]]) for i, n in enumerate(ends)]
+        out += [int(tokens[i, at[n - 1]]) for i, n in enumerate(ends)]
     model.train(was_training)
     return out
 

@@ -152,7 +152,7 @@ def test_a_request_asks_all_that_a_sampling_says() -> None:
 @pytest.fixture(scope="module")
 def parser():
     pytest.importorskip("vllm")
-    from raytune_agents.inference.server_parser import ServerParser
+    from raytune_agents.inference.replies import ServerParser
 
     config = build_config({}).model
     chat = Chat.of(models.resolve(config), config)

@@ -282,7 +282,7 @@ def test_only_the_engine_and_its_parser_import_vllm() -> None:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             users |= {place(path) for name in names if name.split(".")[0] == "vllm"}
-    assert users == {"inference/engine.py", "inference/server_parser.py"}
+    assert users == {"inference/engine.py", "inference/replies.py"}
 
 
 def test_nothing_is_printed_outside_the_command_line() -> None:

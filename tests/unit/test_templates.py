@@ -448,7 +448,7 @@ OTHERWISE = {
 @pytest.mark.parametrize("calls", ["PARIS", "PING", "PLAIN", "TEXTS", "TWO", "THOUGHT"])
 def test_vllms_parser_of_the_family_extracts_the_same(native, calls) -> None:
     pytest.importorskip("vllm")
-    from raytune_agents.inference.server_parser import ServerParser
+    from raytune_agents.inference.replies import ServerParser
 
     name, chat = native
     made = {
