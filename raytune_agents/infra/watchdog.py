@@ -111,6 +111,7 @@ def describe(pid: int) -> str:
     state = words = waits = "-"
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        state, words = process.status(), " ".join(process.cmdline())
+        state = process.status()  # first: a zombie has a state but no command line
+        words = " ".join(process.cmdline())
         waits = Path(f"/proc/{pid}/wchan").read_text() or waits
     return f"{pid} {state} {waits} {words[:120]}"

@@ -72,7 +72,7 @@ def test_a_hang_ends_with_its_stack_and_without_children(tmp_path) -> None:
     told = (tmp_path / "stall.txt").read_text()
     assert "in waits_for_ever" in told
     child = int((tmp_path / "child").read_text())
-    assert f"\n{child} S " in told
+    assert f"\n{child} sleeping " in told
     assert ends(child, within_s=20)
 
 
