@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import Any
 
+from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.signatures import docstring
-from raytune_agents.generate import kinds
-from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
+from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, is_plural
+from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.wordlists import pattern, phrases, tidied
 
 QUESTION = pattern("question")
@@ -83,7 +87,7 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
-    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
+    if len(words) > 1 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
         return words[0][:1].isupper()  # "Top up a phone"
     if (
         not verb
@@ -153,8 +157,9 @@ def action(name: str, description: str) -> Action:
     if len(words) > 1 and words[0].endswith("ly") and not base_verb(words[0]):
         words, text = words[1:], text.split(maxsplit=1)[1]  # "Recursively search for files"
     unsaid = not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2
-    named = kinds.name_words(name).split()
-    if unsaid or (len(named) > 1 and _STATEMENT.match(text) and not _is_verb(words)):
+    named = name_words(name).split()
+    states = _STATEMENT.match(text) and not (_is_verb(words) and words[0][-3:] != "ing")
+    if unsaid or (len(named) > 1 and states):
         words = named
         text = " ".join(words)
     if not words:
@@ -181,7 +186,10 @@ def action(name: str, description: str) -> Action:
         and (rest[0].lower() in ("for", "up", "through"))
     ):
         rest = rest[1:]
-    while len(rest) > 1 and re.fullmatch(r"to|for|in|on|out|up|off|down|back", rest[0].lower()):
+    particle = r"out|up|off|down|back|on|in"
+    while rest and re.fullmatch(
+        particle if len(rest) < 2 else rf"to|for|{particle}", rest[0].lower()
+    ):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
@@ -195,7 +203,7 @@ def action(name: str, description: str) -> Action:
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
     """The words with a verb at their start, where the name has one and the description has none:
     "Ticket close." -> close ticket, "Fast search in all code" of search_code -> search code."""
-    named = kinds.name_words(name).split()
+    named = name_words(name).split()
     spelled = [w.strip(".").lower() for w in words] == named
     nouns = phrases()["nouns_too"]
     at_end = len(named) > 1 and named[-1] in verb_words() and named[-1] not in nouns
@@ -243,6 +251,9 @@ def _lowered(text: str) -> str:
     return text[:1].lower() + text[1:] if small else text
 
 
+_INFINITIVES = verb_words() - {*phrases()["nouns_too"]}
+
+
 def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An object as its head and (preposition, noun phrase) pairs."""
     if text.startswith("that "):
@@ -254,5 +265,68 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition
         head, pieces = pieces[2].strip(), [pieces[0], *pieces[3:]]
-    parts = zip(pieces[1::2], (p.strip() for p in pieces[2::2]))
-    return head, tuple((a, b) for a, b in parts if b)
+    parts: list[tuple[str, str]] = []
+    for preposition, phrase in zip(pieces[1::2], map(str.strip, pieces[2::2])):
+        if preposition == "to" and phrase.split(" ")[0] in _INFINITIVES and not parts:
+            head += f" to {phrase}"  # "what one needs to enter a country"
+        elif phrase:
+            parts.append((preposition, phrase))
+    return head, tuple(parts)
+
+
+# --- the tool -------------------------------------------------------------------------------------
+
+
+METHODS = ("method", "action", "operation", "op", "command")
+
+
+def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
+    """What a tool of several methods does where an argument names one: "list_workflow_runs"."""
+    for p in parameters_of(tool):
+        if p.kind == "choice" and p.words in METHODS and p.name in args:
+            verb, *rest = name_words(str(args[p.name])).split() or [""]
+            if rest and base_verb(verb):
+                return action("", " ".join([verb, *rest]))
+    return None
+
+
+def tool_action(tool: ToolConfig) -> Action:
+    """What a tool does, with what it needs where its description says too little: "Turns off" needs
+    an entity, and "Cover position", which must be given, is set."""
+    act = action(tool.name, tool.description)
+    needed = [p for p in parameters_of(tool) if p.required and p.kind != "flag"]
+    if act.verbs and not act.head and needed:
+        return replace(act, head=f"the {needed[0].noun}")
+    given = (p.noun for p in needed if kind_named(p.kind).range or p.kind == "amount")
+    if not act.sure and act.head.split(" ")[-1] in given:
+        return replace(act, verbs=("set",), sure=True)
+    return act
+
+
+def unlisted(act: Action) -> Action:
+    """The action on a list's things, not on the list: "a list of all stores" -> "all stores"."""
+    if not re.fullmatch(r"((an?|the) )?(complete |full )?list", act.head) or not act.parts:
+        return act
+    (preposition, things), *rest = act.parts
+    whole = preposition == "of" and is_plural(things)
+    return replace(act, head=things, parts=tuple(rest)) if whole else act
+
+
+def decided(
+    act: Action, flags: list[Parameter], args: Mapping[str, Any]
+) -> tuple[Action, list[Parameter]]:
+    """The action and the flags left where one says which complement is meant: "as draft or ready
+    for review" + draft."""
+    for p in flags:
+        for k, (preposition, phrase) in enumerate(act.parts):
+            yes, _, no = phrase.partition(" or ")
+            if no and yes == p.words:
+                parts = [*act.parts[:k], (preposition, yes if args[p.name] else no)]
+                rest = act.parts[k + 1 :] if not args[p.name] else ()
+                return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]
+    return act, flags
+
+
+def switched(words: str) -> str:
+    """The verb of a flag: "lock" of locked."""
+    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))

@@ -185,7 +185,9 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
         chosen = rng.choice(plain)
-        return shaped(chosen, rng) if not p.kind and is_code(chosen) else chosen
+        # "e4" is a word of a game, no code
+        coded = not p.kind and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", chosen)
+        return shaped(chosen, rng) if coded else chosen
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
     text = text_of(scene, p)
@@ -255,7 +257,12 @@ def _array(
             leads.append(lead)
         if len(out) == wanted:
             break
-    return out
+    return sorted(out) if detail_of_days(item) else out
+
+
+def detail_of_days(item: Parameter) -> bool:
+    """Whether the numbers of a list are hours or days, which people name in their order."""
+    return 6 <= item.detail.get("maximum", 0) <= 31 and "minimum" in item.detail
 
 
 # --- a whole call ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.descriptions import json_type
+from raytune_agents.generate.descriptions import json_type, subject_of
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
@@ -40,7 +40,8 @@ def _flag(p: Parameter, value: bool) -> str:
     if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):
         return f"({found[1]} {negated}{found[2]})"
     if found := re.fullmatch(r"(.+) only|only (.+)", words):
-        return f"({negated}{words})" if found[1] else f"({negated}only {found[2]} ones)"
+        ones = "" if found[1] or is_plural(found[2]) else " ones"
+        return f"({negated}{words})" if found[1] else f"({negated}only {found[2]}{ones})"
     if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
         noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
         if len(words.split()) > 1 and not noun:
@@ -50,14 +51,16 @@ def _flag(p: Parameter, value: bool) -> str:
             return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
         if not noun:
             return f"and {words} it" if value else f"and don't {words} it"
+    if re.match(r"includ(e|ing) \w+ed$", p.words):
+        words += " ones"  # "archived"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
         return f"{'including' if value else 'without'} {words}"
     if re.search(
-        r"^(is |be )|(ed|able|ible|al|ic|ive|ful|en|open|new|public|private|active|urgent|free|"
-        r"direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
+        r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
+        r"urgent|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
         p.words,
     ):
-        return f"({negated}{words})"
+        return f"({negated}{re.sub('^non ', 'non-', words)})"
     if words == "value":
         return f"to {'true' if value else 'false'}"
     if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):
@@ -67,6 +70,7 @@ def _flag(p: Parameter, value: bool) -> str:
 
 DOCUMENTS = pattern("documents")
 SETTERS: list[str] = phrases()["setters"]
+CHANGED = ("", "from", "to", "due", "expires")  # roles of what a thing is set to
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
 PLACES: list[str] = phrases()["place_kinds"]
 DATES = ("date", "datetime", "time")
@@ -74,6 +78,33 @@ MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
 WRITTEN = pattern("written")
 WHO = ("email", "person", "username", "phone")
+
+
+def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) -> str | None:
+    """How a verb that changes a thing joins what it is changed to; None where it joins as ever."""
+    slot = "{" + p.name + "}"
+    spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
+    listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
+    general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
+    written = sense.kind == "message" or (sense.kind == "note" and spoken_of)
+    if verb in GENERAL_SETTERS and written:
+        return f'to "{slot}"'
+    kept = coded or sense.kind in (*LAST, *PLACES) or p.items
+    if (general or listed_change) and not kept:
+        return ""
+    new = p.words.startswith("new ")
+    sized = sense.range and (sense.kind not in MEASURES or verb == "set")
+    moved = sized or sense.kind in DATES or verb == "move"
+    sets = verb == "rename" or new or (spoken_of and not coded)
+    sets = sets or (moved and not coded and sense.clauses("to") != sense.say)
+    if (new or (not general and p.role in CHANGED)) and sets:
+        if sense.kind in DATES:
+            return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
+        towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
+        return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
+    if p.words == "value" and not p.items:
+        return f"to {slot}"
+    return None
 
 
 def clause_of(
@@ -91,27 +122,10 @@ def clause_of(
     if isinstance(value, bool):
         return _flag(p, value)
     sense = _sense(p)
-    spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
-    listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
-    general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
-    written = sense.kind == "message" or (sense.kind == "note" and spoken_of)
-    if verb in GENERAL_SETTERS and written:
-        return f'to "{slot}"'
     coded = sense.kind in NUMBERS_OF and not _attribute(p)
     coded = coded and (p.required or mentions(head, p))  # else what it is changed to
-    kept = coded or sense.kind in (*LAST, *PLACES) or p.items
-    if (general or (verb in SETTERS and listed_change)) and not kept:
-        return ""
-    new = p.words.startswith("new ")
-    sized = sense.range and (sense.kind not in MEASURES or verb == "set")
-    moved = sized or sense.kind in DATES or verb == "move"
-    sets = verb == "rename" or new or (spoken_of and not coded)
-    sets = sets or (moved and not coded and sense.clauses("to") != sense.say)
-    if verb in SETTERS and (new or (not general and p.role in ("", "from", "to"))) and sets:
-        if sense.kind in DATES:
-            return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
-        towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
-        return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
+    if verb in SETTERS and (change := _set_clause(p, sense, verb, head, coded)) is not None:
+        return change
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
@@ -232,8 +246,12 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
         return True  # `_named_clauses` knows dates that are not
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
-    names = (k.name for k in all_kinds() if k.kind == sense.kind)
-    return not core or any(name is not None and name.fullmatch(core) for name in names)
+    core = re.sub(r" (spent|worked|logged|taken)$", "", core)
+    names = [k.name for k in all_kinds() if k.kind == sense.kind]
+    if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):
+        return True  # "minutes duration"
+    short = sense.about is not None and sense.about.fullmatch(subject_of(p.about))  # "family"
+    return not core or bool(short) or any(n is not None and n.fullmatch(core) for n in names)
 
 
 def _in_bank(p: Parameter, sense: Kind) -> bool:

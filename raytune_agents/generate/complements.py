@@ -248,7 +248,9 @@ class Complements:
             kindly = re.match(rf"^(\w+) ({KINDLY})$", p.words)
             if not kindly or p.items or p.kind not in ("choice", "room_type", "") or p.role:
                 continue
-            found = re.search(rf"\b{re.escape(kindly[1])}s?\b", phrase)
+            # before the whole compound: "a {car type} rental car", but "an available {size} room"
+            compound = r"(?:(?!\w*(?:able|ed|ing|free|new|all|an?|the|of)\b)[\w-]+ )*"
+            found = re.search(rf"\b{compound}{re.escape(kindly[1])}s?\b", phrase)
             if found and "{" not in phrase:
                 self.left.remove(p)
                 return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"

@@ -18,9 +18,14 @@ from typing import Any
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Profile
 from raytune_agents.generate.actions import (
+    METHODS,
     Action,
-    action,
     base_verb,
+    chosen_action,
+    decided,
+    switched,
+    tool_action,
+    unlisted,
     verb_groups,
     verb_words,
 )
@@ -45,7 +50,7 @@ from raytune_agents.generate.grammar import (
     with_article,
 )
 from raytune_agents.generate.kinds import Parameter, name_words
-from raytune_agents.generate.nouns import NUMBERED, mentions, slot_of
+from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
@@ -80,7 +85,7 @@ def _lead(
             )
         ):
             return value, verb_groups().get(value, ""), p
-        turned = _switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
+        turned = switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
         if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed
             return turned, verb_groups().get(turned, ""), None if " " in value else p
     opposed = any(v != w and w.endswith(v[2:]) for v in act.verbs for w in act.verbs)
@@ -105,42 +110,7 @@ def _lead(
 SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
 
 
-def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
-    """What a tool of several methods does where an argument names one: "list_workflow_runs"."""
-    for p in parameters_of(tool):
-        if p.kind == "choice" and p.words in METHODS and p.name in args:
-            verb, *rest = name_words(str(args[p.name])).split() or [""]
-            if rest and base_verb(verb):
-                return action("", " ".join([verb, *rest]))
-    return None
-
-
-def _decided(
-    act: Action, flags: list[Parameter], args: Mapping[str, Any]
-) -> tuple[Action, list[Parameter]]:
-    """The action and the flags left where one says which complement is meant: "as draft or ready
-    for review" + draft."""
-    for p in flags:
-        for k, (preposition, phrase) in enumerate(act.parts):
-            yes, _, no = phrase.partition(" or ")
-            if no and yes == p.words:
-                parts = [*act.parts[:k], (preposition, yes if args[p.name] else no)]
-                rest = act.parts[k + 1 :] if not args[p.name] else ()
-                return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]
-    return act, flags
-
-
 UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
-METHODS = ("method", "action", "operation", "op", "command")
-
-
-def unlisted(act: Action) -> Action:
-    """The action on a list's things, not on the list: "a list of all stores" -> "all stores"."""
-    if not re.fullmatch(r"((an?|the) )?(complete |full )?list", act.head) or not act.parts:
-        return act
-    (preposition, things), *rest = act.parts
-    whole = preposition == "of" and is_plural(things)
-    return replace(act, head=things, parts=tuple(rest)) if whole else act
 
 
 def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
@@ -153,6 +123,54 @@ def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[P
     return [p for p in present if p != owner]
 
 
+def _joined(
+    left: Sequence[Parameter],
+    flags: Sequence[Parameter],
+    args: Mapping[str, Any],
+    rng: random.Random,
+    habits: Profile,
+    verb: str,
+    placed: Placing,
+) -> list[str]:
+    """The clause of each value that is left, as known requests or else its kind join it."""
+    ends = Counter(p.sense for p in left if p.role in ("from", "to"))
+    parts = [p for p in left if placed.makes and p.sense in ADDRESS]  # of an address of its own
+    alone = len(parts) < 2
+    return [
+        known_clause(p, args[p.name], rng, habits)
+        or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
+        if alone or p not in parts
+        else ""
+        for p in [*left, *flags]
+    ]
+
+
+MOST_LIFTED = 3  # fields of an object that are said like parameters of the tool
+
+
+def _lifted(
+    params: Sequence[Parameter], args: Mapping[str, Any], act: Action
+) -> tuple[list[Parameter], dict[str, Any]]:
+    """The parameters and their values, those of a small object that the description does not speak
+    of as its fields: "from 5 to 8 May", not "Date range: start date 5 May and end date 8 May"."""
+    out, values = [], dict(args)
+    spoken = " ".join([act.head, *(phrase for _, phrase in act.parts)])
+    for p in params:
+        inner = args[p.name] if isinstance(args[p.name], dict) else {}
+        fields = [f for f in p.fields if f.name in inner and not is_constant(f)]
+        whole = is_measure(p) or p.role or mentions(spoken, p) or len(fields) > MOST_LIFTED
+        if not fields or whole or any(f.fields or f.items or f.kind in ADDRESS for f in fields):
+            out.append(p)
+            continue
+        for f in fields:
+            alone = f.words not in ("id", "name", "key", "value", "type", "number")
+            words = f.words if alone else f"{p.words} {f.words}"
+            name = f"{p.name}.{f.name}"
+            values[name] = inner[f.name]
+            out.append(replace(f, name=name, words=words, required=p.required and f.required))
+    return out, values
+
+
 def compose(
     tool: ToolConfig,
     args: Mapping[str, Any],
@@ -163,22 +181,26 @@ def compose(
 ) -> Wish:
     """A wish for a call of the tool with these arguments, in a form that suits it where none is
     asked for. Raises NoValue where its description and name give no words for it."""
-    act = chosen_action(tool, args) or action(tool.name, tool.description)
+    usual = tool_action(tool)
+    act = chosen_action(tool, args) or usual
     if not act.verbs or not act.head or not is_english(tool.description):
         raise NoValue(f"{tool.name}: neither name nor description says what it does")
-    present = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
+    given = [p for p in parameters_of(tool) if p.name in args]
+    given, args = _lifted(given, args, act)
+    present = sorted(given, key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
     present = _one_repository(present, anchors)
     flags = [p for p in present if isinstance(args[p.name], bool)]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
+    plain = [p for p in plain if not is_constant(p)]
     verb, group, chosen = _lead(act, plain, args, rng, habits)
-    if act != action(tool.name, tool.description):  # the verb is an argument's
+    if act != usual:  # the verb is an argument's
         chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
         verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
-    if switch := next((p for p in flags if _switched(p.words) in act.verbs[:1]), None):
+    if switch := next((p for p in flags if switched(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
-    act, flags = _decided(act, flags, args)
+    act, flags = decided(act, flags, args)
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
     if rng.random() < UNLISTED:
@@ -193,16 +215,7 @@ def compose(
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
-    ends = Counter(p.sense for p in left if p.role in ("from", "to"))
-    parts = [p for p in left if placed.makes and p.sense in ADDRESS]  # of an address of its own
-    alone = len(parts) < 2
-    clauses = [
-        known_clause(p, args[p.name], rng, habits)
-        or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
-        if alone or p not in parts
-        else ""
-        for p in left + flags
-    ]
+    clauses = _joined(left, flags, args, rng, habits, verb, placed)
     inline, rest = _arranged(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
@@ -241,7 +254,7 @@ def _unnamed(text: str, name: str) -> str:
     words = name_words(name).split()
     if len(words) < 2 or not base_verb(words[0]):
         return text
-    if re.fullmatch(PREPOSITIONS, words[1]) or DETERMINERS.match(words[1]):
+    if re.fullmatch(rf"{PREPOSITIONS}|off|up|down|out", words[1]) or DETERMINERS.match(words[1]):
         return text  # "list all airports"
     if re.match(r"\S+ [A-Z]", text):
         return text  # "assign Copilot"
@@ -260,11 +273,6 @@ def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) ->
     inside = f"{slot} in {things}" if things.startswith("the ") else f"{bare} on {slot}"
     options = (("search", f"{things} for {slot}"), ("look for", inside))
     return rng.choice((*options, ("find", f"{bare} about {slot}")))
-
-
-def _switched(words: str) -> str:
-    """The verb of a flag: "lock" of locked."""
-    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))
 
 
 def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Profile) -> str:
@@ -300,7 +308,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     found = with_article(body, definite and not re.match(r"[A-Z{\d]", body))
     if form == "thing":
         return found, ""
-    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!')", found)[0])
+    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!'| \w)", found)[0])
     if many and (group in ("search", "list") or found.startswith("all ")):
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
@@ -331,7 +339,7 @@ def _arranged(
     """Clauses that stand in the first sentence, and what follows it: clauses of which no two begin
     alike, the other values with their nouns, a text to the end, and lists on their own."""
     said = dict(zip(params, clauses))
-    records = [p for p in said if (p.items or p).fields]
+    records = [p for p in said if (p.items or p).fields and not is_measure(p)]
     texts = [p for p, c in said.items() if c.startswith(":") and p not in records]
     ends = [p for p in records if p.role in ("from", "to") and not p.items]
     if [p.role for p in ends] == ["from", "to"]:
@@ -349,7 +357,7 @@ def _arranged(
     for p, clause in said.items():
         if p in records or p in texts or p.kind == "flag":
             continue
-        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}", clause)
+        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
         again = bare and first in begun and first != "with"
         if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"

@@ -20,9 +20,13 @@ SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
 DATE_FORM = pattern("date_form")
 
 
-def spelled_out(words: str) -> str:
-    """Words with their abbreviations written out: "dest loc" -> "destination location"."""
-    return " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
+def spelled_out(words: str, about: str) -> str:
+    """Words with their abbreviations written out: "dest loc" -> "destination location", and of a
+    description that says "ID of the customer" "customer" -> "customer id"."""
+    words = " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
+    numbered = re.match(r"(?:the |an? |unique )*(?:id|identifier) (?:of|for)\b", about, re.I)
+    coded = re.search(r"\b(ids?|identifier|key|number)$", words)
+    return f"{words} id" if numbered and not coded else words
 
 
 def measured(words: str) -> tuple[str, str]:
@@ -75,7 +79,7 @@ def thing_of(words: str, about: str) -> str:
 
     >>> thing_of("name", "Name of the node to get logs from")  # "node"
     """
-    aside = r"\s*\([^()]*\)|[`'\"]|^(?:update|set|change|filter by) |^(the|an?) "
+    aside = r"\s*\([^()]*\)|[`\"]|(?<!\w)'|'(?!\w)|^(?:update|set|change|filter by) |^(the|an?) "
     text = re.sub(aside, "", about.lower()).replace("_", " ")
     short = re.sub(rf"(?<=\w) {_GENERAL}$", "", words)
     code = re.match(r"(?:python|sql|source|html|javascript|shell) code\b", text)
@@ -160,6 +164,9 @@ def _listed(text: str) -> list[str]:
         return [q for q in quoted if not _NOISE.search(q)]
     parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
     parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
+    parts = [
+        re.sub(r"^([A-Z0-9]{2,5}) (?:for|=) [A-Z].*$", r"\1", p) for p in parts
+    ]  # "BOS for Boston"
     if any(p.count("(") != p.count(")") for p in parts):
         return []  # cut in the middle of code
     return [p for p in parts if p and len(p) <= 40 and len(p.split()) <= 5 and not _NOISE.match(p)]

@@ -178,7 +178,12 @@ def askable(tool: ToolConfig) -> list[str]:
     """Required arguments that a user can be asked for: booleans go without saying."""
     properties = tool.parameters["properties"]
     required = tool.parameters.get("required", [])
-    return [r for r in required if properties[r].get("type") not in ("boolean", "object")]
+    named = (r for r in required if properties[r].get("type") not in ("boolean", "object"))
+    return [
+        r
+        for r in named
+        if "const" not in properties[r] and len(properties[r].get("enum", "ab")) > 1
+    ]
 
 
 followup = row_pool(followup_row)

@@ -13,7 +13,7 @@ IDIOM = regex("idiom")
 
 def is_plural(phrase: str) -> bool:
     """Whether a noun phrase is of many: by the last word of its head."""
-    phrase = tidied(phrase, "head_noun")
+    phrase = tidied(re.sub(r"\{\S+\} (?=\w)", "", phrase), "head_noun")
     word = (phrase.split() or [""])[-1].lower()
     one = (
         r"(ss|us|is|news|series|species|physics|mathematics|economics|politics|athletics|"

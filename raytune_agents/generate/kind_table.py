@@ -105,7 +105,11 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     for kind in near if about else ():  # a form that is spelt out beats any name
         if kind.form and kind.form.search(about):
             return kind.kind, True
-    if type_ == "string" and re.search(r"\be-?mail", about, re.I) and MAILED.search(words):
+    mailed = re.search(r"\be-?mail", about, re.I) or (
+        re.search(r"^\w* ?address\b(?! to)", about, re.I)
+        and re.search(r"\bmail|newsletter", context)
+    )
+    if type_ == "string" and mailed and MAILED.search(words):
         return "email", True
     plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
@@ -122,7 +126,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     bare = next((k for k in near if k.tool and not k.name and not k.about), None)
     if bare and letters <= 8:
         return bare.kind, True
-    if type_ in ("integer", "number") and (letters > 2 or about):
+    if type_ in ("integer", "number") and (letters > 2 or about or words in "xyz"):
         return "amount", False  # any size will do: the name says of what
     return "", False
 

@@ -46,7 +46,9 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     """A value of a text kind. Raises NoValue."""
     kind = p.kind
     if kind == "name":
-        whose = f"{p.words} {descriptions.subject_of(p.about)} {scene.context}"
+        whose = f"{p.words} {descriptions.subject_of(p.about)}"
+        if not p.said or p.said in scene.context:  # else of another thing than the tool's
+            whose += f" {scene.context}"
         kind = entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
         if not kind and (found := re.search(FACILITIES, whose)):
             return f"{scene.place('').city} {found[1].capitalize()}"

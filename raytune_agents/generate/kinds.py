@@ -87,7 +87,7 @@ class Parameter:
             words = re.sub(r"(\w{4,})ids?$", r"\1", words)
         if adjective := re.fullmatch(OTHER_ID, words):
             return f"{adjective[1]} ID"
-        if re.fullmatch(r"(is|s|u|gu|uu|item|object|entity)? ?(ids?|sid)", words):
+        if re.fullmatch(r"(is|s|u|gu|uu|object)? ?(ids?|sid)", words):
             return "ID"
         if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
             return words
@@ -126,10 +126,8 @@ def parameter(
         return next((p for p in tried if p.kind or p.examples), tried[0])
     detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
-    words, type_ = (
-        descriptions.spelled_out(name_words(name) or "value"),
-        descriptions.json_type(detail),
-    )
+    words = descriptions.spelled_out(name_words(name) or "value", about)
+    type_ = descriptions.json_type(detail)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
     if not written and (

@@ -215,7 +215,7 @@ def gaps(spec: AgentSpec) -> list[Gap]:
             name, _, why = str(error).removeprefix(f"{tool.name}.").partition(": ")
             out.append(Gap(tool.name, name if name != tool.name else "", why or str(error)))
             continue
-        act = actions.action(tool.name, tool.description)
+        act = actions.tool_action(tool)
         if not tool.requests and (not act.verbs or not act.head):
             out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
     return out

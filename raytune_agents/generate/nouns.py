@@ -35,6 +35,16 @@ def is_numbered(p: Parameter) -> bool:
     return p.sense in NUMBERED or codes
 
 
+def is_constant(p: Parameter) -> bool:
+    """Whether a parameter has one value alone, which nobody needs to say."""
+    return p.closed and len(p.examples) == 1
+
+
+def is_measure(p: Parameter) -> bool:
+    """Whether an object is one number with its unit."""
+    return {f.words for f in p.fields} == {"value", "unit"}
+
+
 def is_coded(p: Parameter) -> bool:
     """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
     coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)

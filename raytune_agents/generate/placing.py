@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import re
 
-from raytune_agents.generate.actions import verb_groups
-from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
+from raytune_agents.generate.actions import DROPPED, READING, verb_groups
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, WHO, clause_of
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -33,6 +33,7 @@ from raytune_agents.generate.nouns import (
 )
 
 TOLD = "(?:belonging|associated|linked|attached|related)"
+PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
 
@@ -68,7 +69,8 @@ class Placing(Complements):
         for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
             thing = p.said.removesuffix("name").split()
-            if self.verb in SETTERS or (thing and thing[-1] not in self.head.split()):
+            sets = self.verb in SETTERS and not any(q.words == "value" for q in self.left)
+            if sets or (thing and thing[-1] not in self.head.split()):
                 continue  # it has no name, or another thing has it
             if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
                 self.left.remove(p)
@@ -116,6 +118,10 @@ class Placing(Complements):
             crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
             people = one in ("email", "person", "username") and crowd
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
+            if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):
+                self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
+                self.head = f"{slot_of(p)} as {bare}"
+                return
             if (quantity and not p.items) or people or files:
                 self.left.remove(p)
                 self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
@@ -164,11 +170,13 @@ class Placing(Complements):
                 ends = r"(?: number| address| code| id)?"
                 names = rf"{re.escape(p.noun)}{ends}|{re.escape(p.words)}"
                 names += r"|(?:prepaid |mobile )?number" if p.sense == "phone" else ""
+                clause = re.match(CLAUSE, self.head)  # "what one needs to enter a country"
+                names += f"|{kind_named(p.sense).nouns}" if clause and p.role == "to" else ""
                 one = rf"\b(?:an?|the) (?:{names})(?= |$)"
                 found = re.search(one, self.head)
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 found = found if kind_named(p.sense).placed and p.kind != "choice" else None
-                if found and p.role != "to" and not whole:
+                if found and (p.role != "to" or clause) and not whole:
                     self.head = self.head.replace(found[0], slot_of(p), 1)
                     self.left.remove(p)
                 continue
@@ -195,8 +203,11 @@ class Placing(Complements):
         bare = [p for p in bare if not {p.noun, p.words.split()[0]} & spoken]
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
-        alone = len(ids) == 1 and not self.act.parts and not self.makes
-        found = alone and re.match(r"(a|an) \w+$", self.head)
+        parts = [part for part in self.act.parts if part[0] not in DROPPED]
+        alone = len(ids) == 1 and not parts and not self.makes
+        reads = verb_groups().get(self.act.verbs[0]) in READING or self.verb in SETTERS
+        bare_noun = r"(an? )?\w+$" if not reads else r"an? \w+$"  # "lock door"
+        found = alone and re.match(bare_noun, self.head)
         return ids[0] if found else None
 
     def place(self, p: Parameter) -> None:
@@ -208,7 +219,8 @@ class Placing(Complements):
             self.head = f"a {bare}"
         setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
         several = self.verb in GENERAL_SETTERS and not is_numbered(p) and not is_coded(p)
-        if setter or several or (p.role == "to" and not is_numbered(p)):
+        towards = p.role == "to" and not is_numbered(p) and p.noun != bare  # "a target"
+        if setter or several or towards:
             return
         self.left.remove(p)
         if is_plural(self.head):

@@ -61,7 +61,7 @@ def small_talk() -> list[list[str]]:
 
 def _deed(tool: ToolConfig) -> str:
     """What a tool does, after "I could": "add a track to the queue"; "" without words for it."""
-    act = actions.action(tool.name, tool.description)
+    act = actions.tool_action(tool)
     if not act.verbs or not act.head or not is_english(tool.description):
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)

@@ -15,6 +15,7 @@ from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import DATES, LAST, clause_of, field_noun, unit_words
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import Arguments
@@ -111,8 +112,12 @@ def _object_text(
     out: list[str] = []
     leading = LEADING if listed else r"^(?!description)\b" + LEADING.pattern
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
+    if is_measure(p):
+        return " ".join(shown(value[f.name]) for f in p.fields if f.name in value)  # "120 mmHg"
     for name, inner in value.items():
         f = known.get(name)
+        if f is not None and is_constant(f):
+            continue
         if f is None or isinstance(inner, bool):  # "(urgent)", "and notify me"
             flag = clause_of(f, inner, rng) if f else f"{name.replace('_', ' ')} {shown(inner)}"
             out.append(re.sub(r"^\(|\)$|^and ", "", flag))
@@ -152,7 +157,9 @@ def _in_words(p: Parameter, value: str) -> str:
     "descending"."""
     if p.sense == "sort_order" and len(value) > 2:
         return next((w for w in bank_of(p.sense) if w.startswith(value.lower())), value)
-    all_caps = all(str(v).isupper() for v in p.values) and value not in METHODS
+    all_caps = all(str(v).isupper() for v in p.values) and not {*METHODS} & {*p.values}
+    if all_caps and not all(re.search("[AEIOUY]", w) for w in value.split("_")):
+        return value  # a name, no words: REPORTING_WH
     constants = all_caps and any(re.search("_|[A-Z]{5}", str(v)) for v in p.values)
     if constants or re.fullmatch(r"[a-z]{2,}([A-Z][a-z]+)+", value):
         value = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value).lower()

@@ -111,13 +111,16 @@ def _said(
     lines beside the last."""
     for p in [p for p in params if p.name in names and not p.required]:
         others = [o for o in params if o is not p and (o.name in names or o.required)]
+        words = {o.words for o in others}
         made = new and p.sense in NUMBERED and (p.words == "id" or mentions(head, p))
         named = not renamed and _thing_of(p) in {_thing_of(o) for o in others} - {None}
         twin = re.fullmatch(r"(?:body|query|path|form) (.+)", p.words)
         again = twin and any(o.words == twin[1] for o in params)
         skipped = p.sense == "offset" and not any(o.sense == "limit" for o in others)
         cut = CUT.search(p.about) and any(CUT.search(o.about) for o in others)
-        if made or named or again or skipped or cut:
+        unit = re.fullmatch(r"(.+) units?", p.words)  # of what is not given
+        unit = unit and any(o.words == unit[1] for o in params) and unit[1] not in words
+        if made or named or again or skipped or cut or unit:
             names = [n for n in names if n != p.name]
     return names
 
@@ -138,7 +141,7 @@ def _one_place(params: Sequence[Parameter], names: list[str]) -> list[str]:
 
 def _locates(p: Parameter) -> bool:
     """Whether a value says which thing is meant, not what becomes of it."""
-    return p.sense in (*NUMBERED, "home_room", "repo_owner", "repo_name")
+    return not p.items and p.sense in (*NUMBERED, "home_room", "repo_owner", "repo_name")
 
 
 # --- words ----------------------------------------------------------------------------------------
