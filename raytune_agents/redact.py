@@ -17,7 +17,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE|_KEY$", re.I)
+# a field of JSON: `page_token` and `sort_key` are none
+SECRET_FIELD = re.compile(
+    r"authorization|cookie|api[_-]?key|access[_-]?key|secret|passw|credential"
+    r"|(?:access|auth|bearer)[_-]?token",
+    re.I,
+)
+# a variable or a header, whose value is seldom anything but a secret
+SECRET_NAME = re.compile(
+    rf"{SECRET_FIELD.pattern}|token|private|[_-]key$|auth(?!or|_(?:sock|url))", re.I
+)
 SHORTEST = 12  # shorter values are words ("disabled"), not secrets
 SHORTEST_NAMED = 4  # of a variable that the config names as a key
 _NAMED: set[str] = set()
@@ -141,11 +150,6 @@ def with_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-SECRET_FIELD = re.compile(
-    r"authorization|cookie|api_?-?key|secret|passw|credential|(?:access|auth|bearer)_?-?token", re.I
-)
-
-
 def without_secret_fields(value: Any) -> Any:
     """A JSON value without the texts of fields whose name says that they are secret: an
     `authorization` beside the URL of a remote MCP server, say."""
@@ -176,7 +180,7 @@ def without_known(text: str, counts: Counter[str] | None = None) -> str:
     counts = Counter() if counts is None else counts
     named = [(name, value, SHORTEST) for value, name in _VALUES.items()]
     for name, value in os.environ.items():
-        if name in _NAMED or NAMES.search(name):
+        if name in _NAMED or SECRET_NAME.search(name):
             named.append((name, value, SHORTEST_NAMED if name in _NAMED else SHORTEST))
     for name, value, shortest in named:
         if len(value) >= shortest:

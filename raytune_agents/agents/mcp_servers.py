@@ -19,14 +19,13 @@ from typing import Any, TextIO
 
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
-from raytune_agents.redact import NAMES, hide
+from raytune_agents.redact import SECRET_NAME, hide
 
 PLACE = re.compile(r"(.+\.json)(?::([^:]+))?")
 VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_]\w*)(?::-([^}]*))?\}")
 ASKED = re.compile(r"\$\{[a-z]+:")  # VS Code asks its user for ${input:key}
 LISTS, URLS = ("mcpServers", "servers"), ("url", "httpUrl", "serverUrl")
 OLDER = re.compile(r"/sse/?(?:$|\?)")  # the transport before streamable HTTP
-KEYS = re.compile(f"{NAMES.pattern}|AUTH|COOKIE", re.I)  # names of what is secret
 
 
 def server_transport(server: str, log: TextIO) -> Any:
@@ -85,7 +84,7 @@ def _filled_in(values: JsonObject | None) -> dict[str, str]:
 def _filled(text: Any, name: str = "") -> str:
     """A value; that of a header or variable called `name`. Raises ConfigError where a variable is
     not set."""
-    secret = KEYS.search(name.replace("-", "_"))
+    secret = SECRET_NAME.search(name)
 
     def value(found: re.Match[str]) -> str:
         if secret:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from raytune_agents.agents.worlds import Episode, WorldDown, ends_in_world, task_of
 from raytune_agents.calls import parse, turn_of
-from raytune_agents.records import Message, Trajectory, canonical
+from raytune_agents.records import Message, Trajectory
 
 SAME_CALL = 3  # the same call for the third time is a loop (AgentTuning, arXiv 2310.12823)
 CRASHED = "tool_crashed"  # the world, not the model: not scored
@@ -97,8 +97,7 @@ class Rollout:
         made = tuple(replace(c, id=f"call_{number + i}") for i, c in enumerate(parsed.calls))
         self.messages.append(replace(turn, tool_calls=made))
         for call in made:
-            # Canonical: the same arguments in another order are the same call.
-            self.calls[canonical([call.name, call.args])] += 1
+            self.calls[call.key] += 1
             try:
                 observation = self.episode.call(call)
             except WorldDown as error:

@@ -9,7 +9,7 @@ rows are scored by BFCL's own rules; what is trained as wrong is judged by `tole
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +25,7 @@ from raytune_agents.calls.schema import (
     shape,
     types_of,
 )
-from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
 
 Allowed = dict[str, list[Any]]  # argument -> its allowed values
 LEFT_OUT = ""  # among the allowed values: the argument may be left out
@@ -41,6 +41,11 @@ def beginning_of(value: Any) -> str:
 def arguments_of(calls: Iterable[ToolCall]) -> list[Arguments]:
     """The strictly parsed arguments of every call. Raises ValueError."""
     return list(map(strict_arguments, calls))
+
+
+def exact_gold(calls: Iterable[ToolCall]) -> list[dict[str, Allowed]]:
+    """Gold that these calls alone meet, each argument as it is. Raises ValueError."""
+    return [{c.name: {k: [v] for k, v in c.args.items()}} for c in calls]
 
 
 def gold_pairs(gold: list[JsonObject]) -> list[tuple[str, Allowed]]:
@@ -109,6 +114,11 @@ def without_defaults(call: ToolCall, tool: ToolSpec | None) -> Arguments:
     """A call's arguments but those that equal their default, at any depth. Raises ValueError."""
     schema = schema_of(tool)
     return _stripped(call.args, schema, schema)
+
+
+def key_without_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> str:
+    """What equal calls share, a default said or left out being one. Raises ValueError."""
+    return canonical([call.name, without_defaults(call, find(call.name, tools))])
 
 
 def _stripped(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:

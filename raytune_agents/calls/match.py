@@ -25,11 +25,11 @@ from raytune_agents.calls.gold import (
     beginning_of,
     gold_calls,
     gold_pairs,
-    without_defaults,
+    key_without_defaults,
 )
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, Parsed, parse
 from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
-from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
+from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory
 
 BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
 SCALARS = (str, int, float, bool)  # a value of the right type that is allowed as it is, is right
@@ -275,7 +275,7 @@ def compare(
 def _signature(calls: Sequence[ToolCall], tools: Sequence[ToolSpec]) -> list[str]:
     """The calls without their defaults, in any order. Raises ValueError."""
     arguments_of(calls)  # strictly
-    return sorted(canonical([c.name, without_defaults(c, find(c.name, tools))]) for c in calls)
+    return sorted(key_without_defaults(c, tools) for c in calls)
 
 
 def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> Verdict:

@@ -14,7 +14,7 @@ from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import task_of
 from raytune_agents.calls import judge, parse
 from raytune_agents.calls.gold import LEFT_OUT, Allowed, gold_calls
-from raytune_agents.records import Arguments, Trajectory, canonical
+from raytune_agents.records import Arguments, Trajectory
 
 MOST = 0.99
 
@@ -67,8 +67,8 @@ def run_grade(row: Trajectory, reference: Trajectory) -> float:
     """The share of calls that the twin made too (multisets, Jaccard), and of a last answer that
     says the twin's facts, the answer weighing as one call. At most 0.99: the run is known to be
     wrong."""
-    made = Counter(canonical([c.name, c.arguments]) for c in row.calls)
-    needed = Counter(canonical([c.name, c.arguments]) for c in reference.calls)
+    made = Counter(c.key for c in row.calls)
+    needed = Counter(c.key for c in reference.calls)
     last = row.target.content if row.target and not row.target.tool_calls else ""
     task = task_of(reference)
     facts_stated = bool(last) and all(survives(f, last) for f in (task and task.facts) or ())

@@ -15,9 +15,8 @@ from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import Episode, completed, failed_observation, task_of
 from raytune_agents.calls import fault_of, render_calls
-from raytune_agents.calls.gold import tolerant_gold, without_defaults
-from raytune_agents.calls.schema import find
-from raytune_agents.records import Message, Trajectory, canonical
+from raytune_agents.calls.gold import key_without_defaults, tolerant_gold
+from raytune_agents.records import Message, Trajectory
 
 LOOP = 3  # identical calls in a row that count as a loop (AgentTuning, arXiv 2310.12823)
 TOKEN = re.compile(r"[\w.\-/]*\d[\w.\-/]*")  # what a fact with digits looks like
@@ -47,7 +46,7 @@ def answer_fault(text: str, row: Trajectory) -> str:
 
 def _keys(row: Trajectory) -> list[str]:
     """The row's calls in order, defaults said or left out being one."""
-    return [canonical([c.name, without_defaults(c, find(c.name, row.tools))]) for c in row.calls]
+    return [key_without_defaults(c, row.tools) for c in row.calls]
 
 
 def _runs(keys: list[str]) -> int:

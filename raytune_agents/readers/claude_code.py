@@ -15,7 +15,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import note, object_of
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import UNREAD, seen_tools, with_source_ids
+from raytune_agents.readers.spans import UNREAD, seen_tools, unread_meta, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
@@ -147,7 +147,7 @@ def _conversation(events: list[Event]) -> tuple[list[Message], Event]:
             made = turns_of({"role": event["type"], "content": message["content"]})
         except RecordError as error:
             note("event", str(error))
-            about["errors"] = [f"{UNREAD}{error}"]
+            about |= unread_meta(str(error))
             unread += len(events) - at
             break
         if key in replies and key and len(made) == 1:

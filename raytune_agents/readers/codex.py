@@ -14,7 +14,7 @@ from raytune_agents.readers.fields import blank, object_of, readable_start
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import UNREAD, seen_tools, with_source_ids
+from raytune_agents.readers.spans import seen_tools, unread_meta, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, with_system
 from raytune_agents.records import Message, RecordError, Trajectory
@@ -58,7 +58,7 @@ def read(row: Event) -> list[Trajectory]:
     about |= {"abandoned_events": dropped} if dropped else {}
     read_parts = [readable_start(_messages, items, lambda i: _messages([i])) for items in parts]
     found = [
-        _conversation(items, system, about | ({"errors": [f"{UNREAD}{error}"]} if error else {}))
+        _conversation(items, system, about | unread_meta(error))
         for items, error in read_parts
         if any(m.role == "assistant" for m in items)
     ]

@@ -19,7 +19,7 @@ from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
 from raytune_agents.readers.shapes import known_role
-from raytune_agents.readers.spans import UNREAD, seen_tools
+from raytune_agents.readers.spans import seen_tools, unread_meta
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, transcript, turns_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -62,8 +62,7 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
         raise RecordError(error or "a conversation without an answer")
     tools = read_row.tools or seen_tools(read_row.messages)
     ended = episode(read_row.messages, tools)
-    meta = about | read_row.meta | ended.meta
-    meta |= {"errors": [f"{UNREAD}{error}"]} if error else {}
+    meta = about | read_row.meta | ended.meta | unread_meta(error)
     return replace(read_row, messages=ended.messages, tools=tools, meta=meta)
 
 

@@ -6,6 +6,7 @@ The answer is judged by our own checker; `tools_json` holds the gold call there,
 from __future__ import annotations
 
 from raytune_agents.calls import compare, parse
+from raytune_agents.calls.gold import exact_gold
 from raytune_agents.readers.fields import words_of
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump
@@ -18,7 +19,7 @@ def read(row: JsonObject) -> Trajectory:
     wanted = parse(as_text(row["expected_response"]))
     if wanted.error or not wanted.calls:
         raise RecordError(f"the expected call cannot be read ({wanted.error or 'no call'})")
-    gold = [{c.name: {k: [v] for k, v in c.args.items()}} for c in wanted.calls]
+    gold = exact_gold(wanted.calls)
     text = as_text(row["actual_response"])
     answer = parse(text)
     verdict = compare(answer.calls, gold, ())

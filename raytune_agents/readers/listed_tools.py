@@ -13,7 +13,7 @@ from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import value_or
+from raytune_agents.readers.strict import objects_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _SCHEMA_WORDS = ("parameters", "schema", "Schema")
@@ -37,14 +37,11 @@ def other_tools(fields: Fields) -> Any:
 
 def _lists_tools(value: Any) -> bool:
     """Whether a value, or JSON text, is a list of described tools, rather than of calls."""
-    if isinstance(value, str):
-        if value.lstrip()[:2] != "[{" or not any(w in value[:4_000] for w in _SCHEMA_WORDS):
-            return False
-        value = value_or(value)
-    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+    if isinstance(value, str) and not any(w in value[:4_000] for w in _SCHEMA_WORDS):
         return False
-    tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in value]
-    return all(
+    items = objects_of(value)
+    tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in items]
+    return bool(tools) and all(
         t.have(aliases.TOOL_NAME) and t.have(aliases.PARAMETERS) and t.have(aliases.DESCRIPTION)
         for t in tools
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from raytune_agents.calls.gold import exact_gold
 from raytune_agents.readers.shapes import read_call, read_tools, rest_of
 from raytune_agents.readers.strict import as_text, dump, value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
@@ -54,7 +55,7 @@ def nestful(row: JsonObject) -> Trajectory:
         calls = tuple(read_call(_step(s)) for s in steps)
         answer = [Message("assistant", tool_calls=calls)]
         if any(REFERENCE.search(c.arguments) for c in calls):  # fits no schema but that of text
-            gold = dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in calls])
+            gold = dump(exact_gold(calls))
     return Trajectory(
         (*system, request, *answer),
         read_tools(row.get("tools")),

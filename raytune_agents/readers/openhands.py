@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import note, object_of
-from raytune_agents.readers.openhands_history import events_read, read_history
+from raytune_agents.readers.openhands_history import between_marks, events_read, read_history
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
-from raytune_agents.readers.spans import UNREAD, seen_tools
+from raytune_agents.readers.spans import seen_tools, unread_meta
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
@@ -48,8 +48,8 @@ def read(row: Event) -> Trajectory:
         response = key if calls else response if not made or made[-1].role == "tool" else None
     if not any(t.role == "assistant" for t in turns):
         raise RecordError(unread or "a conversation in which the agent says nothing")
-    meta = {"errors": [f"{UNREAD}{unread}"]} if unread else {}
-    return episode(turns, _known_tools(tools, turns), source_id=row["session"], meta=meta)
+    known = _known_tools(tools, turns)
+    return episode(turns, known, source_id=row["session"], meta=unread_meta(unread))
 
 
 def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[ToolSpec, ...]:
@@ -96,9 +96,8 @@ def _observed(event: Event) -> str:
     """What the model is shown of an observation, as far as the event has it."""
     seen: Any = event.get("observation", event.get("error"))
     if isinstance(seen, dict):
-        about = object_of(seen.get("metadata"))
         text = flat_text(seen.get("content", seen.get("output", "")))
-        return f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
+        return between_marks(text, object_of(seen.get("metadata")))
     return as_text(seen or event.get("error") or event.get("rejection_reason"))
 
 

@@ -16,7 +16,7 @@ from raytune_agents.readers.fields import Fields, note, object_of, words_of
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.shapes import read_call, read_tools
-from raytune_agents.readers.spans import UNREAD, model_calls, seen_tools
+from raytune_agents.readers.spans import model_calls, seen_tools, unread_meta
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
@@ -61,7 +61,7 @@ def events_read(history: Any, session: str) -> Trajectory:
             break
     if not any(t.role == "assistant" for t in run.turns):
         raise RecordError(unread or "a conversation in which the agent says nothing")
-    meta = model_calls(run.answers.values()) | ({"errors": [f"{UNREAD}{unread}"]} if unread else {})
+    meta = model_calls(run.answers.values()) | unread_meta(unread)
     return episode(run.turns, run.tools or seen_tools(run.turns), source_id=session, meta=meta)
 
 
@@ -129,6 +129,11 @@ def _message(answer: JsonObject) -> JsonObject:
     return object_of(object_of(first).get("message"))
 
 
+def between_marks(text: str, about: JsonObject) -> str:
+    """A command's output as the model is shown it: `about` says what stands around it."""
+    return f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
+
+
 def _add_seen(run: _Run, event: Event) -> None:
     """What a call gave; nothing where no call of the agent's is its cause."""
     last = run.turns[-1].tool_calls if run.turns else ()
@@ -137,6 +142,5 @@ def _add_seen(run: _Run, event: Event) -> None:
         call = last[-1]
     if call is not None:
         about = object_of(object_of(event.get("extras")).get("metadata"))
-        text = flat_text(event.get("content") or "")
-        text = f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
+        text = between_marks(flat_text(event.get("content") or ""), about)
         run.turns.append(Message("tool", text, name=call.name, tool_call_id=call.id))

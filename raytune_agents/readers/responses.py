@@ -16,7 +16,7 @@ from raytune_agents.readers.fields import Fields, fold, note, words_of
 from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call
-from raytune_agents.readers.strict import as_text, value_or
+from raytune_agents.readers.strict import as_text, objects_of
 from raytune_agents.readers.turns import turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
 
@@ -44,12 +44,8 @@ def has_items(turns: list[Any]) -> bool:
 
 def is_log(row: JsonObject) -> bool:
     """Whether `output` is a list of Responses items."""
-    output = Fields(row).peek("output")
-    if isinstance(output, str):
-        output = value_or(output) if output.lstrip()[:2] == "[{" else None
-    if isinstance(output, list) and output and all(isinstance(i, dict) for i in output):
-        return all(_kind(i) != "message" or "role" in i for i in output)
-    return False
+    items = objects_of(Fields(row).peek("output"))
+    return bool(items) and all(_kind(i) != "message" or "role" in i for i in items)
 
 
 def _kind(item: JsonObject) -> str:

@@ -80,6 +80,14 @@ def value_or(value: Any, otherwise: Any = None) -> Any:
         return otherwise
 
 
+def objects_of(value: Any) -> list[JsonObject]:
+    """A list of objects, or JSON text of one; [] for anything else, and for one that holds more."""
+    if isinstance(value, str) and value.lstrip()[:2] == "[{":
+        value = value_or(value)
+    listed = isinstance(value, list) and all(isinstance(v, dict) for v in value)
+    return value if listed else []
+
+
 def as_text(value: Any) -> str:
     """A value as text: None is "", text is itself, other values are JSON."""
     if isinstance(value, str):

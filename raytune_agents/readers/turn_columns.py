@@ -9,7 +9,7 @@ from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
 from raytune_agents.readers.shapes import known_role
-from raytune_agents.readers.strict import value_or
+from raytune_agents.readers.strict import objects_of
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.records import JsonObject
 
@@ -52,17 +52,16 @@ def _held(value: Any) -> list[tuple[JsonObject, list[Any]]]:
 def turns_in(value: Any, every: bool = False) -> list[Any]:
     """The turns that a value is, or is JSON text of; [] where it is none, or no one asks or
     answers, unless `every` list of turns will do."""
-    if isinstance(value, str) and value.lstrip()[:2] == "[{" and len(value) <= MOST_TEXT:
-        value = value_or(value)
+    if isinstance(value, str) and len(value) > MOST_TEXT:
+        return []
     if isinstance(value, dict) and all(isinstance(v, list) for v in value.values()):  # columns
         even = len({len(v) for v in value.values()}) == 1
         value = [dict(zip(value, turn)) for turn in zip(*value.values())] if even else []
-    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
-        return []
-    if all(map(is_pydantic_ai, value)) or all(map(is_autogen, value)):
-        return value
-    roles = [_role(v) for v in value]
-    return value if all(roles) and (every or {"assistant", "user"} <= set(roles)) else []
+    turns = objects_of(value)
+    if all(map(is_pydantic_ai, turns)) or all(map(is_autogen, turns)):
+        return turns
+    roles = [_role(t) for t in turns]
+    return turns if all(roles) and (every or {"assistant", "user"} <= set(roles)) else []
 
 
 def _role(turn: JsonObject) -> str:

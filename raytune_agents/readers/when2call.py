@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from raytune_agents.calls.gold import exact_gold
 from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
 from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.readers.turns import message_of, messages_of
@@ -34,7 +35,7 @@ def pref(row: JsonObject) -> list[Trajectory]:
     chosen = _answer(message_of(row["chosen_response"]).content, better)
     rejected = _answer(message_of(row["rejected_response"]).content, worse)
     own = "" if chosen.tool_calls else "[]"
-    gold = dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
+    gold = dump(exact_gold(chosen.tool_calls))
     row = Trajectory(tools=tools, source_id=f"{key}.{worse}", meta=meta)
     word, wrong = f"chosen, {better}", f"rejected, {worse}"
     good = replace(row, messages=(*prompt, chosen), gold=own, outcome=1.0, outcome_word=word)

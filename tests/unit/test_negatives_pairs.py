@@ -81,6 +81,14 @@ def test_run_grades():
     assert bad.meta["grade"] == pytest.approx(n / (n + 1), abs=1e-4)
 
 
+def test_a_runs_grade_does_not_depend_on_how_its_arguments_are_spelt():
+    def spelt(arguments: str) -> Trajectory:
+        return row_of(ToolCall("add", arguments))
+
+    run, twin = spelt('{"y":"a", "x":1}'), spelt('{"x": 1, "y": "a"}')
+    assert run_grade(run, twin) == run_grade(twin, twin)
+
+
 def test_minimal_pairs():
     good = tasks(agents.load_spec("qa"), 20, 1)
     bad = [edit(r, "wrong_value", 1)[0] for r in good]

@@ -19,7 +19,7 @@ from raytune_agents import readers
 from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError, SourceConfig, load_config
 from raytune_agents.readers import SourceError
-from raytune_agents.redact import redact
+from raytune_agents.redact import SECRET_NAME, redact, without_secret_fields
 from raytune_agents.runs import Counts, Run
 
 SECRET = 'pl4nted"secret-é-0123456789'
@@ -183,6 +183,30 @@ def test_names_that_leave_the_run_folder_are_refused(name: str) -> None:
 def test_an_arm_keeps_the_name_of_its_unmarked_twin_free() -> None:
     with pytest.raises(ConfigError, match="not -unmarked at the end"):
         load_config(None, ["train.arms={nat-unmarked: {method: nat}}"])
+
+
+NAMES = {
+    "SOME_TOKEN": True, "SLACK_TOKENS": True, "AZURE_OPENAI_KEY": True, "X-Api-Key": True,
+    "X-Auth": True, "AUTH_HEADER": True, "Cookie": True, "AWS_SECRET_ACCESS_KEY": True,
+    "GIT_AUTHOR_NAME": False, "SSH_AUTH_SOCK": False, "OS_AUTH_URL": False, "KEYBOARD": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_variable_or_header_tells_a_secret(name) -> None:
+    assert bool(SECRET_NAME.search(name)) is NAMES[name]
+
+
+FIELDS = {
+    "authorization": True, "apiKey": True, "access_key": True, "bearer_token": True,
+    "page_token": False, "prompt_tokens": False, "sort_key": False, "author": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_name_of_a_field_tells_a_secret(name) -> None:
+    shown = without_secret_fields({name: "a text"})[name]
+    assert shown == ("[secret]" if FIELDS[name] else "a text")
 
 
 # --- packed files ---
