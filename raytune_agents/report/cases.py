@@ -108,6 +108,11 @@ def telling_cases(cases: Sequence[Case], arm: str, split: str, most: int = 5) ->
     return [c for c in (*fixed, *broken, *wrong, *right) if id(c) in chosen]
 
 
+def fault_tally(cases: Sequence[Case], arm: str) -> Counter[str]:
+    """How often an arm has each fault."""
+    return Counter(fault for case in cases if (fault := case.fault_of(arm)))
+
+
 def wrong_cases(cases: Sequence[Case], most: int) -> list[Case]:
     """At most `most` cases that some arm got wrong; kinds (split, faults) are taken in turn."""
     kinds = grouped_rows((c for c in cases if c.faults), lambda c: (c.split, *c.faults))

@@ -207,7 +207,7 @@ def fault_charts(
 ) -> list[Figure]:
     """What each arm gets wrong: the same faults in the same order on the same scale; answers cut at
     the limit come first, because their limit and not their model may be at fault."""
-    counts = {arm: Counter(filter(None, (c.fault_of(arm) for c in cases))) for arm in arms}
+    counts = {arm: answered.fault_tally(cases, arm) for arm in arms}
     total = sum(counts.values(), Counter())
     order = sorted(total, key=lambda name: (name != "cut", -total[name], name))
     top = max((n for c in counts.values() for n in c.values()), default=0)
