@@ -35,13 +35,6 @@ NO_CONTENT = (
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
 UNREAD = "unread: "  # before the error of a step that we cannot read: no failure of the trace's own
-
-
-def unread_meta(reason: str) -> JsonObject:
-    """What `meta` says of a conversation that ends before what cannot be read; {} without one."""
-    return {"errors": [f"{UNREAD}{reason}"]} if reason else {}
-
-
 OF_USAGE = names_of("prompt_tokens"), names_of("answer_tokens")
 ABOUT_A_TURN = words_of("trace_turn")
 
@@ -136,6 +129,11 @@ def read_model_call(prompt: Any, answer: Any, tools: Any = None, system: Any = N
     except RecordError as error:
         note("span", str(error))
         return {"error": f"{UNREAD}{error}"}
+
+
+def unread_meta(reason: str) -> JsonObject:
+    """What `meta` says of a conversation that ends before what cannot be read; {} without one."""
+    return {"errors": [f"{UNREAD}{reason}"]} if reason else {}
 
 
 def spans_read(read: Callable[[JsonObject], Span], lines: Iterable[JsonObject]) -> Iterator[Span]:
