@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from raytune_agents import sandbox
@@ -42,6 +43,7 @@ Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 OURS = TEMPLATE.read_text(encoding="utf-8").partition("\n")[0]  # how our template begins
 CHATML_END = "<|im_end|>"
+LOADING = Lock()  # threads that answer shards side by side share what was loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,8 @@ class Chat:
 
     @property
     def _loaded(self) -> Loaded:
-        return loaded(str(self.path), self.template, self.tools, self.options)
+        with LOADING:
+            return loaded(str(self.path), self.template, self.tools, self.options)
 
     @property
     def tokenizer(self) -> Any:

@@ -34,6 +34,7 @@ STOP_S = 30  # longest wait for stopped actors to be gone
 POLL_S = 0.5  # between two looks at an engine that Ray starts again
 PING_S = 60.0  # a process that does not answer at all for so long hangs
 SLACK = 4  # requests that a session's engine may have above the fewest
+MAKING = threading.Lock()  # threads that answer shards side by side share one client
 
 
 class EngineDown(RuntimeError):
@@ -355,7 +356,8 @@ def ask(
         return []
     import ray
 
-    client = client_of(ray.get_runtime_context().get_node_id())
+    with MAKING:
+        client = client_of(ray.get_runtime_context().get_node_id())
     arm = arm_of(adapter)  # here, so that no single request waits for the disk
     requests = [Request(p, s, arm) for p, s in zip(prompts, samplings, strict=True)]
     return client.ask(requests, session)

@@ -80,6 +80,9 @@ def map_shards(
     threads = most // tasks
 
     def answer_shards(block: pa.Table) -> Iterator[pa.Table]:
+        # Before the threads: one that imports it while another does gets a half-made module.
+        import transformers  # noqa: F401
+
         numbers, rows = block["shard"].to_pylist(), map(pickle.loads, block["rows"].to_pylist())
         with ThreadPoolExecutor(threads) as pool:
             # In their order: where Ray tries the task again, it takes the reports by their place.

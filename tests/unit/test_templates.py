@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import trl
@@ -145,6 +147,18 @@ def test_the_models_own_template_is_used_and_shows_the_tools(native) -> None:
     assert chat.habits.parser == FAMILIES[name]
     assert chat.habits.parallel is (name not in ONE_CALL)
     assert chat.habits.shows_results
+
+
+def test_threads_share_what_was_loaded(tmp_path) -> None:
+    """Shards are threads of one process: each loaded a tokenizer of its own."""
+    path, start = saved(source("qwen3"), tmp_path), Barrier(8)
+
+    def load(_: int) -> int:
+        start.wait(20)
+        return id(Chat(path).tokenizer)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(load, range(8)))) == 1
 
 
 def test_all_that_trl_ships_with_tools_and_calls_is_covered() -> None:
