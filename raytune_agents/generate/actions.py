@@ -143,6 +143,9 @@ def _cleaned(text: str) -> str:
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         whole = not re.fullmatch(r"an? (new|single)|new", text[: more.start()])
         text = text[: more.start()] if whole else text[more.end(1) :]  # "a new or update an issue"
+    more = re.search(r" (?:and|or) (\w+) \w", text)  # "a context or resume current playback"
+    if more and more[1] in verb_words() and more[1] not in phrases()["nouns_too"]:
+        text = text[: more.start()]
     return " ".join(text.split()).strip(" ,.")
 
 
@@ -185,10 +188,12 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     particle = r"out|up|off|down|back|on|in"
     while rest and re.fullmatch(
-        particle if len(rest) < 2 else rf"to|for|from|{particle}", rest[0].lower()
+        particle if len(rest) < 2 else rf"to|for|{particle}", rest[0].lower()
     ):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
+    if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
+        rest = rest[2:]  # "take off and hover"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
     if any(re.fullmatch("an?|the", phrase) for phrase in (head, *dict(parts).values())):
         return Action((), "", (), False)  # "of the by its barcode given product" is no English
@@ -201,6 +206,10 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     named = name_words(name).split()
     spelled = [w.strip(".").lower() for w in words] == named
     nouns = phrases()["nouns_too"]
+    at_end = len(named) > 1 and named[-1] in verb_words() and named[-1] not in nouns
+    if spelled and at_end and base_verb(named[0]) in ("", *nouns):
+        words = [named[-1], "a", *named[:-1]]  # "Issue create."
+        return words, " ".join(words)
     if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
         return words, text
     at = next((i for i, w in enumerate(named) if w in verb_words()), -1)
@@ -303,11 +312,6 @@ def unlisted(act: Action) -> Action:
     return replace(act, head=things, parts=tuple(rest)) if whole else act
 
 
-def switched(words: str) -> str:
-    """The verb of a flag: "lock" of locked."""
-    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))
-
-
 def decided(
     act: Action, flags: list[Parameter], args: Mapping[str, Any]
 ) -> tuple[Action, list[Parameter]]:
@@ -321,3 +325,8 @@ def decided(
                 rest = act.parts[k + 1 :] if not args[p.name] else ()
                 return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]
     return act, flags
+
+
+def switched(words: str) -> str:
+    """The verb of a flag: "lock" of locked."""
+    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))

@@ -38,10 +38,16 @@ MOST_ITEMS = 100  # of a made-up list: a schema may ask for a billion
 
 @dataclass(frozen=True)
 class Known:
-    """Values that are known to exist, by parameter. Of a `closed` one no other value exists."""
+    """Values that are known to exist: tool -> parameter -> values, and parameter -> values for
+    tools that were not seen. Of a `closed` parameter name no other value exists."""
 
-    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+
+    def of(self, tool: str, name: str) -> Sequence[Any]:
+        """The known values of a tool's parameter."""
+        return self.own.get(tool, {}).get(name) or self.shared.get(name, ())
 
 
 NOTHING = Known()
@@ -310,7 +316,7 @@ def sample(
         try:
             for p in params:
                 preset = (fixed or {}).get(p.name)
-                hints = known.values.get(p.name, ())
+                hints = known.of(tool.name, p.name)
                 scene.meal = preset if isinstance(preset, str) and preset in MEALS else scene.meal
                 args[p.name] = (
                     preset if preset is not None else value(scene, p, hints, p.name in known.closed)
@@ -388,4 +394,4 @@ def spec_values(
             closed.add(name)
         elif (known := habits.get(name)) and known.texts:
             own[name] = list(known.texts)  # for a parameter that nothing else is known of
-    return Known(own, frozenset(closed))
+    return Known({tool.name: own}, {}, frozenset(closed))

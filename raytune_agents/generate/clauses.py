@@ -160,6 +160,7 @@ LISTED = regex("listed")
 TELLS_DATE = pattern("tells_date")
 OWN_WORD = regex("own_word")
 SITE = regex("site")
+LOCATIVE = regex("locative")
 CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
 SPANS = regex("spans")
@@ -180,6 +181,8 @@ def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
     if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
+    if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
+        return (f"{{x}} {p.words}",)
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
         return (f"{found[1]}ed by {{x}}".replace("splited", "split"),)
     if p.kind in DATES:
@@ -194,6 +197,8 @@ def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
     of, _, period = p.words.rpartition(" ")
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
+    if p.kind == "choice" and re.search(LOCATIVE, p.words) and len(str(value)) <= 3:
+        return ("in {noun} {x}",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
         return ("at {noun} {x}",)
     return ()
@@ -220,6 +225,8 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
         return ("with the {noun} {x}",)
     if sense.kind in ("id", "id_number") and _attribute(p):
         return (f"with the {p.words} {{x}}",)
+    if sense.kind == "reason" and value not in bank_of("reason"):
+        return ()  # "checkup" is no clause
     other = p.noun.removesuffix(" name")  # which thing's name it is
     of_head = mentions(head, p)
     if p.words == "name" and head and other != "name" and not of_head:

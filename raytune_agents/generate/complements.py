@@ -16,6 +16,7 @@ from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
+    DURATIONS,
     KINDLY,
     PREDICATE,
     is_coded,
@@ -69,6 +70,9 @@ class Complements:
             return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
             return found
+        kind = re.fullmatch(rf"(?:an?|some|any) ({KINDLY})", phrase)
+        if kind and not any(p.noun == kind[1] for p in self.left):
+            return ""  # "a car of some class" is "a compact car"
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             if any(mentions(owner[2], p) for p in self.left):
                 return ""  # "from the animal's weight" + the weight
@@ -92,12 +96,17 @@ class Complements:
         if p is None and indefinite and not is_plural(phrase):
             p = self._only_id(phrase)
         if p is not None:
+            if p.sense in ("date", "datetime") and preposition == "at":
+                preposition = "on"  # "at a time" is "on 5 May at 11:30"
             preposition = "for" if preposition == "per" else preposition
             return f"{preposition} {self.named(p, phrase)}"
         sizes = [p for p in self.left if kind_named(p.sense).range and mentions(phrase, p)]
         if indefinite and sizes and not sizes[0].items and not is_plural(phrase):
             self.left.remove(sizes[0])  # "to a net price of 109"
             return f"{preposition} {phrase} of {slot_of(sizes[0])} {unit_words(sizes[0])}".strip()
+        described = self.adjectives(phrase) if indefinite else phrase
+        if described != phrase:
+            return f"{preposition} {described}"
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         unsaid = unsaid or phrase == "another"
         paired = spoken_of and (indefinite or is_plural(phrase))
@@ -129,6 +138,12 @@ class Complements:
             return False  # "over today"
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
 
+    def letters(self, phrase: str) -> list[Parameter]:
+        """The parameters whose very names a complement lists: "of a and b"."""
+        names = re.split(r",? and |,? or |, ", phrase)
+        found = [p for name in names for p in self.left if p.name == name]
+        return found if len(found) == len(names) > 1 else []
+
     def counted(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
         and b", "after some days"; "" for any other."""
@@ -144,11 +159,23 @@ class Complements:
             self.left.remove(lists[0])  # "of multiple files"
             noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
             return f"{preposition} {noun}{slot_of(lists[0])}"
+        if listed := self.letters(phrase):
+            self.left = [p for p in self.left if p not in listed]
+            return f"{preposition} {' and '.join(map(slot_of, listed))}"
+        if re.match(r"(a|some|a given) (time|while|period|duration|delay)\b", phrase):
+            for p in self.left:
+                if p.sense in DURATIONS:
+                    self.left.remove(p)
+                    return f"{preposition} {slot_of(p)} {p.sense}"
         return ""
 
     def several(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of how many, or of two ends; "" for any other: "among people",
         "for a party", "between two currencies", "from one unit to another"."""
+        for p in [p for p in self.left if p.sense == "people" and not p.items]:
+            if preposition == "for" and phrase in ("a party", "a group"):
+                self.left.remove(p)
+                return f"for {phrase} of {slot_of(p)}"
         one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if one[1] == "one" else "to"

@@ -264,7 +264,7 @@ def _unnamed(text: str, name: str) -> str:
 
 def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:
     """Verb and object of a search for a text: "search the invoices for X", "find X near Oslo"."""
-    if verb_groups().get(verb.split(" ")[0]) != "search":
+    if verb_groups().get(verb) != "search":
         return verb, body.replace(head, slot, 1)  # "play jazz piano"
     bare = re.sub(r"^(a|an|the|all|for)\s+", "", body)
     if not DOCUMENTS.search(head):
@@ -313,11 +313,14 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
     verb_be = "are" if many else "is"
+    if group == "search" and found.startswith("the ") and act.verbs[0] in ("find", "locate"):
+        return f"where {verb_be} {found}", f"where {found} {verb_be}"
     if group == "search" and not found.startswith("the "):
         return f"is there {found}", f"if there is {found}"
     return f"what {verb_be} {found}", found
 
 
+SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
 LINES = 0.05  # share of orders with many values that give them line by line
 CARRIER = regex("carrier")
 ADDRESS = ("street", "door_number", "city", "zip", "state", "country", "country_code")
@@ -356,7 +359,9 @@ def _arranged(
             continue
         first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
         again = bare and first in begun and first != "with"
-        if not clause or len(spoken) >= MOST_CLAUSES or again:
+        if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
+            spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
+        elif not clause or len(spoken) >= MOST_CLAUSES or again:
             noted.append(p)
         else:
             spoken.append(f"and {clause[5:]}" if first == "with" and "with" in begun else clause)

@@ -86,7 +86,7 @@ def thing_of(words: str, about: str) -> str:
     if words in ("title", "label", "key") or code:
         return ""
     counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
-    if counted and re.fullmatch(r"\w|count|num|number|total|tail|head|depth", words):
+    if counted and re.fullmatch(r"\w|count|num|number|total", words):
         return f"number of {counted[1]}"
     known = any(w[:4] in ENGLISH_STEMS for w in short.split())
     # "upl id", "affected" of "numbers of the affected meters"
@@ -227,20 +227,27 @@ def flattened(
         return {}
     # Each part once a depth: some lines of references stand for billions.
     known, place = {} if known is None else known, (id(schema), depth)
-    if place in known:
-        return known[place]
-    out, parts = dict(schema), list(list_of(schema.get("allOf")))
+    if place not in known:
+        known[place] = _flattened(schema, root, depth, known)
+    return known[place]
+
+
+def _flattened(
+    schema: JsonSchema, root: Mapping[str, Any], depth: int, known: _Known
+) -> JsonSchema:
     if isinstance(schema.get("$ref"), str):
-        parts = [local_ref(out.pop("$ref"), root)]
+        target = local_ref(schema["$ref"], root)
+        rest = {k: v for k, v in schema.items() if k != "$ref"}
+        return flattened(target, root, depth + 1, known) | rest
     for key in ("anyOf", "oneOf"):
-        options = [o for o in list_of(out.get(key)) if isinstance(o, dict)]
-        if usable := [o for o in options if o.get("type") != "null"]:
-            parts.append(usable[0])
-            del out[key]
-    for part in parts:
-        out = flattened(part, root, depth + 1, known) | out
-    known[place] = out
-    return out
+        options = [o for o in list_of(schema.get(key)) if isinstance(o, dict)]
+        options = [o for o in options if o.get("type") != "null"]
+        if options:
+            rest = {k: v for k, v in schema.items() if k != key}
+            return flattened(options[0], root, depth + 1, known) | rest
+    for part in list_of(schema.get("allOf")):
+        schema = flattened(part, root, depth + 1, known) | dict(schema)
+    return schema
 
 
 def list_of(value: Any) -> Sequence[Any]:

@@ -13,6 +13,7 @@ NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flig
 ITSELF: list[str] = phrases()["kinds_as_said"]
 TITLED = pattern("titled")
 BEFORE_NOUN = pattern("before_noun")
+DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
 AFTERWARDS = regex("afterwards")
 FILES = regex("several_files")
 CROWD = regex("crowd")

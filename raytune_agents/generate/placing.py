@@ -213,6 +213,10 @@ class Placing(Complements):
     def place(self, p: Parameter) -> None:
         """Put the object's own value into its head."""
         bare = ARTICLE.sub("", self.head)
+        if " or " in bare:  # "an album or a track" + a track
+            ones = [ARTICLE.sub("", one) for one in bare.split(" or ")]
+            bare = next((one for one in ones if mentions(one, p)), ones[0])
+            self.head = f"a {bare}"
         setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
         several = self.verb in GENERAL_SETTERS and not is_numbered(p) and not is_coded(p)
         towards = p.role == "to" and not is_numbered(p) and p.noun != bare  # "a target"

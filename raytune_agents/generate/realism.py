@@ -31,9 +31,8 @@ _USED = r"(?:use|using|with|via|through|call|calling|run|try|invoke|by|under|on|
 def _name_pattern(name: str) -> re.Pattern[str]:
     words = name_words(name).split()
     exact = rf"(?<![\w.]){re.escape(name)}(?![\w])"
-    particles = re.fullmatch(r"on|off|up|down|in|out|back", " ".join(words[1:]))
-    if len(words) > 1 and (particles or not base_verb(words[0])):
-        return re.compile(exact, re.I)  # "soil moisture", "turn on": words of the language
+    if len(words) > 1 and not base_verb(words[0]):
+        return re.compile(exact, re.I)  # "soil moisture" is what people call soil_moisture
     if len(words) > 1:
         spaced = r"[\s_-]?".join(map(re.escape, words))
         return re.compile(rf"{exact}|(?<!\w){spaced}(?!\w)", re.I)
@@ -176,7 +175,6 @@ def realism_figures(
     by_source: dict[str, list[str]] = defaultdict(list)
     for row, text in zip(rows, texts):
         by_source[source_of(row)].append(text)
-    auc = auc_real(compared, own)
     return {
         "rows": len(rows),
         "sources": {k: len(v) for k, v in sorted(by_source.items())},
@@ -190,7 +188,7 @@ def realism_figures(
             Counter(r.meta["frame"] for r in rows if "frame" in r.meta).most_common(SHOWN)
         ),
         "words": _lengths(texts),
-        "auc_real": None if auc is None else round(auc, 4),
+        "auc_real": _rounded(auc_real(compared, own)),
         "real_rows": len(real),
         "samples": {k: v[:SHOWN] for k, v in sorted(by_source.items())} | {"real": own[:SHOWN]},
     }
@@ -206,3 +204,7 @@ def _lengths(texts: Sequence[str]) -> Mapping[str, int]:
 
 def _share(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -183,6 +183,22 @@ def phrase(
     return mended(" ".join(text.split())), args, anchors
 
 
+def from_wording(
+    tool: ToolConfig, template: str, rng: random.Random, habits: Mapping[str, Argument] = NONE
+) -> tuple[Wish, Arguments]:
+    """A wish in one of the spec's wordings. Raises NoValue."""
+    text, args, anchors = phrase(tool, template, rng, habits=habits)
+    return Wish("order", text, "", anchors), args
+
+
+def from_template(
+    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
+) -> tuple[Wish, Arguments]:
+    """A wish made from the description. Raises NoValue."""
+    args, scene = sample_arguments(tool, rng, habits)
+    return compose(tool, args, scene, rng, form, habits), args
+
+
 def sample_arguments(
     tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS
 ) -> tuple[Arguments, Scene]:
@@ -274,13 +290,12 @@ def sample_call(
     """A wish in words and the call it asks for. Arguments stand in schema order. Raises NoValue."""
     known = habits.arguments.get(tool.name, NONE)
     if tool.requests and rng.random() < habits.wordings:
-        text, args, anchors = phrase(tool, rng.choice(tool.requests), rng, habits=known)
-        wish, source = Wish("order", text, "", anchors), "wording"
+        wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
+        source = "wording"
     else:
         longest = rng.choice(habits.words[1:] or (math.inf,))  # half up to their median
         for _ in range(SHORTER):
-            args, scene = sample_arguments(tool, rng, habits)
-            wish = compose(tool, args, scene, rng, form, habits)
+            wish, args = from_template(tool, rng, habits, form)
             if len(f"{wish.text} {wish.rest}".split()) <= longest:
                 break
         source = "template"
