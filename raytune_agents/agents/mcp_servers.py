@@ -84,7 +84,8 @@ def _filled_in(values: JsonObject | None) -> dict[str, str]:
 def _filled(text: Any, name: str = "") -> str:
     """A value; that of a header or variable called `name`. Raises ConfigError where a variable is
     not set."""
-    secret = SECRET_NAME.search(name)
+    # An AUTH_URL of a server may hold its password; in the environment it is a plain address.
+    secret = SECRET_NAME.search(name) or "auth" in name.casefold()
 
     def value(found: re.Match[str]) -> str:
         if secret:

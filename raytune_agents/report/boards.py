@@ -284,5 +284,5 @@ def _group(values: Mapping[str, Sequence[float]], categories: Sequence[str]) -> 
 def trained_on_bfcl(config: Mapping[str, Any]) -> bool:
     """Whether the run's own rows are BFCL's: its figures on other rows of BFCL are then no BFCL
     scores."""
-    sources = config.get("read", {}).get("sources", [])
-    return any(source["path"] == "bfcl" for source in sources)
+    sources = (config.get("read") or {}).get("sources") or []
+    return any(isinstance(s, Mapping) and s.get("path") == "bfcl" for s in sources)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytune_agents.records import JsonObject
 from raytune_agents.report.boards import Grid
 from raytune_agents.report.folder import RowGroup
 from raytune_agents.report.safe_text import clip, finite, format_number, whole
@@ -89,17 +88,21 @@ def step_funnel(manifests: Mapping[str, Mapping[str, Any]]) -> list[StepFunnel]:
 def stages(manifests: Mapping[str, Mapping[str, Any]]) -> list[Grid]:
     """The funnels inside read (one line per task of rated interactions), generate (per pool) and
     label (per source); stages at which no row fell out are left out."""
-    tasks = manifests.get("read", {}).get("task_types", {})
-    made = manifests.get("generate", {}).get("funnel", [])
-    labelled = manifests.get("label", {}).get("funnel", {})
-    groups: dict[str, list[JsonObject]] = {
-        "read, by task": [{"task": name} | x for name, x in tasks.items()],
-        "generate, by pool": made,
-        "label, by source": [{"source": name or "all"} | x for name, x in labelled.items()],
+    tasks = manifests.get("read", {}).get("task_types")
+    tasks = tasks if isinstance(tasks, Mapping) else {}
+    made = manifests.get("generate", {}).get("funnel")
+    labelled = manifests.get("label", {}).get("funnel")
+    labelled = labelled if isinstance(labelled, Mapping) else {}
+    groups: dict[str, tuple[str, list[Any]]] = {
+        "read, by task": ("task", [{"task": name} | dict(x) for name, x in tasks.items()]),
+        "generate, by pool": ("pool", [x for x in made or [] if isinstance(x, Mapping)]),
+        "label, by source": (
+            "source",
+            [{"source": name or "all"} | dict(x) for name, x in labelled.items()],
+        ),
     }
     tables = []
-    for title, lines in groups.items():
-        first = title.rpartition(" ")[2]  # what a line is of
+    for title, (first, lines) in groups.items():
         keys = dict.fromkeys(k for line in lines for k in line if k not in (first, "kept"))
         used = [k for k in keys if any(whole(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]
@@ -110,6 +113,7 @@ def stages(manifests: Mapping[str, Mapping[str, Any]]) -> list[Grid]:
 
 def left_after(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """Of the pools' funnel together: the rows tried, and those left after each of its checks."""
+    lines = [line for line in lines if isinstance(line, Mapping)]
     left = sum(whole(line.get("tried")) for line in lines)
     found = [("tried", left)] if left else []
     for check in dict.fromkeys(k for line in lines for k in line) if left else ():
@@ -198,9 +202,9 @@ class GeneratedQuality:
 
 
 def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQuality | None:
-    """None where the run generated nothing."""
-    found = manifests.get("generate", {}).get("realism") or {}
-    if not found.get("rows"):
+    """None where the run generated nothing, or by older code."""
+    found = manifests.get("generate", {}).get("realism")
+    if not isinstance(found, Mapping) or not finite(found.get("rows")):
         return None
     told = {**found, **(found.get("coverage") or {})}
     real = format_number(found.get("real_rows"))

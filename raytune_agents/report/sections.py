@@ -287,7 +287,9 @@ def step_grid(run: RunContents) -> Grid:
     """When each step ran, its key, and the hashes of what it read."""
     lines = []
     for step, m in run.manifests.items():
-        hashes = ", ".join(f"{name} {clip(v, 24)}" for name, v in m.get("inputs", {}).items())
+        inputs = m.get("inputs")
+        read = inputs.items() if isinstance(inputs, dict) else []
+        hashes = ", ".join(f"{name} {clip(value, 24)}" for name, value in read)
         times = [moment(m.get(k)) for k in ("started", "finished")]
         lines.append((step, [str(m.get("key") or ""), *times, hashes]))
     head = ["step", "key", "started", "finished", "inputs"]

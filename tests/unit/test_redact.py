@@ -16,10 +16,11 @@ import zstandard
 from typer.testing import CliRunner
 
 from raytune_agents import readers
+from raytune_agents.agents import mcp_servers
 from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError, SourceConfig, load_config
 from raytune_agents.readers import SourceError
-from raytune_agents.redact import SECRET_NAME, redact, without_secret_fields
+from raytune_agents.redact import SECRET_NAME, redact, without_known, without_secret_fields
 from raytune_agents.runs import Counts, Run
 
 SECRET = 'pl4nted"secret-é-0123456789'
@@ -234,3 +235,12 @@ def test_a_good_packed_file_is_read_whole(packing, tmp_path) -> None:
     rows = [{"messages": [{"role": "user", "content": f"q{i}"}]} for i in range(500)]
     path.write_bytes(PACK[packing](b"".join(json.dumps(r).encode() + b"\n" for r in rows)))
     assert [raw for _, raw in readers.list_raw(SourceConfig(path=str(path)))] == rows
+
+
+def test_a_servers_auth_url_is_hidden(monkeypatch):
+    """It may hold a password; a variable of that name alone is no secret."""
+    monkeypatch.setattr("raytune_agents.redact._NAMED", set())
+    monkeypatch.setattr("raytune_agents.redact._VALUES", {})
+    monkeypatch.setenv("MY_PLACE", "https://me:hunter2@example.com")
+    assert mcp_servers._filled("${MY_PLACE}", "OS_AUTH_URL") == "https://me:hunter2@example.com"
+    assert without_known("at https://me:hunter2@example.com") == "at [OS_AUTH_URL]"

@@ -151,3 +151,10 @@ def test_splits_of_other_measures_have_their_own_columns(tmp_path):
 def test_energy_that_was_not_told_is_said(tmp_path):
     page = report.write_report(make_run(tmp_path / "demo")).read_text()
     assert "Energy: this machine tells no energy." in page
+
+
+def test_manifests_of_another_shape_give_no_table_and_no_error():
+    odd = {"read": {"task_types": ["x"]}, "generate": {"funnel": ["x"], "realism": "x"}}
+    assert findings.stages(odd | {"label": {"funnel": None}}) == []
+    assert findings.generated_quality(odd) is None
+    assert not boards.trained_on_bfcl({"read": {"sources": ["bfcl"]}})
