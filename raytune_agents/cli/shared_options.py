@@ -93,14 +93,9 @@ def printed_errors() -> Iterator[None]:
         own = error.filename is None  # our words; else those of the system
         fail(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
     except Exception as error:  # what is no fault of the code's shows no traceback
-        ray: Any = sys.modules.get("ray.exceptions")
-        # a process, a node or the cluster was lost; an error of code that ran there is not
-        if ray and isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):
+        if lost_to_cluster(error):
             fail(f"Ray: {error}\nthe same command goes on from here")
-        from raytune_agents.runs import BadLoss
-
-        client: Any = sys.modules.get("raytune_agents.inference.client")
-        if not (isinstance(error, BadLoss) or (client and isinstance(error, client.EngineDown))):
+        if not isinstance(error, user_errors()):
             raise
         fail(str(error))
     except KeyboardInterrupt:
@@ -133,6 +128,21 @@ def fail(text: str) -> None:
     """Say what is wrong, without secrets, and end the command."""
     errors.print(redact(text), style="red", highlight=False, markup=False)
     raise typer.Exit(WRONG) from None
+
+
+def lost_to_cluster(error: Exception) -> bool:
+    """Whether a process, a node or the cluster was lost; an error of code that ran there is not."""
+    ray: Any = sys.modules.get("ray.exceptions")
+    return bool(ray) and isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError)
+
+
+def user_errors() -> tuple[type[RuntimeError], ...]:
+    """The errors of a run that its user can mend. Those of the engine are known only where it was
+    loaded."""
+    from raytune_agents.runs import BadLoss
+
+    client: Any = sys.modules.get("raytune_agents.inference.client")
+    return (BadLoss, client.EngineDown) if client else (BadLoss,)
 
 
 def table_of(

@@ -21,7 +21,7 @@ from typing import Any
 
 from raytune_agents.calls import Parsed, parse
 from raytune_agents.readers import bfcl
-from raytune_agents.records import JsonObject, Options, ToolCall
+from raytune_agents.records import JsonObject, ToolCall
 
 PYTHON_CATEGORIES = (
     *("simple_python", "multiple", "parallel", "parallel_multiple"),
@@ -70,9 +70,11 @@ def official_verdicts(
     = the checker itself raised the exception that the label names. Raises OfficialError."""
     text = json.dumps([asdict(job) for job in jobs])
     # Our package is not imported there: it would want its own numpy.
-    options: Options = {"input": text, "capture_output": True, "text": True}
+    command = [python, "-c", _WORKER]
     try:
-        done = subprocess.run([python, "-c", _WORKER], **options, timeout=timeout_s)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=timeout_s
+        )
     except OSError as error:
         raise OfficialError(f"python={python!r} cannot be run ({error.strerror})") from None
     except subprocess.TimeoutExpired:
@@ -118,9 +120,10 @@ def official_scores(
         elif not parsed.calls:
             wrong[category, raw["id"]] = parsed.error or "decoder_failed"
         else:
-            facts, calls = (raw["function"], raw["ground_truth"]), decoded(parsed.calls)
             ids.append((category, raw["id"]))
-            jobs.append(OfficialJob(category, *facts, calls))
+            jobs.append(
+                OfficialJob(category, raw["function"], raw["ground_truth"], decoded(parsed.calls))
+            )
     verdicts = official_verdicts(jobs, python)  # of none too: it says whether the package is there
     # None, an answer that the checker itself breaks on, is not right.
     wrong |= {key: error for key, (valid, error) in zip(ids, verdicts) if not valid}
@@ -128,8 +131,12 @@ def official_scores(
     for category, n in total.items():
         mine = {i: error for (c, i), error in wrong.items() if c == category}
         right = n - len(mine)
-        counts = {"accuracy": right / n, "correct_count": right, "total_count": n}
-        out[category] = {**counts, "wrong": mine}
+        out[category] = {
+            "accuracy": right / n,
+            "correct_count": right,
+            "total_count": n,
+            "wrong": mine,
+        }
     return out
 
 

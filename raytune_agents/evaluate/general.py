@@ -19,7 +19,6 @@ from pathlib import Path
 from raytune_agents.config import ConfigError, GeneralConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.records import Options
 
 SPLIT = "general"
 INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
@@ -104,10 +103,14 @@ def run_lm_eval(
             "device": "cuda" if gpu else "cpu",
             "seed": seed,
         }
-        how: Options = {"capture_output": True, "text": True, "timeout": config.timeout_s}
         try:
-            command = [python(), "-c", _WORKER, str(target)]
-            done = subprocess.run(command, input=json.dumps(options), **how)
+            done = subprocess.run(
+                [python(), "-c", _WORKER, str(target)],
+                input=json.dumps(options),
+                capture_output=True,
+                text=True,
+                timeout=config.timeout_s,
+            )
         except subprocess.TimeoutExpired:
             raise ConfigError(
                 f"evaluate.general: arm {arm.name} took more than {config.timeout_s:.0f} s; write "

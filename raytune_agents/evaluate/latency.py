@@ -96,5 +96,7 @@ def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:
     waves = {r.wave: r.wave_s for r in rows}
     seconds = np.array(list(waves.values()))
     tokens = np.array([sum(r.output_tokens for r in rows if r.wave == w) for w in waves])
-    found = estimates.bootstrapped(len(waves), how, lambda k: tokens[k].sum(1) / seconds[k].sum(1))
+    found = estimates.bootstrapped(
+        len(waves), how, lambda drawn: tokens[drawn].sum(1) / seconds[drawn].sum(1)
+    )
     return replace(found, n=len(rows))

@@ -213,8 +213,12 @@ class Teacher:
 
     def body(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The request in OpenAI's form."""
-        body: JsonObject = {"model": self.config.model, "messages": list(chat)}
-        body |= {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
+        body: JsonObject = {
+            "model": self.config.model,
+            "messages": list(chat),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+        }
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         if sampling.schema:
@@ -284,8 +288,9 @@ def start_teacher(config: TeacherConfig, keep: bool, ledger: Path) -> Any:
     """Start the run's teacher, or take the one that runs already."""
     import ray
 
-    how = {"name": ACTOR, "get_if_exists": True, "num_cpus": 0, "max_concurrency": 4}
-    actor = ray.remote(Teacher).options(**how)
+    actor = ray.remote(Teacher).options(
+        name=ACTOR, get_if_exists=True, num_cpus=0, max_concurrency=4
+    )
     return actor.remote(config, key_from_env(config), keep, str(ledger))
 
 

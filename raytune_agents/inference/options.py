@@ -90,9 +90,11 @@ def validate_engine_options(config: Config) -> None:
 
 def validate_serve(engine: EngineConfig) -> None:
     """Raises ConfigError for what a Ray Serve LLM app does not take, and where Serve is missing."""
-    for name in (name for name in SERVES if name in engine.options):
-        given = f"engine.options.{name}={engine.options[name]!r} with engine.serve=true"
-        raise ConfigError(f"{given}: Ray Serve sets it; leave it out")
+    for name in [name for name in SERVES if name in engine.options]:
+        raise ConfigError(
+            f"engine.options.{name}={engine.options[name]!r} with engine.serve=true: Ray Serve "
+            "sets it; leave it out"
+        )
     if engine.label_selector:
         raise ConfigError(
             f"engine.label_selector={engine.label_selector} with engine.serve=true: the replicas "
@@ -106,8 +108,10 @@ def validate_serve(engine: EngineConfig) -> None:
         )
     missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        packages = f"{', '.join(missing)}: pip install '.[serve]' in the clone"
-        raise ConfigError(f"engine.serve=true needs {packages}, or write engine.serve=false")
+        raise ConfigError(
+            f"engine.serve=true needs {', '.join(missing)}: pip install '.[serve]' in the clone, "
+            "or write engine.serve=false"
+        )
 
 
 def lora_options(train: TrainConfig) -> Options:
@@ -125,7 +129,8 @@ def lora_options(train: TrainConfig) -> Options:
                 f"train.lora.r={config.lora.r} of arm {name!r}: vLLM answers with ranks up to "
                 f"{RANKS[-1]}; write {RANKS[-1]} or less, or parameters: full"
             )
+    if not ranks:
+        return {}
     # One size for all: vLLM sets the same room aside for every adapter.
-    highest = min(rank for rank in RANKS if rank >= max(ranks, default=0))
-    on_top = {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}
-    return on_top if ranks else {}
+    highest = min(rank for rank in RANKS if rank >= max(ranks))
+    return {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}

@@ -55,8 +55,11 @@ def serve_args(
     most = config.actors or 1
     wide = "float32" if dtype == "float32" or not (gpus or bf16(dtype)) else "bfloat16"
     options = {"max_num_seqs": SLOTS, **vllm_options(config, wide, bool(gpus)), **own}
-    scaling = {"min_replicas": 1, "max_replicas": most}
-    scaling["target_ongoing_requests"] = options["max_num_seqs"]
+    scaling = {
+        "min_replicas": 1,
+        "max_replicas": most,
+        "target_ongoing_requests": options["max_num_seqs"],
+    }
     deployment: JsonObject = {
         "autoscaling_config": scaling,
         # As the run's own engines they take no CPU from training and trials.
@@ -89,10 +92,17 @@ def serve_args(
 
 def serve_config(name: str, args: JsonObject) -> JsonObject:
     """Ray Serve's config file of an app that stays when runs end."""
-    application = {"name": name, "route_prefix": f"/{name}", "args": args}
-    application["import_path"] = "ray.serve.llm:build_openai_app"
-    http = {"host": "127.0.0.1", "port": 8000}
-    return {"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}
+    application = {
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": "ray.serve.llm:build_openai_app",
+        "args": args,
+    }
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": "127.0.0.1", "port": 8000},
+        "applications": [application],
+    }
 
 
 def deploy_app(args: JsonObject, standing: str, own: str) -> str:
@@ -183,10 +193,13 @@ class ServedEngine:
         self.parser = ServerParser(serving, AutoTokenizer.from_pretrained(path))
         most = 2 * limits.max_num_seqs
         self.turns = Turns(as_they_are, most)
-        room = httpx.Limits(max_connections=most)
-        how: dict[str, Any] = {"base_url": url, "timeout": timeout_s, "limits": room}
         # No proxy of the environment: it is on this machine.
-        self.http = httpx.AsyncClient(**how, trust_env=False)
+        self.http = httpx.AsyncClient(
+            base_url=url,
+            timeout=timeout_s,
+            limits=httpx.Limits(max_connections=most),
+            trust_env=False,
+        )
 
     async def ready(self) -> EngineLimits:
         return self.limits
@@ -254,8 +267,9 @@ def start_app(
     count = -(-most // PER_ACTOR)
     limits = EngineLimits(slots * most // count, config.retries)
     how = {"resources": {HEAD: 0.001}, "max_restarts": RESTARTS}
-    own = (url, str(path), config.timeout_s, limits, serving)
-    handles = start_actors(ServedEngine, count, how, *own)
+    handles = start_actors(
+        ServedEngine, count, how, url, str(path), config.timeout_s, limits, serving
+    )
     ray.get([handle.ready.remote() for handle in handles])
     return handles, EngineLimits(slots, config.retries)
 

@@ -20,7 +20,7 @@ from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConf
 from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate.held import held_counts
 from raytune_agents.models import EMBEDDED
-from raytune_agents.records import Options, Trajectory
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import STEPS
 from raytune_agents.split import split_rows
 from raytune_agents.storage import filled
@@ -144,8 +144,10 @@ def yaml_scalar(text: str) -> str:
     """A text as a YAML value that reads back as itself, inside brackets too; in quotes only where
     it needs them."""
     style = '"' if "\n" in text else None  # a line of its own would end a comment
-    how: Options = {"default_flow_style": True, "allow_unicode": True, "width": 1 << 30}
-    return yaml.safe_dump([text], default_style=style, **how)[1:-2]
+    line = yaml.safe_dump(
+        [text], default_flow_style=True, default_style=style, allow_unicode=True, width=1 << 30
+    )
+    return line[1:-2]
 
 
 def duration_text(minutes: float | None) -> str:

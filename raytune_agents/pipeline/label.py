@@ -85,12 +85,16 @@ def label_rows(
         return _labelled_rows(batch, config, index, score)
     except ROW_FAULTS as error:
         if len(batch) == 1:
-            why = {"reject_reason": [filters.label_error("keys", error)], "quality": [0.0]}
-            empty = np.zeros((1, len(PARTS))), pa.Table.from_pylist([{}], PRINTS)
-            return with_labels(batch, why, *empty)
+            return _unlabelled(batch, error)
     half = len(batch) // 2  # find the row by halves: there is one in a million
     parts_of = (batch.slice(0, half), batch.slice(half))
     return pa.concat_tables(label_rows(part, config, index, score) for part in parts_of)
+
+
+def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
+    """The columns of `label_rows` for one row that cannot be labelled."""
+    labels = {"reject_reason": [filters.label_error("keys", error)], "quality": [0.0]}
+    return with_labels(batch, labels, np.zeros((1, len(PARTS))), pa.Table.from_pylist([{}], PRINTS))
 
 
 def _labelled_rows(

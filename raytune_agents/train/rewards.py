@@ -104,16 +104,23 @@ def _matched(calls: list[ToolCall], gold: list[tuple[str, dict[str, list[Any]]]]
     )
 
 
+def _answered(row: Trajectory) -> list[tuple[str, dict[str, list[Any]]]]:
+    """The answer's own calls as gold, of rows that came without."""
+    found = []
+    for call in row.answer.tool_calls:
+        exact = {key: [value] for key, value in call.args.items()}
+        defaults = defaults_of(find(call.name, row.tools))
+        found.append((call.name, with_defaults(exact, defaults)))
+    return found
+
+
 def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     """1 where the calls are gold's, in any order of calls and arguments; none and none is right."""
     body = after_thought(text, think)
     if body is None:
         return 0.0
     parsed = parse(body, row.tools)
-    gold = gold_calls(row) if row.gold else []
-    for call in () if row.gold else row.answer.tool_calls:
-        exact, tool = {k: [v] for k, v in call.args.items()}, find(call.name, row.tools)
-        gold.append((call.name, with_defaults(exact, defaults_of(tool))))
+    gold = gold_calls(row) if row.gold else _answered(row)
     return float(not parsed.error and _matched(list(parsed.calls), gold))
 
 

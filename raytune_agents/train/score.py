@@ -43,9 +43,12 @@ def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
 
 def logits_at(model: Any, batch: dict[str, torch.Tensor], columns: torch.Tensor) -> torch.Tensor:
     """Logits of a batch at these positions only, [rows, columns, vocab]."""
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    kept = {"logits_to_keep": columns, "use_cache": False}
-    return model(input_ids=ids, attention_mask=mask, **kept).logits
+    return model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        logits_to_keep=columns,
+        use_cache=False,
+    ).logits
 
 
 @torch.no_grad()

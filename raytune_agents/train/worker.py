@@ -196,8 +196,9 @@ def attempt(job: Job, callbacks: Sequence[Any], resume: str | None) -> tuple[Any
     except (RuntimeError, MemoryError) as error:
         if not no_memory(error):
             raise
-        what = "out of memory as the model loads; write train.quantization=nf4 or a smaller model"
-        raise OutOfMemory(what) from None
+        raise OutOfMemory(
+            "out of memory as the model loads; write train.quantization=nf4 or a smaller model"
+        ) from None
     for callback in callbacks:
         trainer.add_callback(callback)
     if trainer.is_world_process_zero():
