@@ -58,6 +58,9 @@ _CHANNEL = re.compile(
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return|eom|eot|start)\|>|\Z")
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
 
+# beside the arguments of a call
+_OF_CALL = {"name", "tool_name", "type", "id", "call_id", "tool_call_id", "index"}
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -83,6 +86,9 @@ def _call(value: Any, source: str) -> ToolCall:
     words = ("arguments", "parameters", "args", *(("input",) if "type" in value else ()))
     key = next((k for k in words if k in value), "")
     arguments = value.get(key)
+    more = value.keys() - _OF_CALL - {key}
+    if "description" in more or (more and not key):  # a tool, or an answer in JSON
+        raise NotACall("no arguments")
     if arguments is None:
         return ToolCall(name)
     is_text = isinstance(arguments, str)

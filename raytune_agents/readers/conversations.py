@@ -15,12 +15,12 @@ from typing import Any
 from raytune_agents.readers import aliases
 from raytune_agents.readers.exchanges import answer_turns
 from raytune_agents.readers.fields import Fields, Names, readable_start
-from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
 from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.spans import seen_tools, unread_meta
 from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.template_text import template_turns
 from raytune_agents.readers.turns import episode, transcript, turns_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 

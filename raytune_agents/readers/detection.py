@@ -17,7 +17,6 @@ from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.choices import is_asked, with_choice
 from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
 from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
-from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.pairs import COMPLETION, is_pair
 from raytune_agents.readers.responses import is_log
@@ -32,6 +31,7 @@ from raytune_agents.readers.sessions import (
     log_format,
 )
 from raytune_agents.readers.strict import value_of
+from raytune_agents.readers.template_text import template_turns
 from raytune_agents.readers.turn_columns import turns_in, with_messages
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 

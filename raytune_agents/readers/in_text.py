@@ -17,7 +17,7 @@ from typing import Any
 from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import decode
-from raytune_agents.calls.parse import parse, without_ends
+from raytune_agents.calls.parse import parse
 from raytune_agents.calls.pythonic import expression_end, unprinted
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, object_of, unread_fields
@@ -106,7 +106,8 @@ def _marked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], s
         closed = CALL_TAG.search(text, opened.end())
         end = closed.start() if closed else len(text)
         try:
-            calls += read_calls(text[opened.end() : end].replace("<|endoftext|>", "").strip())
+            body = text[opened.end() : end].replace("<|endoftext|>", "").strip()
+            calls += read_calls(body, tools)
         except RecordError:
             return (), text
         rest.append(text[at : opened.start()])
@@ -200,7 +201,7 @@ def _arguments_at(
 ) -> tuple[ToolCall, int] | None:
     """The call whose name stands at `name`, and where its arguments end."""
     at, known = name.end(), parameter_names(tool.parameters)
-    before = text[: name.start()].rstrip(" \t").removesuffix("`").strip("*")[-1:] or "\n"
+    before = text[: name.start()].rstrip(" \t`*")[-1:] or "\n"
     if text.startswith("(", at) and before in ("\n[:>,;" if goes_on else "\n[:>"):
         end = expression_end(text[: at + MOST_CHARS], at + 1, ")") + 1
         code = f"f{text[at:end]}"
@@ -228,7 +229,8 @@ def _arguments_at(
 
 def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
     """The calls of a code action that does nothing but call tools, one per statement: `x = f(a=1)`,
-    `print(default_api.f(a=1))`. [] where it does anything else: what it would call is not known."""
+    `print(default_api.f(a=1))`, and show what came back. [] where it does anything else: what it
+    would call is not known."""
     calls: list[ToolCall] = []
     try:
         statements = ast.parse(code.strip()).body
@@ -236,11 +238,21 @@ def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
         return []
     for statement in statements:
         node = unprinted(getattr(statement, "value", None))
+        if calls and _shows(statement):
+            continue
         own = parse(ast.unparse(node)).calls if isinstance(node, ast.Call) else ()
         if len(own) != 1 or own[0].name not in names or not _literal(node):
             return []
         calls += own
     return calls
+
+
+def _shows(statement: ast.stmt) -> bool:
+    """Whether a statement only shows values: `print(x)`, or `x` alone."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    called = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    return all(node is statement.value and ast.unparse(node.func) == "print" for node in called)
 
 
 def _written_out(code: str) -> bool:
@@ -265,32 +277,6 @@ def calls_in(text: str, tools: Sequence[ToolSpec]) -> Sequence[ToolCall]:
     """The calls of a text that is known to hold nothing else, () where it cannot be read."""
     found = parse(_GLAIVE.sub(r"<\1function_call>", text)).calls
     return found or (_spelt_calls(text, tools) or ((), ""))[0]
-
-
-# --- a dialogue in one text ---
-
-_TURN = re.compile(
-    r"<\|im_start\|>(?P<chatml>\w+)\n|<\|start_header_id\|>(?P<llama>\w+)<\|end_header_id\|>\s*"
-    r"|<start_of_turn>(?P<gemma>\w+)\n|<\|(?P<bar>system|user|assistant|tool|observation)\|>\s*"
-    r"|(?P<mistral>\[/?INST\]|<</?SYS>>)\s*"
-)
-_MISTRAL = {"[INST]": "user", "<</SYS>>": "user", "[/INST]": "assistant", "<<SYS>>": "system"}
-_START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]<sop>)?\s*")
-
-
-def template_turns(text: Any) -> list[dict[str, str]]:
-    """The turns of a text that a chat template wrote (ChatML, Llama, Gemma, Phi, Mistral), [] for
-    any other: with another template around it, it would be trained with both."""
-    found = list(_TURN.finditer(text)) if isinstance(text, str) else []
-    if not found or not _START.fullmatch(text, 0, found[0].start()):
-        return []
-    ends = [m.start() for m in found[1:]] + [len(text)]
-    turns = []
-    for mark, end in zip(found, ends):
-        role = mark[mark.lastgroup or 0]
-        content = without_ends(text[mark.end() : end].rstrip().removesuffix("<s>"))
-        turns += [{"role": _MISTRAL.get(role, role), "content": content}] if content else []
-    return turns
 
 
 # --- observations -----------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields, Names, blank, names_of, note, object_of
-from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
+from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.spans import exported_value
 from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.template_text import template_turns
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
@@ -146,7 +147,8 @@ def with_answer(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript
         reply = _dialogue(answer)
     both = isinstance(prompt, str) and isinstance(answer, str) and not template_turns(answer)
     whole = template_turns(prompt + answer) if both else []
-    if len(whole) > len(request):  # one text of a template, cut in two
+    begun = bool(whole and request) and known_role(request[-1].get("role")) == "assistant"
+    if begun or len(whole) > len(request):  # one text of a template, cut in two
         request, reply = [], whole
     if request and any(_user(t) and t in reply for t in request[-1:]):  # the whole conversation
         request = []

@@ -68,6 +68,10 @@ def read_role(word: Any) -> str:
 # --- tools ------------------------------------------------------------------------------------
 
 NO_PARAMETERS = ToolSpec("").parameters
+FREE = ("custom", "customtoolcall")  # tools and calls of free text: apply_patch
+FREE_PARAMETERS = dump(
+    {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+)
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
 _OBJECT = ("properties", "required", "additionalProperties")
 WRAPPERS, MANY = names_of("tool_wrapper"), names_of("several_tools")  # what holds one, and several
@@ -105,6 +109,8 @@ def read_tool(item: Any, raw: str = "") -> ToolSpec:
     if not isinstance(name, str) or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raw)
+    if text == NO_PARAMETERS and fold(str(outer.peek("type"))) in FREE:
+        text = FREE_PARAMETERS
     spec = ToolSpec(name, as_text(fields(aliases.DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
         one.rest("type")
@@ -218,7 +224,6 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
-FREE = ("custom", "customtoolcall")  # calls of free text: apply_patch
 CALL_WRAPPERS = names_of("call_wrapper")
 _LINES = re.compile(r"\}\s*\n\s*\{")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")

@@ -18,6 +18,7 @@ from raytune_agents.readers.fields import Fields, Names, blank, fold, names_of
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.react import steps_of, structure
 from raytune_agents.readers.strict import as_text, value_of, value_or
+from raytune_agents.readers.template_text import template_turns
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 ANSWERED = names_of("results")  # of the calls of the same turn
@@ -113,7 +114,9 @@ def _apart(text: str) -> tuple[str, str]:
     bare = without_ends(text)
     text = text if bare == text.strip() else bare
     found = split_thought(text)
-    return (found.rest.lstrip("\n"), found.text) if found.text else (text, "")
+    if found.text or (found.rest != text and not found.is_open):  # marks of no thought say nothing
+        return found.rest.lstrip("\n"), found.text
+    return text, ""
 
 
 def _split(message: Message) -> Message:
@@ -305,7 +308,7 @@ class Transcript:
 def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
-    turns = in_text.template_turns(turns) or value_of(turns)
+    turns = template_turns(turns) or value_of(turns)
     known = shapes.read_tools(tools)
     if own := listed_tools.turn_tools(turns):
         known = tuple(dict.fromkeys((*known, *own)))

@@ -329,3 +329,13 @@ def test_marks_of_words_are_no_words() -> None:
     spoken = parse(f"<|python_start|>I look.<|python_end|>{call}")
     assert (spoken.text, spoken.calls) == ("I look.", (ToolCall("ping", "{}"),))
     assert parse("Write <response> first.").text == "Write <response> first."
+
+
+@pytest.mark.parametrize("text", [
+    '<|tool_call_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>'
+    '{"a": 1}<|tool_call_end|><|tool_call_section_end|>',  # Kimi K2, now and then
+    '>>>all\nLet me look.>>>f\n{"a": 1}',  # functionary: words without a line's end
+])
+def test_spellings_that_models_slip_into(text):
+    found = parse(text)
+    assert [(c.name, c.args) for c in found.calls] == [("f", {"a": 1})], found

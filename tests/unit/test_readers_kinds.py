@@ -748,3 +748,62 @@ def test_a_null_that_a_reference_allows_stays() -> None:
         {"id": "1", "type": "function", "function": {"name": "f", "arguments": {
             "a": None, "b": None}}}]}
     assert calls(read({"messages": [ASK, turn], "tools": [tool]})[0]) == [["f", {"a": None}]]
+
+
+# --- tools of free text ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", [
+    {"type": "custom", "name": "run_code", "description": "d"},
+    {"type": "custom", "custom": {"name": "run_code", "description": "d",
+                                  "format": {"type": "text"}}}])
+def test_a_tool_of_free_text_has_one_parameter(tool):
+    call = {"id": "c", "type": "custom", "custom": {"name": "run_code", "input": "print(1)"}}
+    row = read({"messages": [{"role": "user", "content": "run print(1)"},
+                             {"role": "assistant", "content": None, "tool_calls": [call]}],
+                "tools": [tool]})[0]
+    assert calls(row) == [["run_code", {"input": "print(1)"}]]
+    assert kept(row) == ""
+    with_schema = tool | {"input_schema": CITY}  # Anthropic calls a user's own tools custom too
+    row = read(chat({"role": "assistant", "content": "Mild."}, tools=[with_schema]))[0]
+    assert "custom" in tool or row.tools[0].schema == CITY
+
+
+# --- answers in JSON, and code that shows what came back ---------------------------------------
+
+
+def test_an_object_with_a_name_is_no_call_without_arguments():
+    for text in ('{"name": "get_weather", "version": "1"}',
+                 '```json\n{"name": "get_weather", "version": "1"}\n```',
+                 '{"name": "get_weather", "description": "d", "parameters": {"type": "object"}}'):
+        assert calls(read(chat({"role": "assistant", "content": text}))[0]) == [], text
+    lost = '<tool_call>{"name": "get_weather", "city": "Paris"}</tool_call>'
+    assert calls(read(chat({"role": "assistant", "content": lost}))[0]) == [CALL]
+
+
+def test_code_that_shows_a_result_is_its_call():
+    shown = 'Look.\n<code>\nx = get_weather(city="Paris")\nprint(f"Now: {x}")\nprint(x)\n</code>'
+    row = read(chat({"role": "assistant", "content": shown}))[0]
+    assert calls(row) == [CALL]
+    assert row.messages[1].content == "Look."
+    more = '<code>\nx = get_weather(city="Paris")\nprint(len(x))\n</code>'
+    assert calls(read(chat({"role": "assistant", "content": more}))[0]) == []
+
+
+def test_a_call_in_code_marks_after_a_label():
+    text = '**Tool call:** `get_weather(city="Paris")`'
+    assert calls(read(chat({"role": "assistant", "content": text}))[0]) == [CALL]
+
+
+# --- more words for what failed ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", [
+    {"tests_passed": False}, {"all_tests_passed": False}, {"task_completed": False}, {"acc": 0},
+    {"accuracy": 0.0}, {"is_solved": False}, {"metrics": {"resolved": False}},
+    {"report": {"resolved": False}}, {"score": {"success": False}}, {"completed": False}])
+def test_a_row_that_failed_is_none_to_learn_from(mark):
+    good = {k: dict.fromkeys(v, True) if isinstance(v, dict) else 1 for k, v in mark.items()}
+    said = {"role": "assistant", "content": "Mild."}
+    assert [read(chat(said) | m)[0].pool for m in (mark, good)] == ["negative.observed", "positive"]
+    assert read(chat(said, accuracy=0.5, metrics={"accuracy": 0.5}))[0].outcome is None
