@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import ROOT, free_port
-from openai import OpenAI
+from openai import APIError, OpenAI
 from test_serve import wait_for
 
 from raytune_agents import models, readers
@@ -30,9 +31,12 @@ TOOL = {"type": "function", "function": {
         "required": ["a", "b"]}}}
 
 
+Captured = tuple[str, Path, subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def captured(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The proxy's address and its file, with vLLM behind it."""
+def captured(tmp_path: Path) -> Iterator[Captured]:
+    """The proxy's address and its file, and the vLLM behind it."""
     port, front, out = free_port(), free_port(), tmp_path / "captured.jsonl"
     vllm = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(models.embedded()),
             "--served-model-name", "small", "--port", str(port), "--max-model-len", "1024",
@@ -49,15 +53,16 @@ def captured(tmp_path: Path) -> Iterator[tuple[str, Path]]:
                                             stderr=subprocess.STDOUT, start_new_session=True))
             wait_for(f"http://127.0.0.1:{(port, front)[len(running) - 1]}/v1/models", running[-1],
                      log)
-        yield f"http://127.0.0.1:{front}", out
+        yield f"http://127.0.0.1:{front}", out, running[0]
     finally:
         for process in reversed(running):
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(60)
 
 
-def test_vllm_behind_the_proxy(captured: tuple[str, Path]) -> None:
-    url, out = captured
+def test_vllm_behind_the_proxy(captured: Captured) -> None:
+    url, out, _ = captured
     for session, stream in (("plain", False), ("stream", True)):
         ask = OpenAI(base_url=f"{url}/v1", api_key="a-key-of-twenty-letters", max_retries=0,
                      default_headers={"X-Session-Id": session})
@@ -87,3 +92,28 @@ def test_vllm_behind_the_proxy(captured: tuple[str, Path]) -> None:
     assert [(r.source_id, r.outcome, [m.role for m in r.messages]) for r in rows] == [
         (name, 1.0, ["user", "assistant", "tool", "assistant"]) for name in ("plain", "stream")]
     assert all(r.calls[0].name == "add" and r.tools[0].name == "add" for r in rows)
+
+
+def test_a_vllm_that_is_killed_within_its_answer(captured: Captured) -> None:
+    """The agent sees that its stream broke, the file holds what came and why it ended, and the
+    reader counts it; the proxy lives on."""
+    url, out, vllm = captured
+    ask = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    turns: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
+    stream = ask.chat.completions.create(
+        model="small", messages=turns, max_tokens=800, stream=True,
+        extra_body={"ignore_eos": True})
+    for _, _ in zip(range(5), stream):
+        pass
+    os.killpg(vllm.pid, signal.SIGKILL)
+    with pytest.raises((APIError, httpx.HTTPError)):
+        list(stream)
+    [line] = map(json.loads, out.read_text().splitlines())
+    assert line["error"].startswith("the upstream failed in its answer (")
+    with pytest.raises(APIError):
+        ask.chat.completions.create(model="small", messages=turns, max_tokens=8)
+    assert len(out.read_text().splitlines()) == 2
+    found = list(readers.read_source(SourceConfig(path=str(out))))
+    assert len(found) == 2
+    for row in found:
+        assert row.error or all(r.reject_reason for r in row.rows), row
