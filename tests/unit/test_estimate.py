@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from method_rows import GOOD, small_chat
 
+from raytune_agents import models
 from raytune_agents.config import ArmConfig, TrainConfig, load_config
 from raytune_agents.infra.estimate import (
     GIB,
@@ -93,6 +94,17 @@ def test_seconds(folder) -> None:
     four = speed(4, "A100", 8)
     assert (four.flops, four.shares) == (4 * 312e12, GPU_SHARES)
     assert "a guess" in speed(1, "X9", 8).source
+
+
+@pytest.mark.parametrize(("bf16", "core"), [(1400, 360), (300, 300)])
+def test_matrix_units_are_counted_as_what_the_rest_of_a_step_leaves(
+    bf16: float, core: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a processor with AMX a run would take four times as long as its products foretell."""
+    measured = {"bfloat16": bf16 * 1e9, "float32": 180e9}
+    monkeypatch.setattr(models, "core_flops", measured.__getitem__)
+    assert speed(0, "", 2, "bfloat16").flops == 2 * core * 1e9
+    assert speed(0, "", 2, "float32").flops == 2 * 180e9
 
 
 def test_disk(folder) -> None:
