@@ -38,7 +38,11 @@ SHAPES = re.compile(
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}"
     r"|ya29\.[\w-]{20,}|gsk_\w{30,}|nvapi-[\w-]{30,}|r8_[A-Za-z0-9]{30,}|shp(?:at|ss)_\w{30,}"
     r"|dop_v1_\w{40,}|ATATT3[\w=-]{40,}|lin_api_\w{30,}|sntrys_[\w+/=]{30,}|xai-\w{40,}"
-    r"|\d{8,10}:AA[\w-]{30,36}|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}"  # bots
+    r"|fw_[A-Za-z0-9]{20,}|tvly-[\w-]{20,}|pplx-\w{30,}|lsv2_[ps][tk]_\w{30,}|figd_[\w-]{20,}"
+    r"|sbp_\w{30,}|ntn_\w{30,}|dapi[0-9a-f]{32}|pul-[0-9a-f]{40}|pat\w{14}\.[0-9a-f]{40,}"
+    r"|hv[sb]\.[\w-]{20,}|dp\.[a-z]{2,5}\.\w{30,}|vercel_blob_rw_\w{20,}|HRKU-[\w-]{20,}"
+    r"|AGE-SECRET-KEY-1\w{40,}|key-[0-9a-f]{32}"
+    r"|(?:bot)?\d{8,10}:AA[\w-]{30,36}|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}"  # bots
     r"|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
 )
 PEM = re.compile(
@@ -59,11 +63,14 @@ SCHEME = re.compile(r"\b(bearer|basic) {1,4}(?=[^\s\"']{0,128}\d)[\w.~+/=-]{16,}
 COOKIE = re.compile(
     r"(\b(?:set-)?cookie\\?[\"']?: {0,2}\\?[\"']?)(?=[\w.-]{1,64}=)[^\n\"'\\]{12,}", re.I
 )
-HOOK = re.compile(  # Slack's, Discord's: who knows the URL may post
-    r"(\bhooks\.slack\.com/\w{1,20}/|\bdiscord(?:app)?\.com/api/webhooks/)[\w/-]{20,}"
+HOOK = re.compile(  # Slack's, Discord's, Teams': who knows the URL may post
+    r"(\bhooks\.slack\.com/\w{1,20}/|\bdiscord(?:app)?\.com/api/webhooks/"
+    r"|\.webhook\.office\.com/webhookb2/)[\w@/-]{20,}"
 )
 COMMAND = re.compile(
-    r"(\bcurl\b[^\n]{0,256}? (?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:|\bsshpass -p ?[\"']?)"
+    r"(\bcurl\b[^\n]{0,256}? (?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:|\bsshpass -p ?[\"']?"
+    r"|\bmysql(?:dump|admin)?\b[^\n]{0,256}? -p[\"']?"
+    r"|\bmachine\s{1,4}\S{1,128}\s{1,4}login\s{1,4}\S{1,128}\s{1,4}password\s{1,4})"  # .netrc
     r"[^\s\"']{4,}"
 )
 FLAG = re.compile(  # of any program: --token VALUE, --api-key VALUE
@@ -73,7 +80,7 @@ FLAG = re.compile(  # of any program: --token VALUE, --api-key VALUE
 )
 SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters and digits in it
     r"((?:api_?-?key|secret|access_?-?key|account_?-?key|passwd|password"
-    r"|auth_?-?token|access_?-?token|refresh_?-?token|(?-i:[A-Z][A-Z0-9]{1,32}_KEY|(?<![A-Z0-9_])(?:[A-Z0-9_]{1,32}_)?TOKEN))"
+    r"|auth_?-?token|access_?-?token|refresh_?-?token|client-key-data|(?<!\w)_auth|(?-i:[A-Z][A-Z0-9]{1,32}_KEY|(?<![A-Z0-9_])(?:[A-Z0-9_]{1,32}_)?TOKEN))"
     r"\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
     r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
     re.I,
