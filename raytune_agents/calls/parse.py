@@ -87,7 +87,8 @@ def _call(value: Any, source: str) -> ToolCall:
     key = next((k for k in words if k in value), "")
     arguments = value.get(key)
     more = value.keys() - _OF_CALL - {key}
-    if "description" in more or (more and not key):  # a tool, or an answer in JSON
+    is_tool = key == "parameters" and "description" in more
+    if is_tool or (more and not key):  # no call, but a tool or an answer in JSON
         raise NotACall("no arguments")
     if arguments is None:
         return ToolCall(name)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from raytune_agents.calls.families import THOUGHT_MARKS
 from raytune_agents.calls.json_text import SPACE, decode
 
+MOST_NAMED = 50  # marks that are looked at: a hostile text may be made of them
 NEAR = 128  # characters at the end of a prompt within which it may open a thought
 _OPEN = re.compile("|".join(map(re.escape, THOUGHT_MARKS)))
 _CLOSE = re.compile("|".join(map(re.escape, THOUGHT_MARKS.values())))
@@ -67,15 +69,32 @@ def answer_without_thought(prompt: str, whole: str) -> str | None:
 
 def split_thought(text: str) -> Thought:
     """The thought at the head of an answer and the rest. Where the answer holds no opening mark,
-    what stands before a closing one is the thought, unless the mark is text within a call."""
+    what stands before a closing one is the thought, unless the mark is text within a call, in
+    quotes or in code."""
     start = SPACE.match(text).end()
     if opened := _OPEN.match(text, start):
-        thought, closed, rest = text[opened.end() :].partition(THOUGHT_MARKS[opened[0]])
-        return Thought(thought.strip(), rest, not closed)
-    closed = _CLOSE.search(text)
+        end = re.compile(re.escape(THOUGHT_MARKS[opened[0]]))
+        closed = next(
+            (m for m in end.finditer(text, opened.end()) if not _is_quoted(text, m)), None
+        )
+        at, behind = closed.span() if closed else (len(text), len(text))
+        return Thought(text[opened.end() : at].strip(), text[behind:], not closed)
+    ends = islice(_CLOSE.finditer(text), MOST_NAMED)
+    closed = next((m for m in ends if not _is_quoted(text, m) and not _in_code(text, m)), None)
     if not closed or _in_a_call(text, start, closed.start()):
         return Thought("", text)
     return Thought(text[: closed.start()].strip(), text[closed.end() :])
+
+
+def _is_quoted(text: str, mark: re.Match[str]) -> bool:
+    """Whether a mark is only named: it stands in quotes."""
+    before, after = text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1]
+    return before == after and before in ("`", "'", '"')
+
+
+def _in_code(text: str, mark: re.Match[str]) -> bool:
+    """Whether a mark stands in a block of code."""
+    return bool(text.count("```", 0, mark.start()) % 2 and text.count("```", mark.end()) % 2)
 
 
 def _in_a_call(text: str, start: int, end: int) -> bool:

@@ -339,3 +339,15 @@ def test_marks_of_words_are_no_words() -> None:
 def test_spellings_that_models_slip_into(text):
     found = parse(text)
     assert [(c.name, c.args) for c in found.calls] == [("f", {"a": 1})], found
+
+
+@pytest.mark.parametrize(("text", "thought", "rest"), [
+    ("Write:\n```python\ntext.split('</think>')[1:]\n```", "", None),
+    ("```html\n<think>a</think>\n```\nis a thought.", "", None),
+    ("The `<think>` and `</think>` tags mark a thought.", "", None),
+    ("<think>It ends in `</think>`, so.</think>Mild.", "It ends in `</think>`, so.", "Mild."),
+    ("Say \"mild\"</think>Mild.", 'Say "mild"', "Mild."),
+    ("In code ```x``` too</think>```y```", "In code ```x``` too", "```y```"),
+])
+def test_a_mark_that_is_only_named_ends_no_thought(text, thought, rest):
+    assert split_thought(text)[:2] == (thought, text if rest is None else rest)
