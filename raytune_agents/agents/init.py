@@ -149,7 +149,8 @@ def tools_of_file(path: Path) -> list[JsonObject]:
     else:
         if isinstance(tree, dict):
             tree = tree.get("result", tree)
-            tree = tree.get("tools", tree.get("functions")) if isinstance(tree, dict) else tree
+        if isinstance(tree, dict):  # Gemini's own: functionDeclarations
+            tree = tree.get("tools", Fields(tree).peek(MANY))
         if not isinstance(tree, list):
             raise ConfigError(f"{path} holds no tools; give {KNOWN}")
         if tree and isinstance(tree[0], dict) and {"messages", "conversations"} & set(tree[0]):

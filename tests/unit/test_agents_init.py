@@ -533,3 +533,12 @@ def test_names_that_no_provider_takes(tmp_path) -> None:
     rows = [Trajectory(tools=(ToolSpec("files/read", "d", "{}"),))]
     with pytest.raises(ConfigError, match=r"files/read.*files_read"):
         spec_from_rows(rows, "mine")
+
+
+@pytest.mark.parametrize("several", ["functionDeclarations", "function_declarations", "functions"])
+def test_a_document_of_declarations_alone(tmp_path, several):
+    tool = {"name": "get_weather", "description": "Tells the weather of a city.", "parameters": {
+        "type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}}
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps({several: [tool]}))
+    assert init_spec(path).tools[0].parameters["properties"]["city"]["type"] == "string"
