@@ -169,6 +169,7 @@ def result(done: dict[str, Stage], folder: Path) -> dict[str, object]:
         "in_all_s": round(sum(stage.seconds for stage in done.values()), 1),
         "failed": {name: stage.exit for name, stage in done.items() if stage.exit},
         "served_answer": done["serve"].said,
+        "load_average": [round(load, 1) for load in os.getloadavg()],  # above 2: others worked too
         "command": "make first-hour",
     } | about(folder)
 
