@@ -87,7 +87,10 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
-    if len(words) > 1 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
+    after = words[1].lower() if len(words) > 1 else ""
+    if after in ("when", "if", "whenever"):
+        return words[0][:1].isupper()  # "Alert when a value leaves its range"
+    if not verb and re.match(r"(up|off|out|down|back|in|over)$", after):
         return words[0][:1].isupper()  # "Top up a phone"
     if (
         not verb
@@ -186,7 +189,7 @@ def action(name: str, description: str) -> Action:
         and (rest[0].lower() in ("for", "up", "through"))
     ):
         rest = rest[1:]
-    particle = r"out|up|off|down|back|on|in"
+    particle = r"out|up|off|down|back|on|in" + ("|over" if verbs == ["carry"] else "")
     while rest and re.fullmatch(
         particle if len(rest) < 2 else rf"to|for|{particle}", rest[0].lower()
     ):
@@ -194,6 +197,8 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
+    if rest and rest[0].lower() in ("when", "if", "whenever"):
+        verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
     if any(re.fullmatch("an?|the", phrase) for phrase in (head, *dict(parts).values())):
         return Action((), "", (), False)  # "of the by its barcode given product" is no English
@@ -212,6 +217,10 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
         return words, " ".join(words)
     if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
         return words, text
+    said = text.lower().split()
+    if verb_groups().get(named[0]) == "search" and named[-1] in said and named[0] not in said:
+        text = f"{named[0]} {_lowered(text)}"  # "Free slots of a dentist"
+        return text.split(), text
     at = next((i for i, w in enumerate(named) if w in verb_words()), -1)
     if at < 0:
         return words, text

@@ -20,9 +20,10 @@ from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
-from raytune_agents.generate.kind_table import ROLE, kind_named
-from raytune_agents.generate.kind_texts import text_of
+from raytune_agents.generate.agreement import differ, in_order
+from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
+from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kind_texts import PATH, like_example, text_of
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex
@@ -187,7 +188,10 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         chosen = rng.choice(plain)
         # "e4" is a word of a game, no code
         coded = not p.kind and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", chosen)
-        return shaped(chosen, rng) if coded else chosen
+        coded = coded or MEASURE.fullmatch(str(chosen))
+        letters = re.fullmatch("[A-Z]{3,5}", str(chosen)) and len(plain) == 1
+        coded = coded or (letters and (p.kind == "id" or re.search(r"\bcode\b", p.about)))
+        return like_example(scene, chosen) if coded or PATH.fullmatch(str(chosen)) else chosen
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
     text = text_of(scene, p)
@@ -219,7 +223,7 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
             chosen = [f for f in usable if f.kind != "flag"][:2]
         for _ in range(TRIES):
             made = {f.name: value(scene, f) for f in chosen}
-            _paired(p.fields, made)
+            in_order(p.fields, made)
             if differ(p.fields, made):
                 break
         return made
@@ -278,21 +282,6 @@ def context_of(tool: ToolConfig) -> str:
     return f"{kinds.name_words(tool.name)} {tool.description.lower()}"
 
 
-def _paired(params: Sequence[Parameter], args: Arguments) -> None:
-    """Put pairs in order: the least is not above the most, from differs from to."""
-    by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
-    for (kind, role, stem), name in by_role.items():
-        other = {"min": "max", "from": "to"}.get(role)
-        pair = by_role.get((kind, other or "", stem))
-        if pair and isinstance(args[name], int | float) and args[name] > args[pair]:
-            args[name], args[pair] = args[pair], args[name]
-
-
-def _stem(p: Parameter) -> str:
-    pattern = "|".join(ROLE.values())
-    return re.sub(pattern, "", p.words).strip()
-
-
 def _in_state(p: Parameter) -> bool:
     inner = (*p.fields, *([p.items] if p.items else ()))
     return p.kind == "state" or any(map(_in_state, inner))
@@ -323,7 +312,7 @@ def sample(
                 )
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
-        _paired(params, args)
+        in_order(params, args)
         if differ(params, args) and accepts(schema, args):
             return args, scene
     raise NoValue(f"{tool.name}: no values together fit its schema")
@@ -353,28 +342,6 @@ def _bare(p: Parameter) -> Any:
     if kind in ("integer", "number"):
         return p.detail.get("minimum", 1)
     return {"null": None, "boolean": True}.get(kind, p.words)
-
-
-def _banked(p: Parameter) -> bool:
-    return bool(kind_named((p.items or p).kind).bank)
-
-
-def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
-    """Whether the two ends of a pair are two things."""
-    ends: dict[tuple[str, str], Any] = {}
-    operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
-    banked = [args[p.name] for p in params if p.name in args and _banked(p)]
-    texts = [t for value in banked for t in (value if isinstance(value, list) else [value])]
-    for values in (operands, [t for t in texts if isinstance(t, str)]):
-        if len(set(map(str, values))) < len(values):
-            return False
-    for p in params:
-        if p.role in ("from", "to") and p.name in args and p.kind not in ("", "choice", "flag"):
-            other = ends.get((p.kind, "to" if p.role == "from" else "from"))
-            if other == args[p.name]:
-                return False
-            ends[p.kind, p.role] = args[p.name]
-    return True
 
 
 def spec_values(

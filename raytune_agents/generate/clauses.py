@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.actions import READING, base_verb, verb_groups
 from raytune_agents.generate.descriptions import json_type, subject_of
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
@@ -77,6 +77,8 @@ DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
 WRITTEN = pattern("written")
+INSIDE = ("table", "column", "repo")
+TAKES = ("delete", "remove", "export", "copy", "extract", "select", "search", "find", "drop")
 WHO = ("email", "person", "username", "phone")
 
 
@@ -133,6 +135,9 @@ def clause_of(
     options = _options(p, value, sense, head, paired) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
+    changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
+    if sense.kind in INSIDE and changes and not p.role:  # "in", not "of" or "from" it
+        options = [c for c in options if c not in ("of {x}", "from {x}")] or options
     if coded and TOWARDS.get(verb) == "to":
         options = [re.sub("^for ", "to ", c) for c in options]
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
@@ -159,6 +164,8 @@ ATTRIBUTE = regex("attribute")
 LISTED = regex("listed")
 TELLS_DATE = pattern("tells_date")
 OWN_WORD = regex("own_word")
+COMPARED = pattern("compared")
+LASTING = regex("lasting")
 SITE = regex("site")
 LOCATIVE = regex("locative")
 CONTAINER = regex("container")
@@ -173,14 +180,22 @@ def _attribute(p: Parameter) -> bool:
     return bool(re.search(ATTRIBUTE, p.words)) and not numbered
 
 
-def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
+def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
         return ("excluding {x}",)
     if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
+    unit = " {unit}" if p.unit else ""
+    if (found := COMPARED.fullmatch(p.words)) and (found["thing"] or " " in p.words):
+        thing = f"with {found['thing']} " if found["thing"] else ""
+        return (f"{thing}{found['how']} {{x}}{found['unit'] or unit}",)
+    if p.words in ("min", "max") and sense.range:
+        return (f"with a {p.words}imum of {{x}}{unit}",)
+    if p.words == "at" and p.unit:
+        return ("at {x} {unit}",)
     if re.fullmatch(OWN_WORD, p.words):
-        return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
+        return (f"{p.words} {{x}}{unit}",)
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
@@ -197,7 +212,8 @@ def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
     of, _, period = p.words.rpartition(" ")
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
-    if p.kind == "choice" and re.search(LOCATIVE, p.words) and len(str(value)) <= 3:
+    short = p.kind == "choice" and len(str(value)) <= 3
+    if (short or p.kind == "id") and re.search(LOCATIVE, p.words):
         return ("in {noun} {x}",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
         return ("at {noun} {x}",)
@@ -207,7 +223,7 @@ def _named_clauses(p: Parameter, value: Any, head: str) -> Sequence[str]:
 def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> Sequence[str]:
     """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
     noun = _noun(p, sense)
-    if own := _named_clauses(p, value, head):
+    if own := _named_clauses(p, value, sense, head):
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
@@ -302,10 +318,12 @@ def field_noun(p: Parameter) -> str:
     if p.kind in DATES:
         noun = re.sub(r"(?<!ed|en)\s+(by|at|on)$", "", noun).replace("check ", "check-")
         noun = DATED.get(noun, noun)
+        noun = re.sub(" date$", " time", noun) if p.kind == "time" else noun
         return noun if TELLS_DATE.search(noun) else f"{noun} {p.kind[:4]}"
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
+    noun = re.sub(rf"\b({LASTING}) (\w+s)$", r"\1", noun)  # "age days"
     ends = PARTIES if p.sense in WHO else ENDS
     return ACRONYMS.sub(lambda m: m[0].upper(), ends.get(noun, noun))
 

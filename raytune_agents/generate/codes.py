@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from raytune_agents.calls.validation import accepts, written_out
+from raytune_agents.generate.wordlists import pattern
 
 NEW_YEAR, DAYS = date(2026, 1, 1), 700  # where the present of a row lies
 
@@ -18,14 +19,22 @@ class NoValue(ValueError):
 
 
 MAX_CODE = 200  # characters
+MEASURE = pattern("measure")  # "500MB", "2h 30m"
+WORD_IN_CODE = r"((?<![^\W_])[a-z]{3,}(?![^\W_]))"  # between marks: "west" of eu-west-1
 TRIES = 12  # draws of a pattern before it counts as one that no code fits
 
 
 def shaped(example: str, rng: random.Random) -> str:
-    """A code of the same shape: its prefix stays, its digits and mixed letters are others.
+    """A code of the same shape: its prefix and its words stay, its digits and mixed letters are
+    others.
 
     >>> shaped("T-1042", rng)  # "T-7315"
+    >>> shaped("eu-west-1", rng)  # "eu-west-4"
     """
+    if MEASURE.fullmatch(example):
+        return re.sub(r"\d+", lambda m: rng.choice("12345") + m[0][1:], example)
+    if re.fullmatch(r"[A-Z]{3,5}", example):  # of letters alone: no prefix
+        return "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in example)
     dated = re.fullmatch(r"(\D*)20\d\d(?:0\d|1[0-2])[0-3]\d(?:(\D?)[0-2]\d[0-5]\d)?", example)
     if dated:  # S-20260312-0930
         day = NEW_YEAR + timedelta(rng.randrange(DAYS))
@@ -40,7 +49,10 @@ def shaped(example: str, rng: random.Random) -> str:
         letters = "ABCDEFGHJKLMNPRSTUVWXYZ" if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
         return rng.choice(letters) if c.isalpha() else c
 
-    return prefix + "".join(map(other, example[len(prefix) :]))
+    runs = re.split(WORD_IN_CODE, example[len(prefix) :])
+    return prefix + "".join(
+        run if re.fullmatch(WORD_IN_CODE, run) else "".join(map(other, run)) for run in runs
+    )
 
 
 def is_code(text: Any) -> bool:

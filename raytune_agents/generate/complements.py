@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, makes
+from raytune_agents.generate.agreement import ONE_OF_PAIR
 from raytune_agents.generate.clauses import CONTAINER, unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -73,14 +74,10 @@ class Complements:
         kind = re.fullmatch(rf"(?:an?|some|any) ({KINDLY})", phrase)
         if kind and not any(p.noun == kind[1] for p in self.left):
             return ""  # "a car of some class" is "a compact car"
-        if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
-            if any(mentions(owner[2], p) for p in self.left):
-                return ""  # "from the animal's weight" + the weight
-            p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
-            if p is not None:
-                noun = f"{owner[1]} " if is_numbered(p) else ""
-                return f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
-        dated = [p for p in self.present if p.kind in DATED and p.role in ("from", "to")]
+        if (owned := self.owned(preposition, phrase)) is not None:
+            return owned
+        dated = [p for p in self.present if p.kind in DATED or p.unit in DURATIONS]
+        dated = [p for p in dated if p.role in ("from", "to")]
         if dated and re.fullmatch(SPAN, phrase):
             return ""  # "within a date range" is "from May 5 to May 8"
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
@@ -93,7 +90,8 @@ class Complements:
         if " or " in phrase and (chosen := self._among(phrase)):
             return f"{preposition} {slot_of(chosen)}"
         p = self.take(phrase)
-        if p is None and indefinite and not is_plural(phrase):
+        which = indefinite and not re.match("the (next|last|past)", phrase)
+        if p is None and which and not is_plural(phrase):
             p = self._only_id(phrase)
         if p is not None:
             if p.sense in ("date", "datetime") and preposition == "at":
@@ -113,6 +111,17 @@ class Complements:
         # "the forecast for a place and time" says no more than "the forecast"
         loose = indefinite and bool(self.present) and preposition in ("for", "in", "at")
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
+
+    def owned(self, preposition: str, phrase: str) -> str | None:
+        """A complement that is somebody's: "in the patient's chart"; None for any other."""
+        owner = re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase)
+        if not owner:
+            return None
+        if any(mentions(owner[2], p) for p in self.left):
+            return ""  # "from the animal's weight" + the weight
+        p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
+        noun = f"{owner[1]} " if p is not None and is_numbered(p) else ""
+        return None if p is None else f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
 
     def take(self, phrase: str) -> Parameter | None:
         """The one parameter that a complement speaks of, taken from those left."""
@@ -186,6 +195,10 @@ class Complements:
             of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
             ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
             ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
+            if len(ends) != 2 and len(two := self.two()) == 2:
+                self.left = [p for p in self.left if p not in two]
+                noun = re.sub(r"^(the )?(two )?", "", phrase)
+                return f"{preposition} {noun} {slot_of(two[0])} and {slot_of(two[1])}"
             ends = ends if len(ends) == 2 else []
         else:
             return ""
@@ -197,6 +210,16 @@ class Complements:
             return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
         after = one[2] if one else ""
         return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
+
+    def two(self) -> list[Parameter]:
+        """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source
+        and the target; [] where there are none."""
+        codes = [p for p in self.left if not p.items and p.kind != "choice"]
+        codes = [p for p in codes if is_numbered(p) or (not p.kind and p.values)]
+        told = [p for p in codes if re.search(ONE_OF_PAIR, p.words)]
+        same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
+        ends = [p for p in codes if p.role in ("from", "to")]
+        return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
 
     def _among(self, phrase: str) -> Parameter | None:
         """The choice whose values a complement lists: "for ports, malware or viruses"."""
@@ -248,6 +271,8 @@ class Complements:
             kindly = re.match(rf"^(\w+) ({KINDLY})$", p.words)
             if not kindly or p.items or p.kind not in ("choice", "room_type", "") or p.role:
                 continue
+            if any(str(v)[:1].isdigit() for v in p.values):
+                continue  # "a 5 file" of file size
             # before the whole compound: "a {car type} rental car", but "an available {size} room"
             compound = r"(?:(?!\w*(?:able|ed|ing|free|new|all|an?|the|of)\b)[\w-]+ )*"
             found = re.search(rf"\b{compound}{re.escape(kindly[1])}s?\b", phrase)

@@ -60,6 +60,7 @@ from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
 
 MANUAL_VERBS = pattern("manual_verbs")
+RESERVED = pattern("reserved")
 
 
 def _lead(
@@ -97,6 +98,8 @@ def _lead(
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
     said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
     said = ["make"] if verb == "make" else said  # "make edits" creates none
+    if group == "book" and not RESERVED.search(act.head):
+        said = [verb]
     once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
     same = next((family for family in SAME if group in family), (group,))
     used = {
@@ -207,6 +210,10 @@ def compose(
         act = unlisted(act)
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
+    for p in [p for p in plain if p.items and len(args[p.name]) == 1]:  # "patients P-1"
+        body = re.sub(
+            rf"\b({re.escape(p.noun.rstrip('s'))})s {slot_of(p)}", rf"\1 {slot_of(p)}", body
+        )
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
     entity = placed.first is not None and placed.first.sense in NUMBERED  # "what is the user 4711?"
     looked_for = group == "search" or verb in ("play", "stream", "watch")
@@ -358,7 +365,7 @@ def _arranged(
         if p in records or p in texts or p.kind == "flag":
             continue
         first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
-        again = bare and first in begun and first != "with"
+        again = (bare or first == "to") and first in begun and first != "with"
         if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
         elif not clause or len(spoken) >= MOST_CLAUSES or again:

@@ -109,6 +109,7 @@ def thing_of(words: str, about: str) -> str:
     if (
         clause
         or UNITS.fullmatch(subject)
+        or re.fullmatch(r"degrees?|\w", subject)
         or words in NAMES["short"]
         or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject)
     ):

@@ -20,7 +20,7 @@ def is_plural(phrase: str) -> bool:
         r"logistics)$"
     )
     many = word.endswith("s") and not re.search(one, word)
-    return many or word in ("people", "children", "men", "women")
+    return many or word in ("people", "children", "men", "women", "teeth", "feet")
 
 
 def with_article(noun: str, definite: bool) -> str:
@@ -30,6 +30,8 @@ def with_article(noun: str, definite: bool) -> str:
     """
     first = noun.split()[0].lower() if noun else ""
     if not noun or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
+        return noun
+    if re.match(r"(part|half|most|some|all|the rest) of ", noun):
         return noun
     after = "called|named|titled|related|associated|regarding|concerning"
     head = re.split(rf"\s(?:{PREPOSITIONS}|{after})\s|\s\{{", noun)[0]

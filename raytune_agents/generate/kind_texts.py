@@ -11,9 +11,10 @@ from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.kind_table import banks, kind_named, matching_kind
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import GENERATORS, Scene
-from raytune_agents.generate.wordlists import regex
+from raytune_agents.generate.wordlists import pattern, regex
 
 FACILITIES = regex("facilities")
+FILE_TYPE = pattern("file_type")
 
 
 VERBS_NOT_THINGS = re.split(" ", "show switch plan book order file track name object place play")
@@ -42,6 +43,18 @@ CODES = re.split(  # kinds whose form shows
 )
 
 
+FILE_BANKS = ("files", "images", "audio", "videos")
+PATH = re.compile(r"((?:[\w.-]*/)+)[\w-]+(\.\w{2,4})")
+
+
+def like_example(scene: Scene, example: str) -> str:
+    """Another value of the form of an example: in a folder of files another file of its type."""
+    if path := PATH.fullmatch(example):
+        bank = next((b for b in FILE_BANKS if path[2] in "".join(banks()[b])), FILE_BANKS[0])
+        return f"{path[1]}{scene.pick(bank).rpartition('/')[2].rpartition('.')[0]}{path[2]}"
+    return shaped(example, scene.rng)
+
+
 def text_of(scene: Scene, p: Parameter) -> Any:
     """A value of a text kind. Raises NoValue."""
     kind = p.kind
@@ -57,7 +70,7 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     shown = [v for v in p.values if not re.search(r"[a-z]{3,} ", str(v))]  # no words
     codes = [v for v in shown if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
     if codes and kind in CODES:
-        return shaped(str(scene.rng.choice(codes)), scene.rng)
+        return like_example(scene, str(scene.rng.choice(codes)))
     if kind in GENERATORS:
         return GENERATORS[kind](scene, p)
     bank = kind_named(kind).bank
@@ -68,11 +81,14 @@ def text_of(scene: Scene, p: Parameter) -> Any:
         return scene.maker
     if bank == "files":
         form = re.search(r"\b([A-Z0-9]{2,4}) file", p.about)
+        form = form or (FILE_TYPE.search(scene.context) if p.role != "to" else None)
         text = re.search(r"\btext file|as text\b|line-based", scene.context)
         ending = form[1].lower() if form else "txt" if text else ""
         if p.role == "to" and "." in scene.file:  # moved, not converted
             ending = ending or scene.file.rpartition(".")[2]
-        scene.file = re.sub(r"\w+$", ending, scene.pick(bank)) if ending else scene.pick(bank)
+        fitting = [f for f in banks()[bank] if f.endswith(f".{ending}")]
+        name = scene.rng.choice(fitting) if fitting else scene.pick(bank)
+        scene.file = re.sub(r"\w+$", ending, name) if ending else name
         return scene.file
     if bank:
         return scene.pick(bank)

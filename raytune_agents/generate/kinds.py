@@ -18,6 +18,7 @@ from typing import Any
 from raytune_agents.agents.inlining import with_type
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
+from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
     DIGITS,
@@ -172,8 +173,8 @@ def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     """Whether examples are no values of a kind as we know them: "meloxicam 1.5 mg/ml" is no product
     of ours, "kitchen" no city, "env:prod" no tag."""
     ours, texts = list(map(str, bank_of(kind))), list(map(str, values))
-    if not texts:
-        return False
+    if not texts or all(map(MEASURE.fullmatch, texts)):
+        return bool(texts)
     proper = kind in WORDED or (ours and all(v[:1].isupper() for v in ours))
     if (proper and all(t[:1].islower() for t in texts)) or (
         kind == "version" and not any(map(str.isdigit, "".join(texts)))
@@ -248,7 +249,7 @@ def _scalar(
             kind = "id"  # "asset tag": its pattern says more
         if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
             kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
-        if not kind and bounded:
+        if not kind and (bounded or (known.unit and type_ != "string")):
             kind = "amount"  # bounds say what size it has
         elif kind == "id" and bounded:
             kind = "id_number"
@@ -264,7 +265,7 @@ def _scalar(
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
         kind, values = settled(kind, by_name, values)
-        if values and re.search(NAMED_KINDS, words):
+        if values and re.search(NAMED_KINDS, words) and not MEASURE.fullmatch(str(values[0])):
             kind = "choice"
         elif _unlike_bank(kind, values):
             kind = sense = ""

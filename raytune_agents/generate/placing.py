@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 
+from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
-from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, WHO, clause_of
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, WHO, clause_of, unit_words
+from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -51,6 +54,10 @@ class Placing(Complements):
         """The object with its values."""
         self.operands()
         self.whole()
+        self.settings()
+        if (both := re.fullmatch(r"(?:the )?two (\w+s)", self.head)) and (two := self.two()):
+            self.left = [p for p in self.left if p not in two]  # "link issues A-1 and A-2"
+            self.head = f"{both[1]} {slot_of(two[0])} and {slot_of(two[1])}"
         one = any(p.words == "name" and not p.items for p in self.left)
         if self.makes and is_plural(self.head) and (self.head.startswith("the ") or one):
             self.head = "a " + self.head.removeprefix("the ").removesuffix("s")
@@ -59,11 +66,18 @@ class Placing(Complements):
         ):
             self.head = "me"  # who asks
         own = self.first = self.own() or self.sole_id()
-        kept = [text for part in self.act.parts if (text := self.part(*part))]
+        kept: list[str] = []
+        for preposition, phrase in self.act.parts:
+            text = self.part(preposition, phrase)
+            # "to another column of the board" + backlog
+            said = text == f"of {phrase}" and kept and kept[-1].endswith("}")
+            kept += [text] if text and not said else []
         if own is not None and own in self.left:
             self.place(own)
         elif own is None:
             self.inside()
+        self.possessed()
+        self.counted_things()
         self.head = self.adjectives(self.head)
         named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
         for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
@@ -72,7 +86,10 @@ class Placing(Complements):
             sets = self.verb in SETTERS and not any(q.words == "value" for q in self.left)
             if sets or (thing and thing[-1] not in self.head.split()):
                 continue  # it has no name, or another thing has it
-            if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
+            only = p.words == "name" and p.required and not (p.said or self.act.parts)
+            only = only and not any(map(is_numbered, self.present)) and not is_plural(self.head)
+            # "export the dashboard X", "fill the template X"
+            if not self.makes and (p.noun.split()[-1:] == noun or only):
                 self.left.remove(p)
                 self.head = f"the {ARTICLE.sub('', self.head)} {slot_of(p)}"
             # 'add a member named "Ana" to the team'
@@ -91,6 +108,37 @@ class Placing(Complements):
         own = self.makes and p.words in ("name", "title") and not TITLED.match(p.sense)
         named = re.match("called|named|titled", clause)
         return clause if named or not own else f'called "{slot_of(p)}"'
+
+    def possessed(self) -> None:
+        """ "bucket usage" -> "the usage of bucket logs-1" where the bucket is still to say."""
+        for p in [p for p in self.left if not p.items and not self.makes]:
+            found = re.fullmatch(rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)", self.head)
+            if found and (is_numbered(p) or TITLED.match(p.sense)):
+                self.left.remove(p)
+                self.head = f"the {found[1]} of {p.noun} {slot_of(p)}"
+                return
+
+    def counted_things(self) -> None:
+        """ "unused days" -> "{days} unused days" where a number says how many of them."""
+        bare = re.sub("^(?:the|some|all) ", "", self.head)
+        reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
+        for p in self.left:
+            count = kind_named(p.sense).range and not (p.items or p.role or reads)
+            if count and is_plural(bare) and p.words.split()[-1] == bare.split()[-1]:
+                self.left.remove(p)
+                self.head = f"{slot_of(p)} {bare}"
+                return
+
+    def settings(self) -> None:
+        """ "brightness or contrast" -> "the contrast to {contrast}" of what is set."""
+        names = re.split(r", (?:or |and )?| or | and ", ARTICLE.sub("", self.head))
+        given = [p for name in names for p in self.left if name == p.words and not p.items]
+        if len(names) > 1 and given and self.verb in SETTERS:
+            self.left = [p for p in self.left if p not in given]
+            said = [f"the {p.noun} to {slot_of(p)} {unit_words(p)}".strip() for p in given]
+            self.head = shown(said)
+            parts = [("for" if p == "of" else p, phrase) for p, phrase in self.act.parts]
+            self.act = replace(self.act, head=self.head, parts=tuple(parts))
 
     def operands(self) -> None:
         """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
@@ -112,7 +160,12 @@ class Placing(Complements):
         """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
         bare = ARTICLE.sub("", self.head)
         for p in list(self.left):
-            amount = re.match(r"(how much an? )?(amount|quantity|sum|value)$", bare)
+            amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
+            crowd_ids = p.items is not None and is_numbered(p) and not self.makes
+            if crowd_ids and bare in (p.noun, f"{p.noun}s"):  # "put crew on standby"
+                self.left.remove(p)
+                self.head = f"{bare} {slot_of(p)}"
+                return
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
             crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
@@ -166,6 +219,12 @@ class Placing(Complements):
             named, which = p.sense == "name", p.sense == "amount" and not p.unit
             if p.items or not p.noun:
                 continue
+            if p.values and all(MEASURE.fullmatch(str(v)) for v in p.values):  # "than a size"
+                size = re.search(rf"\b(?:an?|some) {p.noun.split()[-1]}\b", self.head)
+                if size:
+                    self.left.remove(p)
+                    self.head = f"{self.head[: size.start()]}{slot_of(p)}{self.head[size.end() :]}"
+                continue
             if not (is_numbered(p) or is_coded(p) or named or which):
                 ends = r"(?: number| address| code| id)?"
                 names = rf"{re.escape(p.noun)}{ends}|{re.escape(p.words)}"
@@ -175,7 +234,9 @@ class Placing(Complements):
                 one = rf"\b(?:an?|the) (?:{names})(?= |$)"
                 found = re.search(one, self.head)
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
-                found = found if kind_named(p.sense).placed and p.kind != "choice" else None
+                chosen = clause and not p.role  # "when a metric is low" + pH
+                usable = chosen if p.kind == "choice" else kind_named(p.sense).placed
+                found = found if usable else None
                 if found and (p.role != "to" or clause) and not whole:
                     self.head = self.head.replace(found[0], slot_of(p), 1)
                     self.left.remove(p)
@@ -188,6 +249,8 @@ class Placing(Complements):
                 continue
             compound = after and found.end() == len(self.head) and not clause
             compound = compound and not re.match(AFTERWARDS, after)
+            rest = self.head[found.end() :]  # "whether a crew member may fly"
+            compound = compound or bool(after and re.match(r" (may|can|must|is|has|will)\b", rest))
             text = f"{noun} {after} {slot_of(p)}" if compound else f"{noun} {slot_of(p)} {after}"
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
@@ -204,7 +267,7 @@ class Placing(Complements):
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
         parts = [part for part in self.act.parts if part[0] not in DROPPED]
-        alone = len(ids) == 1 and not parts and not self.makes
+        alone = len(ids) == 1 and not parts and not self.makes and not is_plural(self.head)
         reads = verb_groups().get(self.act.verbs[0]) in READING or self.verb in SETTERS
         bare_noun = r"(an? )?\w+$" if not reads else r"an? \w+$"  # "lock door"
         found = alone and re.match(bare_noun, self.head)

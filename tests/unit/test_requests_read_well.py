@@ -273,3 +273,120 @@ def test_rows_made_of_the_real_ones_are_not_held_against_them() -> None:
     alike = realism.realism_figures([*own, *other], real, [])["auc_real"]
     assert alike == realism.realism_figures(other, real, [])["auc_real"] > 0.9
     assert realism.realism_figures([*own, *other], real, [], unseen=True)["auc_real"] < 0.9
+
+
+SECONDS_OF_CLIP = {"clip_id": TEXT, "start_s": {"type": "number"}, "end_s": {"type": "number"}}
+CREW = of(TEXT, "Crew code, e.g. KLMN")
+KEY = of(TEXT, "Issue key, e.g. WEB-231")
+METRIC = {"type": "string", "enum": ["soil_moisture", "ph"]}
+MODE = {"type": "string", "enum": ["eco", "backup"]}
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        # a number's name tells where it stands
+        (tool_of("list_unpaid", "Unpaid invoices.", {"older_than_days": WHOLE}),
+         {"older_than_days": 31}, "the unpaid invoices older than 31 days"),
+        (tool_of("list_sensors", "List sensors", {"battery_below": of(WHOLE, "percent")}),
+         {"battery_below": 60}, "sensors with battery below 60 percent"),
+        (tool_of("trim_clip", "Trim a clip to a time range (seconds).", SECONDS_OF_CLIP),
+         {"clip_id": "C-7", "start_s": 24, "end_s": 65},
+         "trim the clip C-7 from 24 seconds to 65 seconds"),
+        (tool_of("split_clip", "Split a clip in two at a point in time",
+         {"clip_id": TEXT, "at_s": {"type": "number"}}), {"clip_id": "C-7", "at_s": 21},
+         "split the clip C-7 in two at 21 seconds"),
+        (tool_of("set_allowance", "Set the yearly allowance", {"days_per_year": WHOLE}),
+         {"days_per_year": 29}, "set the yearly allowance to 29 days per year"),
+        (tool_of("carry_over", "Carry over unused days to the next year.",
+         {"employee_id": TEXT, "days": WHOLE}), {"employee_id": "E-1", "days": 17},
+         "carry over 17 unused days to the next year for employee E-1"),
+        (tool_of("write_off", "Write off part of an invoice", {"id": WHOLE, "amount": WHOLE}),
+         {"id": 562, "amount": 860}, "write off 860 of invoice 562"),
+        (tool_of("print_label", "Print a shipping label", {"shipment_id": TEXT, "copies": WHOLE}),
+         {"shipment_id": "SH-1", "copies": 3}, "for shipment SH-1 (3 copies)"),
+        (tool_of("set_mode", "Sets the battery mode", {"mode": MODE, "reserve": of(WHOLE, "In %")}),
+         {"mode": "eco", "reserve": 90}, "mode to eco "),
+        (tool_of("adjust", "Change brightness, contrast or saturation of a clip",
+         {"clip_id": TEXT, "contrast": WHOLE}, ("clip_id",)), {"clip_id": "C-7", "contrast": 70},
+         "the contrast to 70 for clip C-7"),
+        (tool_of("find_files", "Find files larger than a size", {"min_size": of(TEXT, "Size with "
+         "unit, e.g. 500MB")}), {"min_size": "200MB"}, "files larger than 200MB"),
+        (tool_of("set_pump", "Update heat pump settings", {"night": {"type": "object",
+         "properties": {"start": of(TEXT, "HH:MM"), "end": of(TEXT, "HH:MM")}}}),
+         {"night": {"start": "10:00", "end": "19:00"}}, "the start time to 1"),
+        # which thing is meant
+        (tool_of("find_slots", "Free chair slots of a dentist on a day.",
+         {"dentist_id": WHOLE, "day": TEXT | {"format": "date"}}),
+         {"dentist_id": 61, "day": "2027-05-06"}, "free chair slots of dentist 61 "),
+        (tool_of("put_standby", "Put crew on standby", {"crew_ids": {"type": "array",
+         "items": CREW}}), {"crew_ids": ["MDXG", "FJTP"]}, "put crew MDXG and FJTP on standby"),
+        (tool_of("send_recall", "Send reminders to patients", {"patient_ids": {"type": "array",
+         "items": TEXT}}), {"patient_ids": ["P-372"]}, "to patient P-372"),
+        (tool_of("check_legality", "Checks whether a crew member may fly", {"crew_id": CREW}),
+         {"crew_id": "FSBR"}, "whether crew member FSBR may fly"),
+        (tool_of("swap_duty", "Swap a duty between two crew members.",
+         {"duty_id": TEXT, "crew_a": CREW, "crew_b": CREW}),
+         {"duty_id": "D-2", "crew_a": "CTHX", "crew_b": "REPB"},
+         "swap the duty D-2 between crew members CTHX and REPB"),
+        (tool_of("link_issues", "Link two issues", {"source": KEY, "target": KEY}),
+         {"source": "WEB-2", "target": "WEB-9"}, "link the issues WEB-2 and WEB-9"),
+        (tool_of("get_usage", "Bucket usage", {"bucket": TEXT}), {"bucket": "raw-events"},
+         "the usage of bucket raw-events"),
+        (tool_of("transition", "Move an issue to another column of the board", {"issue_key": KEY,
+         "to": {"type": "string", "enum": ["todo", "done"]}}), {"issue_key": "WEB-2", "to": "done"},
+         "move the issue WEB-2 to done"),
+        (tool_of("render", "Fill a document template", {"name": of(TEXT, "e.g. nda-mutual")}),
+         {"name": "nda-mutual"}, "fill the document template nda-mutual"),
+        (tool_of("alert", "Alert when a metric leaves a range", {"metric": METRIC, "max": WHOLE}),
+         {"metric": "ph", "max": 9}, "alert me when ph leaves a range with a maximum of 9"),
+        # words of the description
+        (tool_of("receive", "Book goods receipt for a purchase order", {"po_number": TEXT}),
+         {"po_number": "PO-7"}, "book a goods receipt for purchase order PO-7"),
+        (tool_of("search", "Search members with filters", {"city": TEXT}), {"city": "Oslo"},
+         "members in Oslo"),
+        (tool_of("irrigate", "Irrigate a field for some minutes or with an amount of water",
+         {"field_id": WHOLE}), {"field_id": 28}, "irrigate field 28"),
+        (tool_of("fill_gaps", "Fill gaps in a table", {"table": TEXT, "column": TEXT}),
+         {"table": "orders", "column": "country"}, "in the orders table"),
+    ],
+)  # fmt: skip
+def test_a_value_stands_where_its_name_and_the_description_mean_it(
+    tool: ToolConfig, args: dict[str, Any], said: str
+) -> None:
+    for seed in range(6):
+        text = order(tool, args, seed)
+        assert said in text, text
+        assert not re.search(r"filters|reserve a goods|amount of water|from orders|board|eco to", text)
+
+
+def test_a_code_is_varied_where_it_may_be_and_stays_what_it_is() -> None:
+    path = of(TEXT, "Path, e.g. photos/2024/a.jpg")
+    copy = tool_of("copy_object", "Copy an object", {"source": path, "destination": path})
+    for args in drawn(copy, 10):
+        assert args["source"] != args["destination"]
+        assert all(re.fullmatch(r"photos/2024/[\w-]+\.jpg", v) for v in args.values())
+    swap = tool_of("swap", "Swap two crew members", {"crew_a": CREW, "crew_b": CREW})
+    assert all(a["crew_a"] != a["crew_b"] for a in drawn(swap, 10))
+    fixed = of(TEXT, "e.g. front door")
+    with pytest.raises(NoValue, match="no values together"):
+        drawn(tool_of("swap", "Swap two doors", {"door_a": fixed, "door_b": fixed}), 1)
+    other = tool_of("log", "Log work in a region", {"region": of(TEXT, "e.g. eu-west-1"),
+                    "spent": of(TEXT, "e.g. 2h 30m")})  # fmt: skip
+    for args in drawn(other, 10):
+        assert re.fullmatch(r"eu-west-\d", args["region"])
+        assert re.fullmatch(r"\dh \d0m", args["spent"])
+
+
+def test_numbers_are_of_the_size_that_their_name_tells() -> None:
+    tool = tool_of("plan", "Plan the visits of a team", {"visits_per_year": WHOLE, "rooms": WHOLE,
+                   "week": WHOLE, "from_hour": WHOLE, "to_hour": WHOLE})  # fmt: skip
+    for args in drawn(tool):
+        assert args["visits_per_year"] <= 40
+        assert args["rooms"] <= 9
+        assert args["week"] <= 53
+        assert 0 <= args["from_hour"] < args["to_hour"] <= 23
+    load = tool_of("load_table", "Load a CSV file into a table.", {"path": TEXT})
+    assert all(a["path"].endswith(".csv") for a in drawn(load))
+    move = tool_of("move", "Move stock", {"from_warehouse": TEXT, "to_warehouse": TEXT})
+    assert all("analytics" not in a.values() for a in drawn(move))

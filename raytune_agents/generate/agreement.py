@@ -1,0 +1,58 @@
+"""Whether the values of one call agree: pairs in their order, and the ends of a pair two things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raytune_agents.generate.kind_table import ROLE, kind_named
+from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.wordlists import regex
+from raytune_agents.records import Arguments
+
+ONE_OF_PAIR = regex("one_of_pair")
+
+
+def in_order(params: Sequence[Parameter], args: Arguments) -> None:
+    """Put pairs in order: the least is not above the most, from differs from to."""
+    by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
+    for (kind, role, stem), name in by_role.items():
+        other = {"min": "max", "from": "to"}.get(role)
+        pair = by_role.get((kind, other or "", stem))
+        if pair and isinstance(args[name], int | float) and args[name] > args[pair]:
+            args[name], args[pair] = args[pair], args[name]
+
+
+def _stem(p: Parameter) -> str:
+    pattern = "|".join(ROLE.values())
+    return re.sub(pattern, "", p.words).strip()
+
+
+def _banked(p: Parameter) -> bool:
+    return bool(kind_named((p.items or p).kind).bank)
+
+
+def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
+    """Whether the two ends of a pair are two things."""
+    ends: dict[tuple[str, str], Any] = {}
+    operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
+    banked = [args[p.name] for p in params if p.name in args and _banked(p)]
+    texts = [t for value in banked for t in (value if isinstance(value, list) else [value])]
+    for values in (operands, [t for t in texts if isinstance(t, str)]):
+        if len(set(map(str, values))) < len(values):
+            return False
+    texts = {p: args[p.name] for p in params if isinstance(args.get(p.name), str)}
+    pairs: dict[str, set[str]] = {}
+    for p in [p for p in texts if p.kind != "choice" and re.search(ONE_OF_PAIR, p.words)]:
+        seen = pairs.setdefault(re.sub(ONE_OF_PAIR, "", p.words), set())
+        if texts[p] in seen:
+            return False  # "crew a" and "crew b"
+        seen.add(texts[p])
+    for p in params:
+        if p.role in ("from", "to") and p.name in args and p.kind not in ("choice", "flag"):
+            other = ends.get((p.kind, "to" if p.role == "from" else "from"))
+            if other == args[p.name]:
+                return False
+            ends[p.kind, p.role] = args[p.name]
+    return True
