@@ -42,13 +42,13 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     for values in (operands, [t for t in texts if isinstance(t, str)]):
         if len(set(map(str, values))) < len(values):
             return False
-    texts = {p: args[p.name] for p in params if isinstance(args.get(p.name), str)}
+    told = {p: args[p.name] for p in params if isinstance(args.get(p.name), str)}
     pairs: dict[str, set[str]] = {}
-    for p in [p for p in texts if p.kind != "choice" and re.search(ONE_OF_PAIR, p.words)]:
+    for p in [p for p in told if p.kind != "choice" and re.search(ONE_OF_PAIR, p.words)]:
         seen = pairs.setdefault(re.sub(ONE_OF_PAIR, "", p.words), set())
-        if texts[p] in seen:
+        if told[p] in seen:
             return False  # "crew a" and "crew b"
-        seen.add(texts[p])
+        seen.add(told[p])
     for p in params:
         if p.role in ("from", "to") and p.name in args and p.kind not in ("choice", "flag"):
             other = ends.get((p.kind, "to" if p.role == "from" else "from"))

@@ -22,6 +22,7 @@ from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.agreement import differ, in_order
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
+from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kind_texts import PATH, like_example, text_of
 from raytune_agents.generate.kinds import Parameter
@@ -224,6 +225,7 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
         for _ in range(TRIES):
             made = {f.name: value(scene, f) for f in chosen}
             in_order(p.fields, made)
+            fit_condition(p.fields, made, scene.rng)
             if differ(p.fields, made):
                 break
         return made
@@ -274,7 +276,7 @@ def detail_of_days(item: Parameter) -> bool:
 
 def parameters_of(tool: ToolConfig) -> tuple[Parameter, ...]:
     """What is known of a tool's parameters."""
-    return kinds.parameters(tool.name, tool.description, tool.parameters)
+    return with_conditions(kinds.parameters(tool.name, tool.description, tool.parameters))
 
 
 def context_of(tool: ToolConfig) -> str:
@@ -310,6 +312,8 @@ def sample(
                 args[p.name] = (
                     preset if preset is not None else value(scene, p, hints, p.name in known.closed)
                 )
+            if not any(p.name in (fixed or {}) or known.of(tool.name, p.name) for p in params):
+                fit_condition(params, args, rng)
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
         in_order(params, args)

@@ -40,6 +40,7 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.conditions import VALUE, in_one
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
@@ -141,6 +142,7 @@ def _joined(
     alone = len(parts) < 2
     return [
         known_clause(p, args[p.name], rng, habits)
+        or (f"where {slot_of(p)}" if p.sense == VALUE and verb not in SETTERS else "")
         or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
         if alone or p not in parts
         else ""
@@ -208,6 +210,7 @@ def compose(
     absent = [p for p in parameters_of(tool) if p.name not in args]
     if rng.random() < UNLISTED:
         act = unlisted(act)
+    plain = in_one(plain, args, anchors, verb in SETTERS)
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     for p in [p for p in plain if p.items and len(args[p.name]) == 1]:  # "patients P-1"

@@ -16,6 +16,7 @@ from raytune_agents.generate.actions import DROPPED, READING, verb_groups
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, WHO, clause_of, unit_words
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, Complements
+from raytune_agents.generate.conditions import FIELD
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
@@ -131,7 +132,11 @@ class Placing(Complements):
 
     def settings(self) -> None:
         """ "brightness or contrast" -> "the contrast to {contrast}" of what is set."""
-        names = re.split(r", (?:or |and )?| or | and ", ARTICLE.sub("", self.head))
+        bare = ARTICLE.sub("", self.head)
+        for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
+            self.left.remove(p)  # "set a field of a record": "set the price of record 5"
+            self.head = f"the {slot_of(p)}"
+        names = re.split(r", (?:or |and )?| or | and ", bare)
         given = [p for name in names for p in self.left if name == p.words and not p.items]
         if len(names) > 1 and given and self.verb in SETTERS:
             self.left = [p for p in self.left if p not in given]

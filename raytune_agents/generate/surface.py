@@ -13,6 +13,7 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import DATES, LAST, clause_of, field_noun, unit_words
+from raytune_agents.generate.conditions import condition_text
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import is_constant, is_measure
@@ -108,6 +109,8 @@ def _object_text(
     p: Parameter, value: Arguments, scene: Scene, rng: random.Random, listed: bool = False
 ) -> str:
     """An object's fields: an address as on an envelope, others with their nouns."""
+    if condition := condition_text(p.fields, value):
+        return condition
     known, lead = {f.name: f for f in p.fields}, ""
     out: list[str] = []
     leading = LEADING if listed else r"^(?!description)\b" + LEADING.pattern
