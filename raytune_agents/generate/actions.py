@@ -200,6 +200,9 @@ def action(name: str, description: str) -> Action:
     if rest and rest[0].lower() in ("when", "if", "whenever"):
         verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
+    receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
+    if receiver and verbs[0] in GIVING:  # "charge a member a fee"
+        head, parts = receiver[2], (("to", receiver[1]), *parts)
     if any(re.fullmatch("an?|the", phrase) for phrase in (head, *dict(parts).values())):
         return Action((), "", (), False)  # "of the by its barcode given product" is no English
     return Action(tuple(verbs), head, parts)
@@ -215,9 +218,13 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     if spelled and at_end and base_verb(named[0]) in ("", *nouns):
         words = [named[-1], "a", *named[:-1]]  # "Issue create."
         return words, " ".join(words)
+    said = text.lower().split()
+    noun = said[0] in nouns and verb_groups().get(named[0]) in (*READING, "search")
+    if noun and len(named) > 1 and named[0] not in said and named[-1] in said[1:3]:
+        text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
+        return text.split(), text
     if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
         return words, text
-    said = text.lower().split()
     if verb_groups().get(named[0]) == "search" and named[-1] in said and named[0] not in said:
         text = f"{named[0]} {_lowered(text)}"  # "Free slots of a dentist"
         return text.split(), text
@@ -232,6 +239,7 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     return words, " ".join(words)
 
 
+GIVING = ("charge", "send", "give", "offer", "grant", "assign", "issue", "pay", "show", "award")
 READING = ("show", "give", "list", "compute", "check")  # what is read is wanted all the same
 
 
@@ -278,6 +286,9 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     for preposition, phrase in zip(pieces[1::2], map(str.strip, pieces[2::2])):
         if preposition == "to" and phrase.split(" ")[0] in _INFINITIVES and not parts:
             head += f" to {phrase}"  # "what one needs to enter a country"
+        elif not parts and (inner := re.match(rf"({PREPOSITIONS}) (.+)", phrase)):
+            head += f" {preposition}"  # "let a member in at a gate"
+            parts.append((inner[1], inner[2]))
         elif phrase:
             parts.append((preposition, phrase))
     return head, tuple(parts)

@@ -37,6 +37,8 @@ def _flag(p: Parameter, value: bool) -> str:
     )
     words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
     negated = "" if value else "not "
+    if re.match(rf"(?:{PREPOSITIONS}) \w", words):
+        return f"({negated}{words})"  # "on view"
     if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):
         return f"({found[1]} {negated}{found[2]})"
     if found := re.fullmatch(r"(.+) only|only (.+)", words):
@@ -187,6 +189,9 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
     unit = " {unit}" if p.unit else ""
+    end = re.fullmatch(r"(from|to) (\w+(?: \w+)??)(?: id)?", p.words)
+    if end and p.kind in ("id", "id_number"):  # "to location" + DEPOT-5
+        return (f"{end[1]} {end[2]} {{x}}",)
     if (found := COMPARED.fullmatch(p.words)) and (found["thing"] or " " in p.words):
         thing = f"with {found['thing']} " if found["thing"] else ""
         return (f"{thing}{found['how']} {{x}}{found['unit'] or unit}",)
@@ -203,6 +208,9 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     if p.kind in DATES:
         if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
             return (f"{done[1]} on {{x}}",)
+        acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)
+        if acts and not p.role and base_verb(acts[1]) == acts[1]:
+            return (f"and {acts[1]} it on {{x}}",)  # "resume on"
         if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
             return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"

@@ -156,9 +156,11 @@ class Complements:
     def counted(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
         and b", "after some days"; "" for any other."""
-        if span := re.match(r"(?:the )?(next |last |past |coming )?(few |some )?(\w+s)$", phrase):
+        if span := re.match(
+            r"(?:the )?(next |last |past |coming )?(few |some )?((?:\w+ )?\w+s)$", phrase
+        ):
             spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
-            found = [p for p in spans if span[3] in (p.sense, *p.words.split())]
+            found = [p for p in spans if span[3].split()[-1] in (p.sense, *p.words.split())]
             if found and (span[1] or span[2]):  # "within the next days", "after some days"
                 self.left.remove(found[0])
                 when = f"the {span[1]}" if span[1] else ""

@@ -23,6 +23,7 @@ from raytune_agents.generate.actions import (
     base_verb,
     chosen_action,
     decided,
+    makes,
     switched,
     tool_action,
     unlisted,
@@ -76,16 +77,9 @@ def _lead(
     for p in plain:
         value = str(args[p.name]).lower().replace("_", " ")
         http = str(args[p.name]) in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        if (
-            p.kind == "choice"
-            and not http
-            and (
-                value in act.verbs
-                or (
-                    value in verb_words() and p.noun in ("action", "operation", "command", "method")
-                )
-            )
-        ):
+        acts = p.noun in ("action", "operation", "command", "method") and not makes(act)
+        known = value in act.verbs or (acts and value in verb_words())
+        if p.kind == "choice" and not http and known:
             return value, verb_groups().get(value, ""), p
         turned = switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
         if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed

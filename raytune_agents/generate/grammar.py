@@ -31,7 +31,7 @@ def with_article(noun: str, definite: bool) -> str:
     first = noun.split()[0].lower() if noun else ""
     if not noun or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
         return noun
-    if re.match(r"(part|half|most|some|all|the rest) of ", noun):
+    if re.match(r"(part|half|most|some|all|the rest) of |\w+ing (an?|the) |\w+ing \{", noun):
         return noun
     after = "called|named|titled|related|associated|regarding|concerning"
     head = re.split(rf"\s(?:{PREPOSITIONS}|{after})\s|\s\{{", noun)[0]

@@ -35,7 +35,9 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
+from raytune_agents.generate.wordlists import regex
 
+CLASSIFIED = regex("classified")
 TOLD = "(?:belonging|associated|linked|attached|related)"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -241,12 +243,13 @@ class Placing(Complements):
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 chosen = clause and not p.role  # "when a metric is low" + pH
                 usable = chosen if p.kind == "choice" else kind_named(p.sense).placed
+                usable = usable or p.noun in ("amount", "sum")  # "exchanging an amount"
                 found = found if usable else None
                 if found and (p.role != "to" or clause) and not whole:
                     self.head = self.head.replace(found[0], slot_of(p), 1)
                     self.left.remove(p)
                 continue
-            noun = re.escape(p.noun.split()[-1])
+            noun = re.escape(re.sub(r"(?<=\w) number$", "", p.noun).split()[-1])
             found = re.search(rf"\b(?:an?|the|one|another) ({noun})\b(?: (\w+))?", self.head)
             after = found[2] or "" if found else ""
             clause = re.match(rf"{CLAUSE}|that ", self.head)
@@ -304,6 +307,8 @@ class Placing(Complements):
             p.values and all(str(v).lower().endswith(bare) for v in p.values)
         ):
             self.head = f"the {slot_of(p)}"  # "the back door"
+        elif p.kind == "choice" and re.search(CLASSIFIED, bare):
+            self.head = f"a {slot_of(p)} {bare}"
         elif p.sense in ITSELF or p.kind == "choice":
             whole = " " not in bare or p.sense in ITSELF
             self.head = slot_of(p) if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"

@@ -341,7 +341,25 @@ MODE = {"type": "string", "enum": ["eco", "backup"]}
          {"name": "nda-mutual"}, "fill the document template nda-mutual"),
         (tool_of("alert", "Alert when a metric leaves a range", {"metric": METRIC, "max": WHOLE}),
          {"metric": "ph", "max": 9}, "alert me when ph leaves a range with a maximum of 9"),
+        (tool_of("record", "Record that an object has moved", {"object_number": of(TEXT, "e.g. "
+         "SK-A-48"), "to_location": of(TEXT, "e.g. D-3")}), {"object_number": "SK-A-1",
+         "to_location": "D-5"}, "record that object SK-A-1 has moved to location D-5"),
+        (tool_of("check_in", "Let a member in at a gate.", {"member_id": WHOLE, "gate":
+         {"type": "string", "enum": ["A", "B"]}}), {"member_id": 16, "gate": "B"},
+         "let member 16 in at gate B"),
+        (tool_of("charge", "Charge a member a fee", {"member_id": WHOLE, "fee": {"type": "string",
+         "enum": ["late", "towel"]}}), {"member_id": 16, "fee": "late"},
+         "charge a late fee to member 16"),
+        (tool_of("add_rule", "Add a rule", {"action": {"type": "string", "enum": ["block",
+         "allow"]}}), {"action": "block"}, "add a rule"),
         # words of the description
+        (tool_of("list_classes", "Group classes of a trainer", {"trainer_id": WHOLE}),
+         {"trainer_id": 16}, "group classes of trainer 16"),
+        (tool_of("pause", "Pause a subscription for some billing cycles", {"id": TEXT, "cycles":
+         WHOLE, "resume_on": TEXT | {"format": "date"}}), {"id": "S-1", "cycles": 3,
+         "resume_on": "2027-05-06"}, "for 3 billing cycles and resume it on "),
+        (tool_of("quote", "Quote for exchanging an amount", {"amount": WHOLE}), {"amount": 80},
+         "quote for exchanging 80"),
         (tool_of("receive", "Book goods receipt for a purchase order", {"po_number": TEXT}),
          {"po_number": "PO-7"}, "book a goods receipt for purchase order PO-7"),
         (tool_of("search", "Search members with filters", {"city": TEXT}), {"city": "Oslo"},
