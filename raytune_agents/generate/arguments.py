@@ -58,14 +58,16 @@ NOTHING = Known()
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def _edges(p: Parameter) -> tuple[float, float]:
-    """Where a number may lie: the schema's bounds, then the description's, then the kind's."""
+def _edges(p: Parameter, context: str) -> tuple[float, float]:
+    """Where a number may lie: the schema's bounds, then the description's, then the tool's, where
+    it speaks of the number ("brightness or contrast (-1 to 1)"), then the kind's."""
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
     default = detail.get("default")
     if isinstance(default, int | float) and default > usual[-1]:
         usual = (default / 2, 2 * default)
-    bounds = descriptions.bounds_in(p.about) or tuple(usual)
+    of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
+    bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
     low, high = bounds[0], bounds[-1]
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):
@@ -92,7 +94,7 @@ def _edges(p: Parameter) -> tuple[float, float]:
 def number(scene: Scene, p: Parameter) -> int | float:
     """A number that people say: round where it is large, whole where the schema wants it."""
     rng, kind, detail = scene.rng, kind_named(p.kind), p.detail
-    low, high = _edges(p)
+    low, high = _edges(p, scene.context)
     if low > high:
         raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
     if p.role == "max" and low < high:
@@ -101,7 +103,7 @@ def number(scene: Scene, p: Parameter) -> int | float:
         high -= (high - low) / 2
     step = detail.get("multipleOf")
     whole = descriptions.json_type(detail) != "number" or (
-        high - low >= 2 and not kind.digits and kind.step >= 1
+        high - low > 2 and not kind.digits and kind.step >= 1
     )
     if step:
         first = -(-low // step)

@@ -81,8 +81,9 @@ def fit_condition(params: Sequence[Parameter], args: Arguments, rng: random.Rand
         if not said:
             raise NoValue(f"{operator.name}: no operator that people say")
         chosen = args[operator.name] = rng.choice(said)
-        sized = COMPARISONS[str(chosen).lower()] in NAMES["orders"]
-        fitting = [(n, v) for n, v in fitting if not (sized and v == str(v))]
+        how = COMPARISONS[str(chosen).lower()]
+        sized, part = how in NAMES["orders"], how == "contains"
+        fitting = [(n, v) for n, v in fitting if not (sized if v == str(v) else part)]
     if not fitting:
         raise NoValue(f"{value.name}: nothing is known of its values")
     args[field.name], found = rng.choice(fitting)

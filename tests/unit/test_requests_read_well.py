@@ -405,13 +405,17 @@ def test_numbers_are_of_the_size_that_their_name_tells() -> None:
         assert args["rooms"] <= 9
         assert args["week"] <= 53
         assert 0 <= args["from_hour"] < args["to_hour"] <= 23
+    color = tool_of("adjust", "Change brightness of a clip (-1 to 1)", {"brightness":
+                    {"type": "number"}})  # fmt: skip
+    assert all(-1 <= a["brightness"] <= 1 and a["brightness"] for a in drawn(color, 9))
     load = tool_of("load_table", "Load a CSV file into a table.", {"path": TEXT})
     assert all(a["path"].endswith(".csv") for a in drawn(load))
     move = tool_of("move", "Move stock", {"from_warehouse": TEXT, "to_warehouse": TEXT})
     assert all("analytics" not in a.values() for a in drawn(move))
 
 
-CONDITION = {"field": TEXT, "operator": {"type": "string", "enum": ["eq", "gt"]}, "value": TEXT}
+CONDITION = {"field": TEXT, "operator": {"type": "string", "enum": ["eq", "gt", "contains"]},
+             "value": TEXT}
 
 
 def test_the_value_of_a_condition_fits_its_field() -> None:
@@ -423,7 +427,7 @@ def test_the_value_of_a_condition_fits_its_field() -> None:
     for args in drawn(nested):
         for one in args["filters"]:
             assert one["value"] in map(str, fitting[one["field"]])
-            assert one["operator"] == "eq" or one["value"].isdigit()
+            assert one["operator"] == "eq" or one["value"].isdigit() == (one["operator"] == "gt")
     args = {"field": "amount", "operator": "gt", "value": "250"}
     assert order(plain, args) == "keep the rows where amount is over 250"
     assert "amount is over 250" in order(nested, {"table": "orders", "filters": [args]})
