@@ -219,11 +219,13 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
         words = [named[-1], "a", *named[:-1]]  # "Issue create."
         return words, " ".join(words)
     said = text.lower().split()
+    if len(named) < 2:
+        return words, text
     noun = said[0] in nouns and verb_groups().get(named[0]) in (*READING, "search")
-    if noun and len(named) > 1 and named[0] not in said and named[-1] in said[1:3]:
+    if noun and named[0] not in said and named[-1] in said[1:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
         return text.split(), text
-    if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
+    if QUESTION.match(words[0]) or _is_verb(words):
         return words, text
     if verb_groups().get(named[0]) == "search" and named[-1] in said and named[0] not in said:
         text = f"{named[0]} {_lowered(text)}"  # "Free slots of a dentist"

@@ -91,7 +91,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
     written = sense.kind == "message" or (sense.kind == "note" and spoken_of)
-    if verb in GENERAL_SETTERS and written:
+    text = verb == "set" and sense.kind in LAST and p.words.split()[0] in head.split()
+    if text or (verb in GENERAL_SETTERS and written):
         return f'to "{slot}"'
     kept = coded or sense.kind in (*LAST, *PLACES) or p.items
     if (general or listed_change) and not kept:
@@ -195,6 +196,9 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     if (found := COMPARED.fullmatch(p.words)) and (found["thing"] or " " in p.words):
         thing = f"with {found['thing']} " if found["thing"] else ""
         return (f"{thing}{found['how']} {{x}}{found['unit'] or unit}",)
+    inside = re.fullmatch(r"(in|at|by|near|under|inside) \w+", p.words)
+    if inside and sense.placed and not p.items:  # "in channel" + #sales
+        return (f"{inside[1]} {{x}}",)
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
     if p.words == "at" and p.unit:
@@ -259,6 +263,7 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
         return ('called "{x}"',) if of_head else (f'for the {other} "{{x}}"',)
     plain = is_plain(p, sense, head)
     since_when = sense.kind not in DATES or p.role != "to" or paired  # "to Friday" from when?
+    since_when = since_when and not (sense.kind == "amount" and p.words.startswith("target"))
     clauses = [c for c in sense.clauses(p.role) if since_when or not c.startswith("to ")]
     return [c for c in clauses if plain or "{noun}" in c]
 

@@ -101,7 +101,8 @@ def thing_of(words: str, about: str) -> str:
             thing = re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
             return "" if thing in NAMES["anything"] else thing
         text = re.sub(rf"^(?:unique )?(\w+(?: \w+)?) {_GENERAL}\b.*$", r"\1", text)
-        return text if re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words else ""
+        said = re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words
+        return text if said and text not in NAMES["anything"] else ""
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
     subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
     subject = re.sub(rf"^(unique|new) |(?<=\w)( or)? {_GENERAL}$", "", subject)

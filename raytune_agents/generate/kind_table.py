@@ -143,6 +143,8 @@ def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, lis
     texts without a digit are no time."""
     texts = [e for e in examples if not descriptions.is_meta(e)]
     if kind in ("date", "time", "datetime") and texts:
+        if all(re.fullmatch(r"\d{9,}(\.\d+)?", str(e)) for e in texts):
+            return "id", texts  # "ts" of a message, e.g. 1712345678.000200
         formed = [e for e in texts if re.search(r"\d", str(e))]
         return (kind, formed) if formed else ("", texts)
     bank = bank_of(kind)

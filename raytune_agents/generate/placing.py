@@ -250,6 +250,8 @@ class Placing(Complements):
                     self.left.remove(p)
                 continue
             noun = re.escape(re.sub(r"(?<=\w) number$", "", p.noun).split()[-1])
+            if p.noun == "ID" and re.match(CLAUSE, self.head):
+                noun = r"\w+"  # "where a shipment is"
             found = re.search(rf"\b(?:an?|the|one|another) ({noun})\b(?: (\w+))?", self.head)
             after = found[2] or "" if found else ""
             clause = re.match(rf"{CLAUSE}|that ", self.head)
@@ -259,6 +261,7 @@ class Placing(Complements):
             compound = compound and not re.match(AFTERWARDS, after)
             rest = self.head[found.end() :]  # "whether a crew member may fly"
             compound = compound or bool(after and re.match(r" (may|can|must|is|has|will)\b", rest))
+            noun = found[1]
             text = f"{noun} {after} {slot_of(p)}" if compound else f"{noun} {slot_of(p)} {after}"
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"

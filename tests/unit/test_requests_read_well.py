@@ -352,6 +352,14 @@ MODE = {"type": "string", "enum": ["eco", "backup"]}
          "charge a late fee to member 16"),
         (tool_of("add_rule", "Add a rule", {"action": {"type": "string", "enum": ["block",
          "allow"]}}), {"action": "block"}, "add a rule"),
+        (tool_of("track", "Where a shipment is", {"id": TEXT}), {"id": "FR-9"},
+         "where shipment FR-9 is"),
+        (tool_of("search", "Search messages", {"in_channel": TEXT}), {"in_channel": "#sales"},
+         "messages in #sales"),
+        (tool_of("set_status", "Sets the status", {"status_text": TEXT}), {"status_text": "away"},
+         'set the status to "away"'),
+        (tool_of("order_reagent", "Order a reagent", {"name": of(TEXT, 'Trade name, e.g. "Tris"')}),
+         {"name": "Tris"}, "the reagent Tris"),
         # words of the description
         (tool_of("list_classes", "Group classes of a trainer", {"trainer_id": WHOLE}),
          {"trainer_id": 16}, "group classes of trainer 16"),
@@ -387,6 +395,12 @@ def test_a_code_is_varied_where_it_may_be_and_stays_what_it_is() -> None:
         assert all(re.fullmatch(r"photos/2024/[\w-]+\.jpg", v) for v in args.values())
     swap = tool_of("swap", "Swap two crew members", {"crew_a": CREW, "crew_b": CREW})
     assert all(a["crew_a"] != a["crew_b"] for a in drawn(swap, 10))
+    invite = tool_of("invite", "Invite users", {"users": {"type": "array", "items": TEXT,
+                     "description": "e-mail addresses"}, "ts": of(TEXT, "Timestamp of the message, "
+                     "e.g. 1712345678.000200")})  # fmt: skip
+    for args in drawn(invite, 10):
+        assert all("@" in user for user in args["users"])
+        assert re.fullmatch(r"\d{10}\.\d{6}", args["ts"])
     fixed = of(TEXT, "e.g. front door")
     with pytest.raises(NoValue, match="no values together"):
         drawn(tool_of("swap", "Swap two doors", {"door_a": fixed, "door_b": fixed}), 1)
