@@ -221,8 +221,10 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     said = text.lower().split()
     if len(named) < 2:
         return words, text
-    noun = said[0] in nouns and verb_groups().get(named[0]) in (*READING, "search")
-    if noun and named[0] not in said and named[-1] in said[1:3]:
+    noun = (said[0] in nouns or said[0] == f"{named[-1].rstrip('s')}s") and verb_groups().get(
+        named[0]
+    ) in (*READING, "search")
+    if noun and named[0] not in said and named[-1] in said[:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
         return text.split(), text
     if QUESTION.match(words[0]) or _is_verb(words):

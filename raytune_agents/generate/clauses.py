@@ -98,7 +98,7 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     if (general or listed_change) and not kept:
         return ""
     new = p.words.startswith("new ")
-    sized = sense.range and (sense.kind not in MEASURES or verb == "set")
+    sized = sense.range and (sense.kind not in MEASURES or verb in ("set", "resize"))
     moved = sized or sense.kind in DATES or verb == "move"
     sets = verb == "rename" or new or (spoken_of and not coded)
     sets = sets or (moved and not coded and sense.clauses("to") != sense.say)
@@ -106,7 +106,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
         if sense.kind in DATES:
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
-        return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
+        unit = f" {UNIT_WORDS.get(p.unit, p.unit)}".rstrip()
+        return towards.replace("{x}", slot).replace(" {unit}", unit)
     if p.words == "value" and not p.items:
         return f"to {slot}"
     return None
@@ -144,6 +145,7 @@ def clause_of(
     if coded and TOWARDS.get(verb) == "to":
         options = [re.sub("^for ", "to ", c) for c in options]
     text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
+    text = text.removeprefix(f"and {verb} it ")  # "publish it" + publish at
     noun = _noun(p, sense)
     counted = sense.kind == "amount" or (sense.kind == "count" and not p.role)
     if counted and "{noun}" in text and not is_plural(noun):
@@ -199,11 +201,11 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     inside = re.fullmatch(r"(in|at|by|near|under|inside) \w+", p.words)
     if inside and sense.placed and not p.items:  # "in channel" + #sales
         return (f"{inside[1]} {{x}}",)
+    if back := re.fullmatch(r"(since|last|past) (minutes|hours|days|weeks)", p.words):
+        return (f"for the last {{x}} {back[2]}",)
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
-    if p.words == "at" and p.unit:
-        return ("at {x} {unit}",)
-    if re.fullmatch(OWN_WORD, p.words):
+    if re.fullmatch(OWN_WORD, p.words) or (p.words == "at" and p.unit):
         return (f"{p.words} {{x}}{unit}",)
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)

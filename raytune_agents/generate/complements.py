@@ -170,7 +170,7 @@ class Complements:
             self.left.remove(lists[0])  # "of multiple files"
             noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
             return f"{preposition} {noun}{slot_of(lists[0])}"
-        if listed := self.letters(phrase):
+        if preposition != "by" and (listed := self.letters(phrase)):
             self.left = [p for p in self.left if p not in listed]
             return f"{preposition} {' and '.join(map(slot_of, listed))}"
         if re.match(r"(a|some|a given) (time|while|period|duration|delay)\b", phrase):
@@ -187,7 +187,9 @@ class Complements:
             if preposition == "for" and phrase in ("a party", "a group"):
                 self.left.remove(p)
                 return f"for {phrase} of {slot_of(p)}"
-        one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
+        one = re.match(
+            r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
+        )
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if one[1] == "one" else "to"
             dates = ("date", "datetime", "time")  # "lend it to another museum" until May

@@ -38,6 +38,7 @@ from raytune_agents.generate.nouns import (
 from raytune_agents.generate.wordlists import regex
 
 CLASSIFIED = regex("classified")
+LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -138,6 +139,16 @@ class Placing(Complements):
         for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
             self.left.remove(p)  # "set a field of a record": "set the price of record 5"
             self.head = f"the {slot_of(p)}"
+        values = [p for p in self.left if p.words == "value"]
+        for p in [p for p in self.left if p.words == "key" and values and self.verb in SETTERS]:
+            self.left.remove(p)  # "set the variable LOG_LEVEL"
+            self.head = f"the {bare} {slot_of(p)}"
+        for p in [p for p in self.left if p.words == bare and self.verb in LOGGING]:
+            if kind_named(p.sense).range and not p.items:  # "log a weight of 3 kg"
+                self.left.remove(p)
+                self.head = f"a {bare} of {slot_of(p)} {unit_words(p)}".strip()
+                parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
+                self.act = replace(self.act, parts=tuple(parts))
         names = re.split(r", (?:or |and )?| or | and ", bare)
         given = [p for name in names for p in self.left if name == p.words and not p.items]
         if len(names) > 1 and given and self.verb in SETTERS:

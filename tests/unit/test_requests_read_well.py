@@ -360,7 +360,23 @@ MODE = {"type": "string", "enum": ["eco", "backup"]}
          'set the status to "away"'),
         (tool_of("order_reagent", "Order a reagent", {"name": of(TEXT, 'Trade name, e.g. "Tris"')}),
          {"name": "Tris"}, "the reagent Tris"),
+        (tool_of("set_env", "Set an environment variable", {"key": of(TEXT, "e.g. LOG_LEVEL"),
+         "value": of(TEXT, 'e.g. "debug"')}), {"key": "LOG_LEVEL", "value": "debug"},
+         "set the environment variable LOG_LEVEL to debug"),
+        (tool_of("weigh", "Log the weight of a pet", {"pet_id": TEXT, "weight_kg": WHOLE}),
+         {"pet_id": "P-5", "weight_kg": 13}, "log a weight of 13 kg for pet P-5"),
+        (tool_of("resize_volume", "Resize a volume", {"volume_id": TEXT, "size_gb": WHOLE}),
+         {"volume_id": "V-5", "size_gb": 90}, "resize the volume V-5 to 90 GB"),
+        (tool_of("redirect", "Redirect an old path to a new one", {"from_path": TEXT, "to_path":
+         TEXT}), {"from_path": "/a", "to_path": "/b"}, "to /b"),
+        (tool_of("publish", "Publish a draft, now or at a given time.", {"page_id": WHOLE,
+         "publish_at": TEXT | {"format": "date-time"}}), {"page_id": 32, "publish_at":
+         "2027-05-06T10:00:00"}, "publish draft 32 on "),
+        (tool_of("tail", "Tail the logs of a service", {"since_minutes": WHOLE}),
+         {"since_minutes": 60}, "for the last 60 minutes"),
         # words of the description
+        (tool_of("list_visits", "Visits of a day", {"date": TEXT | {"format": "date"}}),
+         {"date": "2027-05-06"}, "visits of "),
         (tool_of("list_classes", "Group classes of a trainer", {"trainer_id": WHOLE}),
          {"trainer_id": 16}, "group classes of trainer 16"),
         (tool_of("pause", "Pause a subscription for some billing cycles", {"id": TEXT, "cycles":
