@@ -14,7 +14,7 @@ from raytune_agents.records import Arguments
 ONE_OF_PAIR = regex("one_of_pair")
 
 
-def in_order(params: Sequence[Parameter], args: Arguments) -> None:
+def set_in_order(params: Sequence[Parameter], args: Arguments) -> None:
     """Put pairs in order: the least is not above the most, from differs from to."""
     by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
     for (kind, role, stem), name in by_role.items():

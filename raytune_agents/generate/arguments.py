@@ -20,7 +20,7 @@ from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.agreement import differ, in_order
+from raytune_agents.generate.agreement import differ, set_in_order
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
@@ -226,7 +226,7 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
             chosen = [f for f in usable if f.kind != "flag"][:2]
         for _ in range(TRIES):
             made = {f.name: value(scene, f) for f in chosen}
-            in_order(p.fields, made)
+            set_in_order(p.fields, made)
             fit_condition(p.fields, made, scene.rng)
             if differ(p.fields, made):
                 break
@@ -318,7 +318,7 @@ def sample(
                 fit_condition(params, args, rng)
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
-        in_order(params, args)
+        set_in_order(params, args)
         if differ(params, args) and accepts(schema, args):
             return args, scene
     raise NoValue(f"{tool.name}: no values together fit its schema")
