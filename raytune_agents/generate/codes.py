@@ -21,6 +21,8 @@ class NoValue(ValueError):
 MAX_CODE = 200  # characters
 MEASURE = pattern("measure")  # "500MB", "2h 30m"
 WORD_IN_CODE = r"((?<![^\W_])[a-z]{3,}(?![^\W_]))"  # between marks: "west" of eu-west-1
+PERIOD = re.compile(r"(20\d\d\W?)?([QHW])(\d\d?)(\W?20\d\d)?")  # "2026-Q3", "Q3", "2026-W07"
+OF_YEAR = {"Q": 4, "H": 2, "W": 52}  # so many a year
 TRIES = 12  # draws of a pattern before it counts as one that no code fits
 
 
@@ -30,6 +32,7 @@ def shaped(example: str, rng: random.Random) -> str:
 
     >>> shaped("T-1042", rng)  # "T-7315"
     >>> shaped("eu-west-1", rng)  # "eu-west-4"
+    >>> shaped("2026-Q3", rng)  # "2026-Q1"
     """
     if MEASURE.fullmatch(example):
         return re.sub(r"\d+", lambda m: rng.choice("12345") + m[0][1:], example)
@@ -40,6 +43,10 @@ def shaped(example: str, rng: random.Random) -> str:
         day = NEW_YEAR + timedelta(rng.randrange(DAYS))
         clock = f"{dated[2]}{rng.randint(8, 18):02}{rng.choice(('00', '15', '30', '45'))}"
         return f"{dated[1]}{day:%Y%m%d}{clock if dated[2] is not None else ''}"
+    period = PERIOD.fullmatch(example)
+    if period and (period[1] or period[4] or period[2] == "Q"):
+        number = f"{rng.randint(1, OF_YEAR[period[2]]):0{len(period[3])}}"
+        return f"{period[1] or ''}{period[2]}{number}{period[4] or ''}"
     head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d[-/])?", example)
     prefix = head[0] if head else ""
 

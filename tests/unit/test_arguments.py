@@ -91,6 +91,9 @@ def test_codes_keep_their_form() -> None:
     made = {shaped("T-1042", rng) for _ in range(20)}
     assert len(made) > 15
     assert all(len(m) == 6 and m.startswith("T-") and m[2:].isdigit() for m in made)
+    quarters = {shaped("2026-Q3", rng) for _ in range(40)}
+    assert quarters == {"2026-Q1", "2026-Q2", "2026-Q3", "2026-Q4"}
+    assert all(1 <= int(shaped("2026-W07", rng)[-2:]) <= 52 for _ in range(40))
     assert shaped("INV-2025-0412", rng).startswith("INV-2025-")
     assert is_code("SES-55021")
     assert not is_code("Paris")
