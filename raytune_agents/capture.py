@@ -36,6 +36,7 @@ from raytune_agents.serving import (
     BadRequest,
     bounded_body,
     check_headers,
+    listen,
     refuse_request,
     request_body,
 )
@@ -316,8 +317,5 @@ def serve_capture(
     upstream: str, out: Path, host: str, port: int, timeout_s: float, hosts: Sequence[str] = ()
 ) -> None:
     """Listen until stopped. Raises OSError where `out` cannot be written."""
-    import uvicorn
-
     recorder = Recorder(out)
-    proxy = capture_app(upstream, recorder, timeout_s, (*LOOPBACK, host, *hosts))
-    uvicorn.run(proxy, host=host, port=port, log_level="warning")
+    listen(capture_app(upstream, recorder, timeout_s, (*LOOPBACK, host, *hosts)), host, port)

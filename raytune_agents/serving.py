@@ -231,6 +231,25 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     )
 
 
+def short_upstream_error(record: logging.LogRecord) -> bool:
+    """A logging filter: an upstream that broke off its answer is one line, no traceback."""
+    import httpx
+
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, httpx.HTTPError):
+        record.msg, record.args = f"the upstream failed in its answer ({error})", ()
+        record.exc_info = None
+    return True
+
+
+def listen(served: Starlette, host: str, port: int) -> None:
+    """Answer requests until stopped."""
+    import uvicorn
+
+    logging.getLogger("uvicorn.error").addFilter(short_upstream_error)
+    uvicorn.run(served, host=host, port=port, log_level="warning")
+
+
 def serve(
     routes: Path,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
@@ -238,14 +257,12 @@ def serve(
     allow_host: Annotated[list[str] | None, typer.Option(help="a name it is called by")] = None,
 ) -> None:
     """Agents to arms, in front of a model server."""
-    import uvicorn
-
     try:
         parsed = parse_routes(read_json(routes))
     except (ConfigError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     served = app(parsed, routes.with_name("served.jsonl"), (*LOOPBACK, host, *(allow_host or ())))
-    uvicorn.run(served, host=host, port=port, log_level="warning")
+    listen(served, host, port)
 
 
 if __name__ == "__main__":

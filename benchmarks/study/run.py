@@ -47,6 +47,7 @@ CORE: dict[str, dict[str, Any]] = {
     "nat": {"method": "nat", "weights": FAILED},
     "dpo": {"method": "dpo", **AFTER},
     "synthetic": {"method": "sft", "weights": {"positive": 0.6, "synthetic": 0.4}},
+    "no_call_45": {"method": "sft", "weights": POSITIVE, "no_call": 0.45},
 }
 SCREENING: dict[str, dict[str, Any]] = {
     "only_synthetic": {"method": "sft", "weights": {"synthetic": 1.0}},
@@ -54,7 +55,6 @@ SCREENING: dict[str, dict[str, Any]] = {
     "inverse": {"method": "inverse", "weights": FAILED},
     "kto": {"method": "kto", **AFTER},
     "no_call_15": {"method": "sft", "weights": POSITIVE, "no_call": 0.15},
-    "no_call_45": {"method": "sft", "weights": POSITIVE, "no_call": 0.45},
     "sft_tenth": {"method": "sft", "weights": POSITIVE, "share": 0.1},
 }
 SEEDS = {"core": 4, "screening": 2}

@@ -4,6 +4,7 @@ asked for; and Ray Serve's own schema of what `export --serve` writes."""
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -23,7 +24,13 @@ from raytune_agents.cli.summary import best_arm
 from raytune_agents.cli.take_away import as_it_ran, serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
-from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
+from raytune_agents.serving import (
+    MAX_BODY,
+    app,
+    choose_arm,
+    parse_routes,
+    short_upstream_error,
+)
 from raytune_agents.storage import write_json
 from raytune_agents.templates import ServingOptions
 
@@ -127,6 +134,16 @@ def test_a_stream_and_an_error_are_passed_on(served) -> None:
         ask(client, "sft", "fail")
     assert refused.value.status_code == 429
     assert json.loads(log.read_text().splitlines()[-1])["status"] == 429
+
+
+def test_an_upstream_that_fails_in_its_answer_is_one_line_in_the_log() -> None:
+    shown = []
+    for error in (httpx.RemoteProtocolError("cut short"), ValueError("ours")):
+        found = (type(error), error, None)
+        record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "failed\n", (), found)
+        assert short_upstream_error(record)
+        shown.append(logging.Formatter().format(record))
+    assert shown == ["the upstream failed in its answer (cut short)", "failed\nValueError: ours"]
 
 
 def test_an_upstream_that_fails_in_its_answer_ends_no_stream(served) -> None:
