@@ -18,6 +18,7 @@ class NoValue(ValueError):
     """No value can be drawn; the message is "TOOL.PARAMETER: why"."""
 
 
+CAPITALS = "ABCDEFGHJKLMNPRSTUVWXYZ"  # without those that are read as digits
 MAX_CODE = 200  # characters
 MEASURE = pattern("measure")  # "500MB", "2h 30m"
 WORD_IN_CODE = r"((?<![^\W_])[a-z]{3,}(?![^\W_]))"  # between marks: "west" of eu-west-1
@@ -37,7 +38,7 @@ def shaped(example: str, rng: random.Random) -> str:
     if MEASURE.fullmatch(example):
         return re.sub(r"\d+", lambda m: rng.choice("12345") + m[0][1:], example)
     if re.fullmatch(r"[A-Z]{3,5}", example):  # of letters alone: no prefix
-        return "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in example)
+        return "".join(rng.choice(CAPITALS) for _ in example)
     dated = re.fullmatch(r"(\D*)20\d\d(?:0\d|1[0-2])[0-3]\d(?:(\D?)[0-2]\d[0-5]\d)?", example)
     if dated:  # S-20260312-0930
         day = NEW_YEAR + timedelta(rng.randrange(DAYS))
@@ -53,7 +54,7 @@ def shaped(example: str, rng: random.Random) -> str:
     def other(c: str) -> str:
         if c.isdigit():
             return rng.choice("123456789") if c != "0" else rng.choice("0123456789")
-        letters = "ABCDEFGHJKLMNPRSTUVWXYZ" if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
+        letters = CAPITALS if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
         return rng.choice(letters) if c.isalpha() else c
 
     runs = re.split(WORD_IN_CODE, example[len(prefix) :])

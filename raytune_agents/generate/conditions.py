@@ -68,15 +68,26 @@ def _known(p: Parameter) -> Parameter:
     return replace(p, kind="object") if needed and all(f.kind for f in needed) else p
 
 
+def _condition(
+    params: Sequence[Parameter], args: Mapping[str, Any]
+) -> tuple[Parameter, Parameter, Parameter | None] | None:
+    """The given field, value and operator; None where the parameters are no condition."""
+    given = [p for p in params if p.name in args]
+    parts = {p.sense: p for p in given}
+    if FIELD not in parts or VALUE not in parts:
+        return None
+    return parts[FIELD], parts[VALUE], _operator(given)
+
+
 def fit_condition(params: Sequence[Parameter], args: Arguments, rng: random.Random) -> None:
     """Draw field, operator and value of a condition together. Raises NoValue where none fit."""
-    given = {p.sense: p for p in params if p.name in args}
-    if FIELD not in given or VALUE not in given:
+    found = _condition(params, args)
+    if found is None:
         return
-    field, value, operator = given[FIELD], given[VALUE], _operator(params)
+    field, value, operator = found
     number = json_type(value.detail) in ("integer", "number")
     fitting = [(n, v) for n, vs in _options(field) for v in vs if not (number and v == str(v))]
-    if operator is not None and operator.name in args:
+    if operator is not None:
         said = [v for v in operator.values if str(v).lower() in COMPARISONS]
         if not said:
             raise NoValue(f"{operator.name}: no operator that people say")
@@ -86,19 +97,19 @@ def fit_condition(params: Sequence[Parameter], args: Arguments, rng: random.Rand
         fitting = [(n, v) for n, v in fitting if not (sized if v == str(v) else part)]
     if not fitting:
         raise NoValue(f"{value.name}: nothing is known of its values")
-    args[field.name], found = rng.choice(fitting)
-    args[value.name] = found if number else str(found)
+    args[field.name], compared = rng.choice(fitting)
+    args[value.name] = compared if number else str(compared)
 
 
 def condition_text(params: Sequence[Parameter], args: Mapping[str, Any]) -> str:
     """ "amount is over 250"; "" where the parameters are no condition."""
-    given = {p.sense: p for p in params if p.name in args}
-    if FIELD not in given or VALUE not in given:
+    found = _condition(params, args)
+    if found is None:
         return ""
-    operator = _operator(params)
-    compared = str(args.get(operator.name, "==")) if operator else "=="
+    field, value, operator = found
+    compared = str(args[operator.name]) if operator else "=="
     how = COMPARISONS.get(compared.lower(), compared)
-    return f"{args[given[FIELD].name]} {how} {args[given[VALUE].name]}"
+    return f"{args[field.name]} {how} {args[value.name]}"
 
 
 def in_one(
