@@ -112,8 +112,8 @@ def wait_ready(address: str, server: subprocess.Popen) -> None:
 
 
 def end(server: subprocess.Popen) -> None:
-    """By Ctrl-C, as a user does; its engine is a process of its own."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+    """As `kill` does, its engine with it; a background job would not hear Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, number)
             server.wait(60)

@@ -36,6 +36,7 @@ RUN = ROOT / "runs" / "study"
 
 POSITIVE = {"positive": 0.95, "positive.fireact": 0.05}
 FAILED = {"positive": 0.6, "positive.fireact": 0.05, "negative": 0.35}
+MIXED = {"positive": 0.6, "synthetic": 0.4}
 NEGATIVE = {"negative": 1.0}
 HALF = {"share": 0.5}
 # half of the budget on good rows, then half on pairs: as many loss tokens as the other arms
@@ -46,8 +47,9 @@ CORE: dict[str, dict[str, Any]] = {
     "nut": {"method": "nut", "weights": FAILED},
     "nat": {"method": "nat", "weights": FAILED},
     "dpo": {"method": "dpo", **AFTER},
-    "synthetic": {"method": "sft", "weights": {"positive": 0.6, "synthetic": 0.4}},
+    "synthetic": {"method": "sft", "weights": MIXED},
     "no_call_45": {"method": "sft", "weights": POSITIVE, "no_call": 0.45},
+    "both": {"method": "sft", "weights": MIXED, "no_call": 0.45},  # of the two arms before
 }
 SCREENING: dict[str, dict[str, Any]] = {
     "only_synthetic": {"method": "sft", "weights": {"synthetic": 1.0}},
@@ -56,6 +58,25 @@ SCREENING: dict[str, dict[str, Any]] = {
     "kto": {"method": "kto", **AFTER},
     "no_call_15": {"method": "sft", "weights": POSITIVE, "no_call": 0.15},
     "sft_tenth": {"method": "sft", "weights": POSITIVE, "share": 0.1},
+}
+ABOUT = {  # each arm in words, in the order of the tables
+    "base": "the untrained model",
+    "base_few_shot": "the untrained model, shown 2 examples",
+    "base_constrained": "the untrained model, held to the tools by a grammar",
+    "sft": "good rows only",
+    "sft_half": "good rows only, half of the tokens",
+    "sft_tenth": "good rows only, a tenth of the tokens",
+    "nut": "good rows and failures, told apart by nothing",
+    "nat": "good rows and failures, each under its marker",
+    "nat_k": "failures under graded markers",
+    "inverse": "the markers swapped: a control",
+    "dpo": "half on good rows, then half on pairs (DPO)",
+    "kto": "half on good rows, then half on labelled rows (KTO)",
+    "no_call_15": "good rows only, 15 % of them without a call",
+    "no_call_45": "good rows only, 45 % of them without a call",
+    "synthetic": "40 % of the tokens from generated rows",
+    "both": "40 % of the tokens from generated rows, 45 % of good rows without a call",
+    "only_synthetic": "generated rows only",
 }
 SEEDS = {"core": 4, "screening": 2}
 UNTRAINED = ("base", "base_few_shot", "base_constrained")

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
+from run import ABOUT
 
 from raytune_agents.evaluate.paired import FEW_SEEDS, Difference, detectable, paired_seeds
 from raytune_agents.storage import read_json
@@ -47,24 +48,6 @@ MAIN = dict.fromkeys(CALL_SUITES, "exact_match") | {
 }
 COSTS = ("rows", "loss_tokens", "total_tokens", "train_s")
 REFERENCE = "sft"  # what every arm is compared with, beside the untrained model
-LINES = {  # what each arm is, in words
-    "base": "the untrained model",
-    "base_few_shot": f"the untrained model, shown {CONFIG['evaluate']['few_shot']} examples",
-    "base_constrained": "the untrained model, held to the tools by a grammar",
-    "sft": "good rows only",
-    "sft_half": "good rows only, half of the tokens",
-    "sft_tenth": "good rows only, a tenth of the tokens",
-    "nut": "good rows and failures, told apart by nothing",
-    "nat": "good rows and failures, each under its marker",
-    "nat_k": "failures under graded markers",
-    "inverse": "the markers swapped: a control",
-    "dpo": "half on good rows, then half on pairs (DPO)",
-    "kto": "half on good rows, then half on labelled rows (KTO)",
-    "no_call_15": "good rows only, 15 % of them without a call",
-    "no_call_45": "good rows only, 45 % of them without a call",
-    "synthetic": "40 % of the tokens from generated rows",
-    "only_synthetic": "generated rows only",
-}
 PUBLIC = (  # official BFCL v4 CSV, December 2025: non-live AST, live AST, irrelevance in percent
     ("Granite-4.0-350m", 67.9, 46.1, 60.8),
     ("Hammer2.1-0.5b", 66.0, 54.6, 80.8),
@@ -212,7 +195,7 @@ def change(cell: Mapping[str, Any] | None) -> str:
 
 
 def ordered(found: Mapping[str, Any]) -> list[str]:
-    return [name for name in LINES if name in found["arms"]]
+    return [name for name in ABOUT if name in found["arms"]]
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -243,7 +226,7 @@ def page(found: Mapping[str, Any]) -> str:
     )
     cost = table(
         ["arm", "what it is", "rows", "loss tokens", "tokens read", "seconds of training"],
-        [[n, LINES[n], *(f"{found['costs'][n].get(k, 0):,}" or "–" for k in COSTS)] for n in names],
+        [[n, ABOUT[n], *(f"{found['costs'][n].get(k, 0):,}" or "–" for k in COSTS)] for n in names],
     )
     public = table(
         ["model", "BFCL non-live", "BFCL live", "irrelevance"],

@@ -92,7 +92,7 @@ class ToolConfig(BaseConfig):
                 fill(text, random.Random(0))
         return self
 
-    @property
+    @cached_property  # of a catalogue of hundreds it is asked for with every row
     def toolspec(self) -> ToolSpec:
         """The tool as a model sees it; wordings and values stay with us."""
         schema = json.dumps(self.parameters, ensure_ascii=False)

@@ -19,11 +19,12 @@ HARD = 0.6  # share of distractors that are the nearest ones; the rest is drawn
 
 
 @lru_cache(maxsize=64)
-def _nearest(texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """For every text the others, nearest first."""
+def _nearest(tools: tuple[ToolSpec, ...]) -> tuple[tuple[int, ...], ...]:
+    """For every tool the others, nearest first."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    texts = [f"{name_words(t.name)} {t.description} tool" for t in tools]
     vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
     alike = (vectors @ vectors.T).toarray()
     np.fill_diagonal(alike, -1.0)
@@ -36,7 +37,7 @@ def nearest_tools(tools: Sequence[ToolSpec], names: Collection[str]) -> list[Too
     """The tools that are not in `names`, nearest to one of them first."""
     if len(tools) < 2:
         return [t for t in tools if t.name not in names]
-    order = _nearest(tuple(f"{name_words(t.name)} {t.description} tool" for t in tools))
+    order = _nearest(tuple(tools))
     lists = [order[i] for i, t in enumerate(tools) if t.name in names]
     turns = [j for rank in zip(*lists) for j in rank] if lists else range(len(tools))
     found = dict.fromkeys(j for j in turns if tools[j].name not in names)
@@ -53,7 +54,8 @@ def sample_tools(
     others = [t for t in tools if t.name not in about]
     if len(others) > room:
         near = nearest_tools(tools, {t.name for t in own})[: round(HARD * room)]
-        rest = [t for t in others if t not in near]
+        taken = {t.name for t in near}
+        rest = [t for t in others if t.name not in taken]
         others = [*near, *rng.sample(rest, min(len(rest), room - len(near)))]
     out = [*own, *others]
     rng.shuffle(out)

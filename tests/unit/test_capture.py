@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -97,7 +98,8 @@ class Upstream(BaseHTTPRequestHandler):
             }
             self.chunk(f"data: {json.dumps(chunk)}\n\n")
             if what == "break":
-                self.connection.close()
+                # close alone leaves it open: what reads and writes holds it too
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
         self.chunk("data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
