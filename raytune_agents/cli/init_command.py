@@ -233,7 +233,7 @@ def write_spec_and_run(first: FirstRun) -> None:
     from raytune_agents.agents import load_spec
     from raytune_agents.agents.init import to_yaml
     from raytune_agents.config import load_config
-    from raytune_agents.generate.known import gaps, with_known
+    from raytune_agents.generate.known import gaps, single_values, with_known
     from raytune_agents.pipeline.first_run import foreseen_minutes, run_yaml, suite_lines
 
     path = Path(first.spec_path)
@@ -242,8 +242,11 @@ def write_spec_and_run(first: FirstRun) -> None:
     names = ", ".join(t.name for t in first.spec.tools[:12])
     typer.echo(f"{path}: {len(first.spec.tools)} tools ({names})")
     run = run_path(path)
-    for gap in gaps(with_known(first.spec, first.rows)):
+    known = with_known(first.spec, first.rows)
+    for gap in gaps(known):
         typer.echo(f"  no rows for {gap}")
+    for gap in single_values(known):
+        typer.echo(f"  one value for {gap}")
     run.write_text(run_yaml(first), encoding="utf-8")
     minutes = foreseen_minutes(load_config(run))
     run.write_text(run_yaml(first, minutes), encoding="utf-8")

@@ -14,7 +14,8 @@ from typing import Any
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import READING, base_verb, verb_groups
 from raytune_agents.generate.descriptions import json_type, subject_of
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
+from raytune_agents.generate.flags import flag_clause
+from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
 from raytune_agents.generate.nouns import mentions
@@ -26,48 +27,6 @@ LAST: list[str] = phrases()["last_kinds"]
 def _sense(p: Parameter) -> Kind:
     """The kind that words are chosen by: a choice of languages is said like a language."""
     return kind_named(p.sense)
-
-
-def _flag(p: Parameter, value: bool) -> str:
-    words = re.sub(
-        r"^(is|should|do|be|set|use|enable|enabled|with|include|includes|including|has|have|"
-        r"allow|add|want|needs?|show|return|get)\s+",
-        "",
-        p.words,
-    )
-    words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
-    negated = "" if value else "not "
-    if re.match(rf"(?:{PREPOSITIONS}) \w", words):
-        return f"({negated}{words})"  # "on view"
-    if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):
-        return f"({found[1]} {negated}{found[2]})"
-    if found := re.fullmatch(r"(.+) only|only (.+)", words):
-        ones = "" if found[1] or is_plural(found[2]) else " ones"
-        return f"({negated}{words})" if found[1] else f"({negated}only {found[2]}{ones})"
-    if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
-        noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
-        if len(words.split()) > 1 and not noun:
-            verb, thing = words.split(maxsplit=1)
-            whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
-            thing = thing if whole else with_article(thing, not is_plural(thing))
-            return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
-        if not noun:
-            return f"and {words} it" if value else f"and don't {words} it"
-    if re.match(r"includ(e|ing) \w+ed$", p.words):
-        words += " ones"  # "archived"
-    if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
-        return f"{'including' if value else 'without'} {words}"
-    if re.search(
-        r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
-        r"urgent|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
-        p.words,
-    ):
-        return f"({negated}{re.sub('^non ', 'non-', words)})"
-    if words == "value":
-        return f"to {'true' if value else 'false'}"
-    if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):
-        return f"{negated}as a {words}"
-    return f"{'with' if value else 'without'} {words}"
 
 
 DOCUMENTS = pattern("documents")
@@ -87,6 +46,8 @@ WHO = ("email", "person", "username", "phone")
 def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) -> str | None:
     """How a verb that changes a thing joins what it is changed to; None where it joins as ever."""
     slot = "{" + p.name + "}"
+    if p.kind in DATES and p.words not in ("from", "to") and re.fullmatch(OWN_WORD, p.words):
+        return f"{p.words} {slot}"  # how long it is so, not what it is set to
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
@@ -126,7 +87,7 @@ def clause_of(
     shares with somebody, sets something to a value. `paired`: its other end is said too."""
     slot = "{" + p.name + "}"
     if isinstance(value, bool):
-        return _flag(p, value)
+        return flag_clause(p, value)
     sense = _sense(p)
     coded = sense.kind in NUMBERS_OF and not _attribute(p)
     coded = coded and (p.required or mentions(head, p))  # else what it is changed to
@@ -139,6 +100,8 @@ def clause_of(
     options = _options(p, value, sense, head, paired) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
+    if sense.kind == "message" and not WRITTEN.search(head.split()[-1] if head else "x message"):
+        options = [c for c in options if not c.startswith("that says")]  # of a customer
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
     if sense.kind in INSIDE and changes and not p.role:  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
@@ -171,6 +134,9 @@ TELLS_DATE = pattern("tells_date")
 OWN_WORD = regex("own_word")
 COMPARED = pattern("compared")
 LASTING = regex("lasting")
+WEEKDAY = pattern("weekday")
+RELATIVE_DAY = pattern("relative_day")
+STRETCH = regex("stretch")
 SITE = regex("site")
 LOCATIVE = regex("locative")
 CONTAINER = regex("container")
@@ -185,12 +151,26 @@ def _attribute(p: Parameter) -> bool:
     return bool(re.search(ATTRIBUTE, p.words)) and not numbered
 
 
+def _chosen_clause(p: Parameter, value: Any) -> str:
+    """The clause of a choice that is a time or a room, as its values say; "" for any other."""
+    values = [str(v) for v in (p.items or p).values]
+    if all(WEEKDAY.fullmatch(v) for v in values):
+        return "on {x}"
+    if isinstance(value, str) and RELATIVE_DAY.match(value):
+        return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"
+    if re.search(r"\brooms?$", p.words) and any(v.endswith("room") for v in values):
+        return "in the {x}"
+    return ""
+
+
 def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
         return ("excluding {x}",)
     if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
+    if (p.items or p).kind == "choice" and (clause := _chosen_clause(p, value)):
+        return (clause,)
     unit = " {unit}" if p.unit else ""
     end = re.fullmatch(r"(from|to) (\w+(?: \w+)??)(?: id)?", p.words)
     if end and p.kind in ("id", "id_number"):  # "to location" + DEPOT-5

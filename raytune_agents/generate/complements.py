@@ -20,6 +20,7 @@ from raytune_agents.generate.nouns import (
     DURATIONS,
     KINDLY,
     PREDICATE,
+    TITLED,
     is_coded,
     is_numbered,
     mentions,
@@ -31,6 +32,7 @@ ARTICLE = pattern("article")
 
 
 DATED = ("date", "datetime", "time", "month", "year")
+PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
 INDEFINITE = regex("indefinite")
 
@@ -51,8 +53,13 @@ class Complements:
 
     @property
     def query(self) -> Parameter | None:
-        """The text that is searched for, while it is not said."""
-        return next((p for p in self.left if p.sense == "query" and not p.items), None)
+        """The text that is searched for, or the work that is played, while it is not said."""
+        plays = self.verb in PLAYED
+        for p in self.left:
+            work = plays and p.required and not p.role and TITLED.match(p.sense)
+            if not p.items and (p.sense == "query" or work):
+                return p
+        return None
 
     def part(self, preposition: str, phrase: str) -> str:
         """A complement of the object with its value, "" where it goes without."""
@@ -262,6 +269,8 @@ class Complements:
             or is_coded(p)
         ):
             return f"{noun} {slot_of(p)}"
+        if p.kind == "choice" and any(str(v).endswith(noun.split()[-1]) for v in p.values):
+            return f"the {slot_of(p)}"  # "the kitchen" beside "living room"
         if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
             bare = noun == "room" and p.kind != "choice"  # "the kitchen"
             return f"the {slot_of(p)}" if bare else f"the {slot_of(p)} {noun}"

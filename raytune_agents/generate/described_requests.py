@@ -41,6 +41,7 @@ from raytune_agents.generate.clauses import (
     unit_words,
 )
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.complements import PLAYED
 from raytune_agents.generate.conditions import VALUE, in_one
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
@@ -213,7 +214,7 @@ def compose(
         )
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
     entity = placed.first is not None and placed.first.sense in NUMBERED  # "what is the user 4711?"
-    looked_for = group == "search" or verb in ("play", "stream", "watch")
+    looked_for = group == "search" or verb in PLAYED
     searched = looked_for and placed.query
     form = form or ("order" if chosen or searched else _form(ask, act, rng, entity, habits))
     if form == "order" and looked_for and (query := placed.query):

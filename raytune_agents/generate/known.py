@@ -2,7 +2,7 @@
 
 Values come from the user's own rows, from the literals of the tool module (read, not run) and from
 what its look-up tools answer in the sandbox. `gaps` names the tools that no row can be made of,
-and what to add.
+`single_values` the texts that never differ, and what to add.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.records import ToolCall, Trajectory
 
 MOST = 40  # values kept of one field
+DRAWS = 8  # of a parameter, to see whether its values differ
+MORE = "give more examples in its description, or values in the spec"
 PROBES = 3  # calls of each look-up tool
 VAGUE = ("type", "kind", "mode", "name", "value", "option", "action", "state", "op")
 LOOK_UPS = ("show", "search", "list")  # groups of verbs that change nothing
@@ -218,4 +220,26 @@ def gaps(spec: AgentSpec) -> list[Gap]:
         act = actions.tool_action(tool)
         if not tool.requests and (not act.verbs or not act.head):
             out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
+    return out
+
+
+def single_values(spec: AgentSpec) -> list[Gap]:
+    """Every text of which one value alone is known: each request would say the same."""
+    out = []
+    for tool in spec.tools:
+        rng, habits = random.Random(tool.name), spec.habits.arguments.get(tool.name, {})
+        params = arguments.parameters_of(tool)
+        unknown = set(kinds.unknown(params))
+        free = [p.name for p in params if not (p.closed or p in unknown)]
+        drawn: dict[str, set[str]] = defaultdict(set)
+        try:
+            for _ in range(DRAWS):
+                known = arguments.spec_values(tool, rng, habits)
+                for name, value in arguments.sample(tool, free, rng, known)[0].items():
+                    drawn[name].add(value if isinstance(value, str) else "")
+        except NoValue:
+            continue  # `gaps` names it
+        for name, values in drawn.items():
+            if len(values) == 1 and (value := values.pop()):
+                out.append(Gap(tool.name, name, f"{value!r}; {MORE}"))
     return out

@@ -24,6 +24,7 @@ from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
     CROWD,
+    DURATIONS,
     FILES,
     ITSELF,
     NAMES,
@@ -35,12 +36,14 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
-from raytune_agents.generate.wordlists import regex
+from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
+UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
+ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
 
@@ -104,6 +107,7 @@ class Placing(Complements):
             ):
                 self.left.remove(p)
                 self.head += f" {clause}"
+        self.head = self.head if self.listed else first_of_all(self.head)
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
 
@@ -123,12 +127,14 @@ class Placing(Complements):
                 return
 
     def counted_things(self) -> None:
-        """ "unused days" -> "{days} unused days" where a number says how many of them."""
+        """ "unused days" -> "{days} unused days" where a number says how many of them; "tickets" +
+        quantity."""
         bare = re.sub("^(?:the|some|all) ", "", self.head)
         reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
         for p in self.left:
             count = kind_named(p.sense).range and not (p.items or p.role or reads)
-            if count and is_plural(bare) and p.words.split()[-1] == bare.split()[-1]:
+            many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
+            if count and is_plural(bare) and "{" not in bare and many:
                 self.left.remove(p)
                 self.head = f"{slot_of(p)} {bare}"
                 return
@@ -143,7 +149,10 @@ class Placing(Complements):
         for p in [p for p in self.left if p.words == "key" and values and self.verb in SETTERS]:
             self.left.remove(p)  # "set the variable LOG_LEVEL"
             self.head = f"the {bare} {slot_of(p)}"
-        for p in [p for p in self.left if p.words == bare and self.verb in LOGGING]:
+        for p in [p for p in self.left if self.verb in LOGGING]:
+            measured = UNIT.fullmatch(p.words) and p.sense not in DURATIONS
+            if p.words != bare and not measured:
+                continue  # "record the mileage" + kilometres
             if kind_named(p.sense).range and not p.items:  # "log a weight of 3 kg"
                 self.left.remove(p)
                 self.head = f"a {bare} of {slot_of(p)} {unit_words(p)}".strip()
@@ -315,12 +324,14 @@ class Placing(Complements):
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = f"{noun} {slot_of(p)}{rest}"
+        elif self.verb in ("add", "put") and self.act.parts and p.sense in ADDED:
+            self.head = slot_of(p)  # "add an item to the list": "add oat milk to the list"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):
             self.head = f"{self.head} called {slot_of(p)}"
         elif p.kind == "smart_device" or (
-            p.values and all(str(v).lower().endswith(bare) for v in p.values)
+            p.values and any(str(v).lower().endswith(bare) for v in p.values)
         ):
-            self.head = f"the {slot_of(p)}"  # "the back door"
+            self.head = f"the {slot_of(p)}"  # "the back door", "the garage"
         elif p.kind == "choice" and re.search(CLASSIFIED, bare):
             self.head = f"a {slot_of(p)} {bare}"
         elif p.sense in ITSELF or p.kind == "choice":

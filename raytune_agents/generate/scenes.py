@@ -19,7 +19,10 @@ from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.wordlists import pattern, word_data
+from raytune_agents.generate.wordlists import pattern, regex, word_data
+
+# of which year a thing or a person is, or a work
+MADE_THEN = regex("made_then")
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,8 @@ GENERATORS = {
     "year": lambda s, p: (
         s.rng.randint(1850, 1949)
         if re.search(r"\b(former|historic|archive|ancient|old)", s.context)
+        else s.day(p.role).year - s.rng.randint(1, 20)
+        if re.search(MADE_THEN, p.about)
         else s.day(p.role).year - (s.rng.randint(0, 6) if s.past else 0)
     ),
     "country": lambda s, p: s.place(p.role).country,

@@ -87,6 +87,31 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          "first N lines of the page")}), {"page_id": "P-1", "head": 12}, "only the first 12 lines"),
         (tool_of("list_shifts", "List shifts", {"end_date": of(TEXT, "Last day, YYYY-MM-DD")}),
          {"end_date": "2026-05-06"}, ("until", "through")),
+        (tool_of("heat", "Set the target temperature of a room", {"room": {"type": "string", "enum":
+         ["living room", "bedroom"]}, "temperature": WHOLE, "until": of(TEXT, "HH:MM")}),
+         {"room": "bedroom", "temperature": 20, "until": "14:15"},
+         ("temperature of the bedroom until",)),
+        # what a choice of times, days and places says alone
+        (tool_of("get_usage", "Get the usage of the site", {"period": {"type": "string", "enum":
+         ["today", "this month"]}}), {"period": "this month"}, "usage of the site for this month"),
+        (tool_of("set_alarm", "Set an alarm", {"days": {"type": "array", "items": {"type": "string",
+         "enum": ["Mon", "Tue", "Wed"]}}}), {"days": ["Tue"]}, "alarm on Tue"),
+        (tool_of("clean", "Start the vacuum", {"rooms": {"type": "array", "items": {"type":
+         "string", "enum": ["living room", "kitchen"]}}}), {"rooms": ["kitchen"]},
+         "in the kitchen"),
+        (tool_of("lock", "Lock a door", {"door": {"type": "string", "enum": ["front door",
+         "garage"]}}), {"door": "garage"}, "lock the garage"),
+        # how many of them, and how much of it
+        (tool_of("buy", "Buy tickets for an event", {"event_id": TEXT, "quantity": WHOLE}),
+         {"event_id": "E-1", "quantity": 5}, ("5 tickets for event E-1", "five tickets for")),
+        (tool_of("drive", "Record the mileage of a car", {"plate": TEXT, "kilometres": WHOLE}),
+         {"plate": "KB-6", "kilometres": 40}, "a mileage of 40 km for KB-6"),
+        # the thing itself
+        (tool_of("add_item", "Add an item to the shopping list", {"item": of(TEXT, "What to buy")}),
+         {"item": "oat milk"}, "oat milk to the shopping list"),
+        (tool_of("play", "Play a song, album or playlist on a speaker", {"title": of(TEXT, "Song "
+         "or album"), "speaker": {"type": "string", "enum": ["kitchen speaker"]}}),
+         {"title": "Imagine", "speaker": "kitchen speaker"}, "play Imagine on a speaker"),
         # which thing, what it is called
         (tool_of("note_case", "Add a note", {"case_number": WHOLE}), {"case_number": 41},
          "for case number 41"),
@@ -473,3 +498,17 @@ def test_a_condition_of_fields_that_nobody_knows_makes_no_row() -> None:
     tool = tool_of("find", "Find orders where a field has a value", closed)
     spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
     assert [g.parameter for g in known.gaps(spec)] == ["value"]
+
+
+def test_a_thing_is_of_a_year_that_has_been() -> None:
+    tool = tool_of("price", "Price a car", {"year": of(WHOLE, "Year it was built")})
+    years = {a["year"] for a in drawn(tool)}
+    assert len(years) > 5
+    assert max(years) < 2029
+
+
+def test_a_text_that_never_differs_is_named() -> None:
+    properties = {"snack": of(TEXT, "e.g. quiche"), "city": TEXT, "size": WHOLE}
+    tool = tool_of("order_snack", "Order a snack", properties, ("snack",))
+    spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
+    assert [str(g)[:30] for g in known.single_values(spec)] == ["order_snack.snack: 'quiche'; g"]

@@ -1,0 +1,53 @@
+"""How a switch joins a sentence: "including tax", "(not public)", "and notify the owner"."""
+
+from __future__ import annotations
+
+import re
+
+from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
+from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.wordlists import phrases
+
+
+def flag_clause(p: Parameter, value: bool) -> str:
+    """The words for a boolean that is given."""
+    words = re.sub(
+        r"^(is|should|do|be|set|use|enable|enabled|with|include|includes|including|has|have|"
+        r"allow|add|want|needs?|show|return|get)\s+",
+        "",
+        p.words,
+    )
+    words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
+    negated = "" if value else "not "
+    if re.match(rf"(?:{PREPOSITIONS}) \w", words):
+        return f"({negated}{words})"  # "on view"
+    if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):
+        return f"({found[1]} {negated}{found[2]})"
+    if found := re.fullmatch(r"(.+) only|only (.+)", words):
+        ones = "" if found[1] or is_plural(found[2]) else " ones"
+        return f"({negated}{words})" if found[1] else f"({negated}only {found[2]}{ones})"
+    if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
+        noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
+        if len(words.split()) > 1 and not noun:
+            verb, thing = words.split(maxsplit=1)
+            whole = re.search(rf"^({PREPOSITIONS})\b|(ing|ed|ly|now|again|later)$", thing)
+            thing = thing if whole else with_article(thing, not is_plural(thing))
+            return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
+        if not noun:
+            return f"and {words} it" if value else f"and don't {words} it"
+    if re.match(r"includ(e|ing) \w+ed$", p.words):
+        words += " ones"  # "archived"
+    if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
+        return f"{'including' if value else 'without'} {words}"
+    if re.search(
+        r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
+        r"urgent|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
+        p.words,
+    ):
+        return f"({negated}{re.sub('^non ', 'non-', words)})"
+    if words == "value":
+        return f"to {'true' if value else 'false'}"
+    if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):
+        return f"{negated}as a {words}"
+    return f"{'with' if value else 'without'} {words}"
