@@ -224,6 +224,7 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     noun = (said[0] in nouns or said[0] == f"{named[-1].rstrip('s')}s") and verb_groups().get(
         named[0]
     ) in (*READING, "search")
+    noun = noun and not DETERMINERS.match(said[1])  # "List the parts" of get_parts
     if noun and named[0] not in said and named[-1] in said[:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
         return text.split(), text

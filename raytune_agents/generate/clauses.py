@@ -246,7 +246,9 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
     plain = is_plain(p, sense, head)
     since_when = sense.kind not in DATES or p.role != "to" or paired  # "to Friday" from when?
     since_when = since_when and not (sense.kind == "amount" and p.words.startswith("target"))
-    clauses = [c for c in sense.clauses(p.role) if since_when or not c.startswith("to ")]
+    alone = p.role == "from" and not paired and re.search(r"pick ?up|ready", p.words)
+    role = "" if alone else p.role  # a pick-up without a return begins nothing
+    clauses = [c for c in sense.clauses(role) if since_when or not c.startswith("to ")]
     return [c for c in clauses if plain or "{noun}" in c]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from raytune_agents.calls.schema import local_ref
@@ -213,6 +214,15 @@ def bounds_in(text: str) -> tuple[float, float] | None:
     if found and float(found[1]) < float(found[2]):
         return float(found[1]), float(found[2])
     return None
+
+
+def limits_in(text: str) -> tuple[float, float]:
+    """The one bound that a description gives, "at most 50", "minimum 2", as a pair with an infinite
+    other end."""
+    number = r":?\s*(-?\d+(?:\.\d+)?)"
+    least = re.search(rf"\b(?:at least|min(?:imum)?(?: of)?|no less than){number}", text, re.I)
+    most = re.search(rf"\b(?:at most|max(?:imum)?(?: of)?|up to|no more than){number}", text, re.I)
+    return float(least[1]) if least else -inf, float(most[1]) if most else inf
 
 
 # --- the schema beside it -------------------------------------------------------------------------

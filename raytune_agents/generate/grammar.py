@@ -42,6 +42,7 @@ def with_article(noun: str, definite: bool) -> str:
         re.search(rf"^{re.escape(head)} \{{", noun)
         or is_plural(head)
         or last in phrases()["mass"]
+        or (first in phrases()["mass"] and re.search("(ed|ent|en)$", last))  # "time spent"
         or re.match(r"[A-Z]", noun)
     ):
         return noun

@@ -22,6 +22,7 @@ from raytune_agents.agents.analyse import Profile, analyse
 from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import ToolCall, Trajectory
 
 MOST = 40  # values kept of one field
@@ -169,15 +170,19 @@ def with_known(
 
 
 def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
-    """Words of a parameter -> the values that a tool of the catalogue allows it, or the ids that it
-    quotes in words ("light.living_room"): another tool that calls a parameter the same, and says
-    nothing of its values, means the same."""
+    """Words of a parameter -> the values that a tool of the catalogue allows it, the ids that it
+    quotes in words ("light.living_room"), or texts of the kind that it describes: another tool that
+    calls a parameter the same, and says nothing of its values, means the same."""
     found: dict[str, list[Any]] = defaultdict(list)
-    for tool in tools:
-        for p in arguments.parameters_of(tool):
-            worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
-            if (p.kind == "choice" or worded) and p.words not in VAGUE:
-                found[p.words] += p.values
+    params = [p for tool in tools for p in arguments.parameters_of(tool) if p.words not in VAGUE]
+    unknown = {p.words for p in params if not (p.kind or p.examples or p.items or p.fields)}
+    for p in params:
+        worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
+        if p.kind == "choice" or worded:
+            found[p.words] += p.values
+        elif p.kind and p.words in unknown and descriptions.json_type(p.detail) == "string":
+            scene = Scene(random.Random(p.words), p.words)
+            found[p.words] += [arguments.value(scene, p) for _ in range(DRAWS)]
     return {words: list(dict.fromkeys(values))[:MOST] for words, values in found.items()}
 
 

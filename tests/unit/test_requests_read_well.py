@@ -106,6 +106,18 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          {"event_id": "E-1", "quantity": 5}, ("5 tickets for event E-1", "five tickets for")),
         (tool_of("drive", "Record the mileage of a car", {"plate": TEXT, "kilometres": WHOLE}),
          {"plate": "KB-6", "kilometres": 40}, "a mileage of 40 km for KB-6"),
+        (tool_of("log_time", "Log time spent on a card", {"card_id": WHOLE, "minutes": WHOLE}),
+         {"card_id": 7, "minutes": 35}, ("log time spent on card 7", "log the time spent on")),
+        # when it is fetched, which of them, what is looked for
+        (tool_of("order_cake", "Place an order for pickup", {"pickup_time": of(TEXT, "ISO 8601 "
+         "date and time")}), {"pickup_time": "2026-05-06T09:15:00"}, "for pickup on "),
+        (tool_of("list_cards", "List the cards of a board", {"overdue": YES}), {"overdue": True},
+         "(overdue)"),
+        (tool_of("search_cards", "Full-text search over all cards", {"text": TEXT}),
+         {"text": "budget"}, ("for budget", "budget")),
+        (tool_of("get_parts", "List the parts of an item", {"item": of(TEXT, "e.g. sourdough")}),
+         {"item": "sourdough"}, ("list the parts of sourdough", "me the parts", "t the parts",
+                                 "d the parts")),
         # the thing itself
         (tool_of("add_item", "Add an item to the shopping list", {"item": of(TEXT, "What to buy")}),
          {"item": "oat milk"}, "oat milk to the shopping list"),
@@ -505,6 +517,28 @@ def test_a_thing_is_of_a_year_that_has_been() -> None:
     years = {a["year"] for a in drawn(tool)}
     assert len(years) > 5
     assert max(years) < 2029
+
+
+def test_a_bound_of_the_description_holds() -> None:
+    tool = tool_of("cut", "Apply a discount", {"percent": of(WHOLE, "In percent, at most 50"),
+                   "days": of(WHOLE, "Days that it lasts, minimum 20")})  # fmt: skip
+    rows = drawn(tool)
+    assert max(a["percent"] for a in rows) <= 50
+    assert min(a["days"] for a in rows) >= 20
+
+
+def test_a_time_in_iso_8601_has_its_day() -> None:
+    tool = tool_of("move", "Move an order", {"pickup_time": of(TEXT, "New pickup time, ISO 8601")})
+    assert all(datetime.fromisoformat(a["pickup_time"]) for a in drawn(tool, 5))
+    assert all("T" in a["pickup_time"] for a in drawn(tool, 5))
+
+
+def test_what_one_tool_says_of_a_parameter_holds_in_another() -> None:
+    board = {"board": of(TEXT, "Name of the board")}
+    tools = [tool_of("make_card", "Create a card on a board", board),
+             tool_of("make_report", "Generate a report of a board", {"board": TEXT})]  # fmt: skip
+    found = known.named_choices(tools)
+    assert len(set(found["board"])) > 2
 
 
 def test_a_text_that_never_differs_is_named() -> None:
