@@ -142,7 +142,7 @@ def _first_sentence(text: str) -> str:
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
     text = tidied(text, "object")
-    again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"
+    again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them|when)\s.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         whole = not re.fullmatch(r"an? (new|single)|new", text[: more.start()])
         text = text[: more.start()] if whole else text[more.end(1) :]  # "a new or update an issue"
@@ -283,12 +283,13 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     # "the lights on": a particle at the end is the verb's.
     text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
     text = re.sub(rf",(?= (?:{PREPOSITIONS}) )", "", text)
-    pieces = re.split(rf"\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
+    pieces = re.split(rf"(?<!\bnumber)\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition
         head, pieces = pieces[2].strip(), [pieces[0], *pieces[3:]]
     parts: list[tuple[str, str]] = []
     for preposition, phrase in zip(pieces[1::2], map(str.strip, pieces[2::2])):
+        phrase = re.sub(r" (?:or|and)$", "", phrase)  # "of a vehicle or of the whole fleet"
         if preposition == "to" and phrase.split(" ")[0] in _INFINITIVES and not parts:
             head += f" to {phrase}"  # "what one needs to enter a country"
         elif not parts and (inner := re.match(rf"({PREPOSITIONS}) (.+)", phrase)):

@@ -64,7 +64,8 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
     default = detail.get("default")
-    if isinstance(default, int | float) and default > usual[-1]:
+    small = descriptions.json_type(detail) == "number" and usual[0] > (default or usual[0])
+    if isinstance(default, int | float) and (default > usual[-1] or (small and default > 0)):
         usual = (default / 2, 2 * default)
     of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
     bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
@@ -129,6 +130,13 @@ def _plain(value: float) -> int | float:
 # --- values ---------------------------------------------------------------------------------------
 
 
+# how a schema's pattern may want a day or a month
+PATTERNED_DAYS = {
+    "date": ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d"),
+    "month": ("%Y-%m", "%m/%Y", "%m-%Y", "%Y/%m", "%Y%m", "%m"),
+}
+
+
 def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
     """The text, or where it breaks the schema's pattern or length, a code of the pattern."""
     detail = p.detail
@@ -138,6 +146,11 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
         forms = (text + "Z", text + ".000Z", text + "+00:00", text.rstrip("Z"), text[:10])
         if form := next((f for f in forms if accepts(detail, f)), ""):
             return form
+    if p.kind in PATTERNED_DAYS:
+        day = scene.day(p.role)
+        forms = (day.strftime(f) for f in PATTERNED_DAYS[p.kind])
+        if form := next((f for f in forms if accepts(detail, f)), ""):
+            return form
     cut = detail.get("maxLength")
     if not detail.get("pattern"):
         if cut and len(text) > cut and " " in text:
@@ -145,7 +158,7 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
             if accepts(detail, short):
                 return short
         raise NoValue(f"{p.name}: no known value fits its schema")
-    if p.kind in ("date", "datetime", "time"):
+    if p.kind in ("date", "datetime", "time", "month"):
         raise NoValue(f"{p.name}: no day or time fits its pattern {detail['pattern']}")
     for change in (
         str.upper,

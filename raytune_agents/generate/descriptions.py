@@ -42,7 +42,8 @@ def measured(words: str) -> tuple[str, str]:
 
 def unit_of(words: str, about: str) -> str:
     """The unit that a name or else its description gives, in lower case; "" where neither does."""
-    for text in (words, about):
+    told = re.sub(r"\b(?:of (?:the|a)|each|every) \w+", " ", about)  # "lesson of the day"
+    for text in (words, told):
         if found := _PER.search(text):
             return found[0].lower()
         if found := UNITS.search(text):

@@ -159,6 +159,7 @@ class Placing(Complements):
                 parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
                 self.act = replace(self.act, parts=tuple(parts))
         names = re.split(r", (?:or |and )?| or | and ", bare)
+        names = [name.removeprefix("number of ") for name in names]
         given = [p for name in names for p in self.left if name == p.words and not p.items]
         if len(names) > 1 and given and self.verb in SETTERS:
             self.left = [p for p in self.left if p not in given]
@@ -289,6 +290,8 @@ class Placing(Complements):
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
+        if "{" in self.head:
+            return None  # "the plan to team" is no subscription
         ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}

@@ -83,6 +83,9 @@ def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> lis
     if changes and all(_locates(p) for p in params if p.name in out):
         usable = [p.name for p in spare if (p.kind or p.examples) and not _locates(p)]
         out += rng.sample(usable, min(1, len(usable)))
+    listed = [p.name for p in spare if " or " in act.head and p.words in act.head]
+    if changes and listed and not set(listed) & set(out):
+        out.append(rng.choice(listed))  # "change the plan or number of seats"
     if not out and spare and not params[0].required and rng.random() < 0.85:
         usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare

@@ -108,6 +108,18 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          {"plate": "KB-6", "kilometres": 40}, "a mileage of 40 km for KB-6"),
         (tool_of("log_time", "Log time spent on a card", {"card_id": WHOLE, "minutes": WHOLE}),
          {"card_id": 7, "minutes": 35}, ("log time spent on card 7", "log the time spent on")),
+        (tool_of("fuel_costs", "Calculates the fuel costs of a vehicle or of the whole fleet",
+         {"vehicle_id": TEXT}), {"vehicle_id": "TRK-8"}, "fuel costs of vehicle TRK-8"),
+        (tool_of("set_fence", "Sets up a fence around a point and alerts when vehicles leave it",
+         {"radius": WHOLE}), {"radius": 8}, "a fence around a point"),
+        (tool_of("book_lab", "Book a room for a lesson", {"room": of(TEXT, "Room, such as B204"),
+         "lesson": of(WHOLE, "Lesson of the day, 1 to 8")}), {"room": "B204", "lesson": 7},
+         "room B204 for lesson 7"),
+        (tool_of("change_plan", "Change the plan or number of seats of a subscription", {"id": TEXT,
+         "plan": {"type": "string", "enum": ["starter", "team"]}}), {"id": "S-1", "plan": "team"},
+         "the plan to team for subscription S-1"),
+        (tool_of("create_coupon", "Create a coupon", {"percentOff": WHOLE}), {"percentOff": 30},
+         "a coupon with 30 percent off"),
         # when it is fetched, which of them, what is looked for
         (tool_of("order_cake", "Place an order for pickup", {"pickup_time": of(TEXT, "ISO 8601 "
          "date and time")}), {"pickup_time": "2026-05-06T09:15:00"}, "for pickup on "),
@@ -517,6 +529,22 @@ def test_a_thing_is_of_a_year_that_has_been() -> None:
     years = {a["year"] for a in drawn(tool)}
     assert len(years) > 5
     assert max(years) < 2029
+
+
+def test_a_pattern_wants_a_month_or_a_day() -> None:
+    tool = tool_of("get_usage", "Get the usage", {"month": TEXT | {"pattern": r"^\d{4}-\d{2}$"},
+                   "date": TEXT | {"pattern": r"^\d{2}\.\d{2}\.\d{4}$"}})  # fmt: skip
+    for row in drawn(tool, 5):
+        assert datetime.strptime(row["month"], "%Y-%m").year > 2000
+        assert datetime.strptime(row["date"], "%d.%m.%Y").year > 2000
+
+
+def test_what_is_changed_is_among_the_values() -> None:
+    change = {"plan": {"type": "string", "enum": ["a", "b"]}, "seats": WHOLE, "note": TEXT}
+    tool = tool_of("change_plan", "Change the plan or number of seats", change, ("note",))
+    spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
+    for row in tasks(known.with_known(spec), 8, 3):
+        assert {"plan", "seats"} & set(json.loads(row.calls[0].arguments))
 
 
 def test_a_bound_of_the_description_holds() -> None:
