@@ -35,7 +35,7 @@ def _banked(p: Parameter) -> bool:
 
 def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether the two ends of a pair are two things."""
-    ends: dict[tuple[str, str], Any] = {}
+    ends: dict[tuple[str, tuple[str, ...], str], Any] = {}
     operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
     banked = [args[p.name] for p in params if p.name in args and _banked(p)]
     texts = [t for value in banked for t in (value if isinstance(value, list) else [value])]
@@ -50,9 +50,13 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
             return False  # "crew a" and "crew b"
         seen.add(told[p])
     for p in params:
-        if p.role in ("from", "to") and p.name in args and p.kind not in ("choice", "flag"):
-            other = ends.get((p.kind, "to" if p.role == "from" else "from"))
-            if other == args[p.name]:
-                return False
-            ends[p.kind, p.role] = args[p.name]
+        if p.role not in ("from", "to") or p.name not in args or p.kind == "flag":
+            continue
+        choices = p.examples if p.kind == "choice" else ()
+        if len(choices) == 1:
+            continue
+        other = ends.get((p.kind, choices, "to" if p.role == "from" else "from"))
+        if other is not None and other == args[p.name]:
+            return False
+        ends[p.kind, choices, p.role] = args[p.name]
     return True

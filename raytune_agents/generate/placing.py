@@ -39,6 +39,7 @@ from raytune_agents.generate.nouns import (
 from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
+ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
@@ -132,7 +133,13 @@ class Placing(Complements):
         bare = re.sub("^(?:the|some|all) ", "", self.head)
         reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
         for p in self.left:
-            count = kind_named(p.sense).range and not (p.items or p.role or reads)
+            several = kind_named(p.sense).range and not (p.items or p.role)
+            ends = re.match(ENDS_OF_LIST, self.head)  # "the last lines" + 50
+            if several and ends and p.words.split()[-1] == bare.split()[-1]:
+                self.left.remove(p)
+                self.head = f"{ends[0]} {slot_of(p)}{self.head[ends.end() :]}"
+                return
+            count = several and not reads
             many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
             if count and is_plural(bare) and "{" not in bare and many:
                 self.left.remove(p)

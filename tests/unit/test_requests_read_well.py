@@ -120,6 +120,16 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          "the plan to team for subscription S-1"),
         (tool_of("create_coupon", "Create a coupon", {"percentOff": WHOLE}), {"percentOff": 30},
          "a coupon with 30 percent off"),
+        (tool_of("get_log", "Gets the last lines of the log of a job", {"job_id": WHOLE, "lines":
+         WHOLE}), {"job_id": 8, "lines": 50}, "the last 50 lines of the log of job 8"),
+        (tool_of("pay", "Create a recurring payment", {"every": {"type": "string", "enum": ["week",
+         "month"]}}), {"every": "month"}, "payment every month"),
+        (tool_of("ask", "Ask housekeeping for something in a room", {"room_number": WHOLE}),
+         {"room_number": 411}, "ask housekeeping"),
+        (tool_of("promote", "Promotes a release", {"version": of(TEXT, "e.g. 2.14.0")}),
+         {"version": "2.14.0"}, "the release 2.14.0"),
+        (tool_of("settle", "Mark a debt with a friend as settled", {"friend": of(TEXT, "Name of "
+         "the friend")}), {"friend": "Ana Lind"}, "a debt with Ana Lind as settled"),
         # when it is fetched, which of them, what is looked for
         (tool_of("order_cake", "Place an order for pickup", {"pickup_time": of(TEXT, "ISO 8601 "
          "date and time")}), {"pickup_time": "2026-05-06T09:15:00"}, "for pickup on "),
@@ -545,6 +555,12 @@ def test_what_is_changed_is_among_the_values() -> None:
     spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
     for row in tasks(known.with_known(spec), 8, 3):
         assert {"plan", "seats"} & set(json.loads(row.calls[0].arguments))
+
+
+def test_the_ends_of_a_choice_differ() -> None:
+    ends = {f"{end}_env": {"type": "string", "enum": ["dev", "live"]} for end in ("from", "to")}
+    tool = tool_of("promote", "Promotes a release from one environment to another", ends)
+    assert all(a["from_env"] != a["to_env"] for a in drawn(tool))
 
 
 def test_a_bound_of_the_description_holds() -> None:
