@@ -46,6 +46,8 @@ WHO = ("email", "person", "username", "phone")
 def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) -> str | None:
     """How a verb that changes a thing joins what it is changed to; None where it joins as ever."""
     slot = "{" + p.name + "}"
+    if re.match(r"by (how|what|which)\b", p.about, re.I) and sense.range:
+        return f"by {slot} {UNIT_WORDS.get(p.unit, p.unit)}".rstrip()  # not to so many percent
     if p.kind in DATES and p.words not in ("from", "to") and re.fullmatch(OWN_WORD, p.words):
         return f"{p.words} {slot}"  # how long it is so, not what it is set to
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
@@ -100,6 +102,8 @@ def clause_of(
     options = _options(p, value, sense, head, paired) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
+    if sense.kind in ("message", "note") and verb in ("replace", "overwrite", "rewrite"):
+        options = ('with "{x}"',)
     if sense.kind == "message" and not WRITTEN.search(head.split()[-1] if head else "x message"):
         options = [c for c in options if not c.startswith("that says")]  # of a customer
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
@@ -204,6 +208,8 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
             return ("",)  # "last day"
     of, _, period = p.words.rpartition(" ")
+    if of in ("position", "offset", "start", "at") and period in PERIODS:
+        return (f"at {{x}} {period}",)
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
     short = p.kind == "choice" and len(str(value)) <= 3

@@ -117,6 +117,7 @@ class Complements:
         paired = spoken_of and (indefinite or is_plural(phrase))
         # "the forecast for a place and time" says no more than "the forecast"
         loose = indefinite and bool(self.present) and preposition in ("for", "in", "at")
+        loose = loose or (indefinite and self.first is not None and preposition == "of")
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
 
     def owned(self, preposition: str, phrase: str) -> str | None:

@@ -130,6 +130,16 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          {"version": "2.14.0"}, "the release 2.14.0"),
         (tool_of("settle", "Mark a debt with a friend as settled", {"friend": of(TEXT, "Name of "
          "the friend")}), {"friend": "Ana Lind"}, "a debt with Ana Lind as settled"),
+        (tool_of("raise_pay", "Raise the salary of an employee", {"employee_id": WHOLE, "percent":
+         of(WHOLE, "By how many percent")}), {"employee_id": 7, "percent": 5}, "by 5 percent"),
+        (tool_of("insert_ad", "Insert an ad", {"position_seconds": WHOLE}),
+         {"position_seconds": 55}, "an ad at 55 seconds"),
+        (tool_of("log_overtime", "Record overtime", {"hours": WHOLE, "paid": YES}),
+         {"hours": 5, "paid": False}, "(not paid)"),
+        (tool_of("edit_notes", "Replaces the notes of an episode", {"episode_id": TEXT, "text":
+         TEXT}), {"episode_id": "EP-1", "text": "all new"}, 'of episode EP-1 with "all new"'),
+        (tool_of("publish", "Publishes an episode of a podcast", {"episode_id": TEXT}),
+         {"episode_id": "EP-1"}, ("publish episode EP-1", "publish the episode EP-1")),
         # when it is fetched, which of them, what is looked for
         (tool_of("order_cake", "Place an order for pickup", {"pickup_time": of(TEXT, "ISO 8601 "
          "date and time")}), {"pickup_time": "2026-05-06T09:15:00"}, "for pickup on "),
