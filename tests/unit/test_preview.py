@@ -154,6 +154,8 @@ def test_a_first_run_says_its_suites_and_what_they_can_show(here) -> None:
     assert run.evaluate.splits == ["test_seen"]
     assert (run.generate.rows, run.generate.tools, run.mix.tokens) == (160, 3, 0)
     assert run.mix.weights == {"positive": 0.22, "synthetic": 0.78}  # 11 x 4 of 44 + 160
+    no_call = {name: run.mix.of(arm).no_call for name, arm in run.train.arms.items()}
+    assert no_call == {"sft": 0.45, "nat": 0.3}
     assert run.train.early_stopping_patience > 0
     assert "11 train, 3 val, 6 test_seen" in (here / "my_run.yaml").read_text()
 
