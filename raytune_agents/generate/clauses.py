@@ -158,7 +158,7 @@ def _attribute(p: Parameter) -> bool:
 def _chosen_clause(p: Parameter, value: Any) -> str:
     """The clause of a choice that is a time or a room, as its values say; "" for any other."""
     values = [str(v) for v in (p.items or p).values]
-    if all(WEEKDAY.fullmatch(v) for v in values):
+    if values and all(WEEKDAY.fullmatch(v) for v in values):
         return "on {x}"
     if isinstance(value, str) and RELATIVE_DAY.match(value):
         return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"

@@ -270,7 +270,8 @@ class Complements:
             or is_coded(p)
         ):
             return f"{noun} {slot_of(p)}"
-        if p.kind == "choice" and any(str(v).endswith(noun.split()[-1]) for v in p.values):
+        last = noun.rpartition(" ")[2]
+        if p.kind == "choice" and last and any(str(v).endswith(last) for v in p.values):
             return f"the {slot_of(p)}"  # "the kitchen" beside "living room"
         if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
             bare = noun == "room" and p.kind != "choice"  # "the kitchen"

@@ -220,10 +220,12 @@ def bounds_in(text: str) -> tuple[float, float] | None:
 def limits_in(text: str) -> tuple[float, float]:
     """The one bound that a description gives, "at most 50", "minimum 2", as a pair with an infinite
     other end."""
-    number = r":?\s*(-?\d+(?:\.\d+)?)"
+    # no "5 digits", "2 decimals" or "10MB", which bound something else
+    number = r":?\s*(-?\d[\d,]*(?:\.\d+)?)(?![\w.,]*\w)(?! (?:digits|decimal|characters|places))"
     least = re.search(rf"\b(?:at least|min(?:imum)?(?: of)?|no less than){number}", text, re.I)
     most = re.search(rf"\b(?:at most|max(?:imum)?(?: of)?|up to|no more than){number}", text, re.I)
-    return float(least[1]) if least else -inf, float(most[1]) if most else inf
+    low, high = (float(m[1].replace(",", "")) if m else None for m in (least, most))
+    return -inf if low is None else low, inf if high is None else high
 
 
 # --- the schema beside it -------------------------------------------------------------------------

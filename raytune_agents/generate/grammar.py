@@ -23,6 +23,9 @@ def is_plural(phrase: str) -> bool:
     return many or word in ("people", "children", "men", "women", "teeth", "feet")
 
 
+PAST = "spent|worked|logged|used|saved|lost|taken|left"  # participles behind a noun
+
+
 def with_article(noun: str, definite: bool) -> str:
     """The noun phrase with an article where it wants one.
 
@@ -42,7 +45,7 @@ def with_article(noun: str, definite: bool) -> str:
         re.search(rf"^{re.escape(head)} \{{", noun)
         or is_plural(head)
         or last in phrases()["mass"]
-        or (first in phrases()["mass"] and re.search("(ed|ent|en)$", last))  # "time spent"
+        or (first in phrases()["mass"] and re.fullmatch(PAST, last))  # "time spent"
         or re.match(r"[A-Z]", noun)
     ):
         return noun

@@ -12,6 +12,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
             found[p.words] += p.values
         elif p.kind and p.words in unknown and descriptions.json_type(p.detail) == "string":
             scene = Scene(random.Random(p.words), p.words)
-            found[p.words] += [arguments.value(scene, p) for _ in range(DRAWS)]
+            with suppress(NoValue):  # its schema may want what nobody knows
+                found[p.words] += [arguments.value(scene, p) for _ in range(DRAWS)]
     return {words: list(dict.fromkeys(values))[:MOST] for words, values in found.items()}
 
 

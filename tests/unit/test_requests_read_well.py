@@ -581,6 +581,26 @@ def test_a_bound_of_the_description_holds() -> None:
     assert min(a["days"] for a in rows) >= 20
 
 
+@pytest.mark.parametrize(
+    ("about", "bounds"),
+    [
+        ("Up to 1,000 results", (-float("inf"), 1000.0)),
+        ("Amount, minimum 2.5", (2.5, float("inf"))),
+        ("at least 2 and at most 6", (2.0, 6.0)),
+        ("Number of at most 5 digits", (-float("inf"), float("inf"))),
+        ("File of up to 10MB", (-float("inf"), float("inf"))),
+    ],
+)
+def test_one_bound(about, bounds) -> None:
+    assert descriptions.limits_in(about) == bounds
+
+
+def test_a_parameter_that_no_value_fits_is_no_help_to_another() -> None:
+    odd = {"gate": of(TEXT, "Name of the city", pattern="^[A-Z]{40}[0-9]$", maxLength=3)}
+    tools = [tool_of("open_gate", "Open a gate", odd), tool_of("close", "Close it", {"gate": TEXT})]
+    assert not known.named_choices(tools).get("gate")
+
+
 def test_a_time_in_iso_8601_has_its_day() -> None:
     tool = tool_of("move", "Move an order", {"pickup_time": of(TEXT, "New pickup time, ISO 8601")})
     assert all(datetime.fromisoformat(a["pickup_time"]) for a in drawn(tool, 5))
