@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 import yaml
 
 HERE = Path(__file__).resolve().parent
@@ -61,7 +60,7 @@ SCREENING: dict[str, dict[str, Any]] = {
 }
 ABOUT = {  # each arm in words, in the order of the tables
     "base": "the untrained model",
-    "base_few_shot": "the untrained model, shown 2 examples",
+    "base_few_shot": "the untrained model, shown {few_shot} examples",
     "base_constrained": "the untrained model, held to the tools by a grammar",
     "sft": "good rows only",
     "sft_half": "good rows only, half of the tokens",
@@ -173,6 +172,8 @@ def do(cell: Cell, data: Path) -> None:
 
 def facts(cell: Cell, load: float, seconds: float) -> dict[str, Any]:
     """What a cell cost, and on what it ran."""
+    import torch  # slow to import, and the tables need none of it
+
     commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"]
     found: dict[str, Any] = {
         "arm": cell.arm,

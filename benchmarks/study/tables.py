@@ -224,9 +224,13 @@ def page(found: Mapping[str, Any]) -> str:
             if n in found["differences"] and n != REFERENCE and REFERENCE in found["differences"][n]
         ],
     )
+    about = {name: text.format(**CONFIG["evaluate"]) for name, text in ABOUT.items()}
     cost = table(
         ["arm", "what it is", "rows", "loss tokens", "tokens read", "seconds of training"],
-        [[n, ABOUT[n], *(f"{found['costs'][n].get(k, 0):,}" or "–" for k in COSTS)] for n in names],
+        [
+            [n, about[n], *(f"{found['costs'][n].get(k, 0):,}" or "–" for k in COSTS)]
+            for n in names
+        ],
     )
     public = table(
         ["model", "BFCL non-live", "BFCL live", "irrelevance"],

@@ -26,7 +26,7 @@ from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kind_texts import PATH, like_example, text_of
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.scenes import MEALS, Scene, who_of
+from raytune_agents.generate.scenes import DATE_FORMS, MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
 
@@ -131,10 +131,7 @@ def _plain(value: float) -> int | float:
 
 
 # how a schema's pattern may want a day or a month
-PATTERNED_DAYS = {
-    "date": ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d"),
-    "month": ("%Y-%m", "%m/%Y", "%m-%Y", "%Y/%m", "%Y%m", "%m"),
-}
+DAY_FORMS = (*DATE_FORMS.values(), "%d/%m/%Y", "%m/%Y", "%m-%Y", "%Y/%m", "%Y%m", "%m")
 
 
 def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
@@ -146,9 +143,10 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
         forms = (text + "Z", text + ".000Z", text + "+00:00", text.rstrip("Z"), text[:10])
         if form := next((f for f in forms if accepts(detail, f)), ""):
             return form
-    if p.kind in PATTERNED_DAYS:
+    if p.kind in ("date", "month"):
         day = scene.day(p.role)
-        forms = (day.strftime(f) for f in PATTERNED_DAYS[p.kind])
+        whole = [f for f in DAY_FORMS if ("%d" in f) == (p.kind == "date") and f != "%Y"]
+        forms = (day.strftime(f) for f in whole)
         if form := next((f for f in forms if accepts(detail, f)), ""):
             return form
     cut = detail.get("maxLength")

@@ -241,6 +241,8 @@ def single_values(spec: AgentSpec) -> list[Gap]:
         drawn: dict[str, set[str]] = defaultdict(set)
         try:
             for _ in range(DRAWS):
+                if drawn and all(len(v) > 1 or "" in v for v in drawn.values()):
+                    break  # every text differs
                 known = arguments.spec_values(tool, rng, habits)
                 for name, value in arguments.sample(tool, free, rng, known)[0].items():
                     drawn[name].add(value if isinstance(value, str) else "")

@@ -108,7 +108,8 @@ class Placing(Complements):
             ):
                 self.left.remove(p)
                 self.head += f" {clause}"
-        self.head = self.head if self.listed else first_of_all(self.head)
+        if not self.listed:
+            self.head = first_of_all(self.head)
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
 
@@ -156,15 +157,15 @@ class Placing(Complements):
         for p in [p for p in self.left if p.words == "key" and values and self.verb in SETTERS]:
             self.left.remove(p)  # "set the variable LOG_LEVEL"
             self.head = f"the {bare} {slot_of(p)}"
-        for p in [p for p in self.left if self.verb in LOGGING]:
-            measured = UNIT.fullmatch(p.words) and p.sense not in DURATIONS
-            if p.words != bare and not measured:
-                continue  # "record the mileage" + kilometres
-            if kind_named(p.sense).range and not p.items:  # "log a weight of 3 kg"
-                self.left.remove(p)
-                self.head = f"a {bare} of {slot_of(p)} {unit_words(p)}".strip()
-                parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
-                self.act = replace(self.act, parts=tuple(parts))
+        sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
+        own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
+        # "record the mileage" + kilometres
+        own += [p for p in sizes if UNIT.fullmatch(p.words) and p.sense not in DURATIONS]
+        if own and self.verb in LOGGING:
+            self.left.remove(own[0])
+            self.head = f"a {bare} of {slot_of(own[0])} {unit_words(own[0])}".strip()
+            parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
+            self.act = replace(self.act, parts=tuple(parts))
         names = re.split(r", (?:or |and )?| or | and ", bare)
         names = [name.removeprefix("number of ") for name in names]
         given = [p for name in names for p in self.left if name == p.words and not p.items]

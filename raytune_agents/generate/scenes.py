@@ -146,6 +146,15 @@ DATE_FORMS: dict[str, str] = word_data("names")["date_forms"]
 MEALS = {"breakfast": (7, 10), "brunch": (10, 12), "lunch": (12, 14), "dinner": (18, 21)}
 
 
+def _year(scene: Scene, p: Parameter) -> int:
+    if re.search(r"\b(former|historic|archive|ancient|old)", scene.context):
+        return scene.rng.randint(1850, 1949)
+    year = scene.day(p.role).year
+    if re.search(MADE_THEN, p.about):
+        return year - scene.rng.randint(1, 20)
+    return year - (scene.rng.randint(0, 6) if scene.past else 0)
+
+
 def _clock(scene: Scene, p: Parameter) -> str:
     early, late = MEALS.get(scene.meal, (8, 12 if p.role == "from" else 15))  # before its end
     hour = scene.rng.randint(early, late) + (5 if p.role in ("to", "max") and not scene.meal else 0)
@@ -297,13 +306,7 @@ GENERATORS = {
         f"{s.day(p.role):%Y-%m}" if re.search("YYYY-MM", p.about) else f"{s.day(p.role):%B}"
     ),
     "iso_week": lambda s, p: f"{s.day(p.role):%G-W%V}",
-    "year": lambda s, p: (
-        s.rng.randint(1850, 1949)
-        if re.search(r"\b(former|historic|archive|ancient|old)", s.context)
-        else s.day(p.role).year - s.rng.randint(1, 20)
-        if re.search(MADE_THEN, p.about)
-        else s.day(p.role).year - (s.rng.randint(0, 6) if s.past else 0)
-    ),
+    "year": _year,
     "country": lambda s, p: s.place(p.role).country,
     "country_code": lambda s, p: s.place(p.role).code,
     "iata": lambda s, p: s.place(p.role).airport,

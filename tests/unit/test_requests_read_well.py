@@ -551,6 +551,13 @@ def test_a_thing_is_of_a_year_that_has_been() -> None:
     assert max(years) < 2029
 
 
+def test_two_measures_are_both_said() -> None:
+    tool = tool_of("log_run", "Record a run", {"kilometres": WHOLE, "calories": WHOLE})
+    text = order(tool, {"kilometres": 12, "calories": 640})
+    assert "a run of 12 km" in text
+    assert "640" in text
+
+
 def test_a_pattern_wants_a_month_or_a_day() -> None:
     tool = tool_of("get_usage", "Get the usage", {"month": TEXT | {"pattern": r"^\d{4}-\d{2}$"},
                    "date": TEXT | {"pattern": r"^\d{2}\.\d{2}\.\d{4}$"}})  # fmt: skip
