@@ -1,15 +1,17 @@
-"""Claude Code's session logs: one event a line, each pointing to the one before it.
+"""Claude Code's session logs: one event a line, each pointing to the one before it; and what
+`claude -p --output-format stream-json` prints, which points to nothing and ends on a result.
 
 A reply is written in several lines of one message id, one a content block. A prompt that the user
 took back, or a reply that was made again, leaves a branch behind: of such siblings the last one
 counts. A compaction starts the model on a new context, so it ends one conversation and begins the
 next; a sub-agent's events are one of their own. The log has no system prompt and no tool list: the
-tools are those that are called. No one says whether the work was good.
+tools are those that are called. No one says whether the work was good; a result says where a run
+ended on an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -33,23 +35,39 @@ def read(row: Event) -> list[Trajectory]:
     meta: JsonObject = {"title": title} if title else {}
     meta |= {"abandoned_events": len(left)} if left else {}
     found, reasons = [], []
-    for part in _parts(live):
+    parts = _parts(live)
+    last = max((i for i, (agent, _) in enumerate(parts) if not agent), default=0)
+    failure = _failure(log)
+    for i, (_, part) in enumerate(parts):
         turns, about = _conversation(part)
         reasons += about.get("errors", [])
         if any(t.role == "assistant" for t in turns):
-            found.append(episode(turns, seen_tools(turns), meta=meta | about))
+            made = episode(turns, seen_tools(turns), meta=meta | about)
+            failed = failure and i == last
+            found.append(replace(made, outcome=0.0, outcome_word=failure) if failed else made)
     if not found:
         reason = reasons[0].removeprefix(UNREAD) if reasons else ""
         raise RecordError(reason or "a session without an answer")
     return with_source_ids(found, as_text(row.get("session", row.get("id"))))
 
 
+def _failure(log: Iterable[Event]) -> str:
+    """How the last run of a printed stream failed, "" where it did not, or where none says."""
+    results = [e for e in log if e.get("type") == "result"]
+    if not results or results[-1].get("is_error") is not True:
+        return ""
+    return f"is_error=True, {as_text(results[-1].get('subtype'))}"
+
+
 def _once(events: Iterable[Event]) -> list[Event]:
-    """Each event once, its ids as texts: a resumed session repeats those before it."""
+    """Each event once, its ids as texts: a resumed session repeats those before it. A printed
+    stream names a sub-agent by the call that started it."""
     seen: dict[Any, Event] = {}
     for i, event in enumerate(events):
         ids = {key: as_text(event.get(key)) for key in ("uuid", "parentUuid")}
-        seen.setdefault(ids["uuid"] or i, event | ids)
+        agent = as_text(event.get("parent_tool_use_id"))
+        own: Event = {"isSidechain": True, "agentId": agent} if agent else {}
+        seen.setdefault(ids["uuid"] or i, event | ids | own)
     return list(seen.values())
 
 
@@ -109,8 +127,8 @@ def _abandoned(events: list[Event]) -> set[int]:
     return left
 
 
-def _parts(events: list[Event]) -> Iterator[list[Event]]:
-    """Events apart by agent, and at each compaction."""
+def _parts(events: list[Event]) -> list[tuple[str, list[Event]]]:
+    """(agent, "" for the main one; its events) of each agent, and anew at each compaction."""
     agents: dict[str, list[list[Event]]] = {}
     roots: dict[Any, str] = {}
     for event in events:
@@ -123,7 +141,7 @@ def _parts(events: list[Event]) -> Iterator[list[Event]]:
         if _compacts(event) and parts[-1]:
             parts.append([])
         parts[-1].append(event)
-    yield from (part for parts in agents.values() for part in parts)
+    return [(agent, part) for agent, parts in agents.items() for part in parts]
 
 
 def _conversation(events: list[Event]) -> tuple[list[Message], Event]:
@@ -135,7 +153,9 @@ def _conversation(events: list[Event]) -> tuple[list[Message], Event]:
     about: Event = {}
     for at, event in enumerate(events):
         message = object_of(event.get("message"))
-        if event.get("type") not in TURN_TYPES or event.get("isVisibleInTranscriptOnly"):
+        # the summary after a compaction is the model's new prompt, though no user sees it
+        unseen = event.get("isVisibleInTranscriptOnly") and not event.get("isCompactSummary")
+        if event.get("type") not in TURN_TYPES or unseen:
             continue
         # the program's own words in the model's place
         synthetic = event.get("isApiErrorMessage") or message.get("model") == "<synthetic>"

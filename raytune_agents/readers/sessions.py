@@ -7,6 +7,7 @@ that names none (a summary, a snapshot) belongs to the conversation it stands in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -85,8 +86,20 @@ def _one_of(keys: str) -> Look:
 
 
 def _of_claude_code(line: Event) -> bool:
-    """Claude Code's events but those of another program that sends whole messages."""
-    return CLAUDE_TYPE(line) and ("uuid" in line or "message" not in line)
+    """Claude Code's events but those of another program that sends whole messages. Each of its
+    versions has new kinds of notes: a type in small letters, and no message."""
+    kind = line["type"]
+    noted = isinstance(kind, str) and NOTE.fullmatch(kind) is not None
+    return (CLAUDE_TYPE(line) and "uuid" in line) or (noted and "message" not in line)
+
+
+def _of_claude_stream(line: Event) -> bool:
+    """What Claude Code prints as stream-json: its model's messages are whole ones of the API."""
+    message = line.get("message")
+    if isinstance(message, dict):
+        own = line["type"] == "user" or "model" in message or "id" in message
+        return CLAUDE_TURN(line) and own
+    return "subtype" in line if CLAUDE_END(line) else CLAUDE_NOTE(line)
 
 
 def _of_openhands(event: Event) -> bool:
@@ -103,12 +116,16 @@ def _of_gemini_cli(record: Event) -> bool:
 
 
 CLAUDE_TYPE, CODEX_TYPE = _typed(*words_of("claude_code_types")), _typed(*words_of("codex_types"))
+CLAUDE_TURN, CLAUDE_END = _typed("user", "assistant"), _typed("system", "result")
+CLAUDE_NOTE = _typed(*words_of("claude_stream_types"))
+NOTE = re.compile(r"[a-z]+(-[a-z]+)*")
 OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
 AUTOGEN_TYPES = words_of("autogen_types")
 GEMINI_TYPE, GEMINI_KEYS = _typed(*words_of("gemini_cli_types")), {*words_of("gemini_cli_message")}
 TURN_KEYS = {*words_of("turn_keys")}
 LOGS = (
     Sign("claude_code", "type sessionId", _of_claude_code, session="sessionId"),
+    Sign("claude_code", "type session_id", _of_claude_stream, session="session_id"),
     Sign("claude_code", "type leafUuid", CLAUDE_TYPE),
     Sign("claude_code", "type messageId", CLAUDE_TYPE),
     Sign("codex", "type payload timestamp", _typed("session_meta"), session="payload.id"),
