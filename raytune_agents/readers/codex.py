@@ -3,14 +3,15 @@
 `event_msg` lines repeat the items for the terminal; one says that the user took turns back
 (`drop_last_n_user_turns` of openai/codex, `codex-rs/core`, Apache-2.0). A compaction starts the
 model on a new context: it ends one conversation and begins the next. The log has no tool list: the
-tools are those that are called.
+tools are those that are called. Before `session_meta` a log began with a bare header, and its items
+stood in no envelope; the first version wrote {session, items}.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import blank, object_of, readable_start
+from raytune_agents.readers.fields import blank, object_of, readable_start, words_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
@@ -28,6 +29,7 @@ OF_PROGRAM = (  # how messages in the user's place begin that no user wrote
     "<turn_aborted>",
     "<subagent_notification>",
 )
+PRINTED = words_of("codex_printed_types")
 UNSEEN = ("ghost_snapshot", "other")  # items that no model reads
 
 
@@ -37,8 +39,8 @@ def read(row: Event) -> list[Trajectory]:
     about: Event = {}
     system: Any = None
     dropped = 0
-    for event in row[EVENTS]:
-        kind, body = event["type"], object_of(event["payload"])
+    session = object_of(row["session"]) or {"id": row["session"]}
+    for kind, body in map(_opened, row[EVENTS] if EVENTS in row else [session, *row["items"]]):
         if kind == "response_item" and body.get("type") not in UNSEEN:
             parts[-1].append(body)
         elif kind == "compacted":
@@ -65,7 +67,23 @@ def read(row: Event) -> list[Trajectory]:
     if not found:
         reason = next((error for _, error in read_parts if error), "")
         raise RecordError(reason or "a session without an answer")
-    return with_source_ids(found, row["session"])
+    return with_source_ids(found, as_text(session.get("id")))
+
+
+def _opened(event: Event) -> tuple[str, Event]:
+    """(kind, body) of a line; an older one is its own body. Raises RecordError for one that `codex
+    exec --json` printed: neither the prompt nor what was patched is in those."""
+    kind, body = as_text(event.get("type")), event.get("payload")
+    if kind in PRINTED:
+        raise RecordError(
+            "what codex exec --json prints has no prompt and no patch; read the log of the same "
+            "session, ~/.codex/sessions/**/rollout-*.jsonl with its thread_id in the name"
+        )
+    if "payload" in event:
+        return kind, object_of(body)
+    if "record_type" in event:
+        return "mark", event
+    return ("response_item" if kind else "session_meta"), event
 
 
 def _take_back(items: list[Event], count: Any) -> int:

@@ -222,6 +222,7 @@ FORMATS = (
     Sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
     Sign("smolagents", "steps", _steps_of_smolagents, 3),
     Sign("claude_code", "loglines", _all_of("loglines", inside("message", "content")), 3),
+    Sign("codex", "session items", inside("session", "instructions"), 3),
     Sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
     Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3),
     Sign("autogen", "messages", _all_of("messages", is_autogen), 3),

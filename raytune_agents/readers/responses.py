@@ -29,8 +29,11 @@ HOSTED = {fold(f"{name}_call"): name for name in words_of("hosted_tools")}
 def is_item(row: JsonObject) -> bool:
     """Whether a row is one Responses item by itself."""
     if row.get("type") == "message":
-        return "role" in row and isinstance(row.get("content"), list) and "id" not in row
+        own = isinstance(row.get("content"), list) and row.get("id") is None
+        return "role" in row and own
     kind = fold(row["type"]) if isinstance(row.get("type"), str) else ""
+    if kind in HOSTED and "status" in row:
+        return True
     return "call_id" in row if kind in CALLS + RESULTS else kind == "reasoning" and "summary" in row
 
 

@@ -116,6 +116,7 @@ def _of_gemini_cli(record: Event) -> bool:
 
 
 CLAUDE_TYPE, CODEX_TYPE = _typed(*words_of("claude_code_types")), _typed(*words_of("codex_types"))
+CODEX_PRINTED = _typed(*words_of("codex_printed_types"))
 CLAUDE_TURN, CLAUDE_END = _typed("user", "assistant"), _typed("system", "result")
 CLAUDE_NOTE = _typed(*words_of("claude_stream_types"))
 NOTE = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -130,6 +131,12 @@ LOGS = (
     Sign("claude_code", "type messageId", CLAUDE_TYPE),
     Sign("codex", "type payload timestamp", _typed("session_meta"), session="payload.id"),
     Sign("codex", "type payload timestamp", CODEX_TYPE),
+    # before session_meta: a header, marks between bare items
+    Sign("codex", "id timestamp instructions", _without("type"), session="id"),
+    Sign("codex", "record_type", lambda e: e["record_type"] == "state"),
+    Sign("codex", "type thread_id", CODEX_PRINTED, session="thread_id"),
+    Sign("codex", "type item", CODEX_PRINTED),
+    Sign("codex", "type", CODEX_PRINTED),
     Sign("openhands", "kind source timestamp id", _of_openhands),
     Sign("openhands", "action args source id", lambda e: isinstance(e["args"], dict)),
     Sign("openhands", "observation content source id", lambda e: isinstance(e["observation"], str)),
@@ -228,6 +235,8 @@ def gathered(rows: Iterable[Found]) -> Iterator[Found]:
             yield where, row
         # one line of an exporter holds spans of several traces
         for format, session, event in parts:
+            if format == "responses" and "codex" in now:  # the bare items of an older log
+                format = "codex"
             now[format] = now.get(format) if session is None else session
             count += 1
             _, events = held.setdefault((format, now[format]), (where, []))
