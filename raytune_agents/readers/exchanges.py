@@ -161,14 +161,20 @@ def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = No
         if prompt is None and request.peek("role") is not None:  # one turn
             prompt = request.item
         model = request("model")
+        # Gemini's SDK has the rest of a request under `config`
+        settings = Fields(object_of(request("config")))
+        tools, system = tools or settings(aliases.TOOLS), system or settings(aliases.SYSTEM)
     tools, system = tools or body.get("tools"), system or body.get("instructions")
     system = object_of(system).get("parts", system)  # Gemini's
     call_fields = spans.read_model_call(prompt, answer_turns(answered), tools, system)
-    model = body.get("model") or model
+    model = body.get("model") or body.get("model_version") or model
     answer = call_fields.get("answer")
     if answer and answer[-1].loss is False:  # as its turn says of itself
         call_fields |= {"error": "the answer was cut at its limit, or is marked bad"}
-    return call_fields | {"model": as_text(model), "tokens": spans.token_counts(body.get("usage"))}
+    return call_fields | {
+        "model": as_text(model),
+        "tokens": spans.token_counts(body.get("usage", body.get("usage_metadata"))),
+    }
 
 
 def answer_turns(answered: Any) -> Any:
@@ -182,6 +188,9 @@ def answer_turns(answered: Any) -> Any:
         fields = Fields(choices[0])
         content, why = fields("message", "content", "text"), fields(ENDED)
         return content | {ENDED: why} if isinstance(content, dict) and why else content
+    inner = answered.get("content")
+    if isinstance(inner, dict) and isinstance(inner.get("parts"), list):  # a candidate by itself
+        return inner | {k: v for k, v in answered.items() if k == ENDED}
     for name in ("output", "messages"):
         if isinstance(found := answered.get(name), list):
             steps = bool(found) and all(isinstance(step, list) for step in found)

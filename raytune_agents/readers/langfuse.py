@@ -11,7 +11,7 @@ from typing import Any
 from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of, words_of
-from raytune_agents.readers.otel import flat_tools
+from raytune_agents.readers.otel_calls import flat_tools
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import as_text, value_of

@@ -51,18 +51,24 @@ def _span(run: Event) -> spans.Span:
 def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
     """The fields of a model call's span."""
     params, about = object_of(extra.get("invocation_params")), object_of(extra.get("metadata"))
-    if isinstance(inputs, dict):
-        turns = inputs.get("messages", inputs.get("prompts"))
-        if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
-            turns = turns[0]
-        inputs = inputs | ({"messages": turns} if isinstance(turns, list) else {})
-        inputs = {"tools": params.get("tools")} | inputs
-    call_fields = model_call_of(inputs, _answer(outputs))
+    call_fields = langchain_call(inputs, outputs, params.get("tools"))
     counts = (run, about.get("usage_metadata"), object_of(outputs).get("usage_metadata"))
     counted = next((t for t in map(spans.token_counts, counts) if any(t)), (0, 0))
     call_fields |= {"tokens": counted} if any(counted) else {}
     model = about.get("ls_model_name") or params.get("model") or call_fields.get("model")
     return call_fields | {"model": as_text(model)}
+
+
+def langchain_call(inputs: Any, outputs: Any, tools: Any = None) -> Event:
+    """The fields of a Span from a request of LangChain's tracers, whose turns are a batch of one,
+    and its generations; or from bodies of a provider's."""
+    if isinstance(inputs, dict):
+        turns = inputs.get("messages", inputs.get("prompts"))
+        if isinstance(turns, list) and turns and isinstance(turns[0], list):
+            turns = turns[0]
+        inputs = inputs | ({"messages": turns} if isinstance(turns, list) else {})
+        inputs = {"tools": tools} | inputs
+    return model_call_of(inputs, _answer(outputs))
 
 
 def _answer(answered: Any) -> Any:

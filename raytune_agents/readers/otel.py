@@ -1,32 +1,42 @@
-"""OpenTelemetry traces: OTLP as JSON, or spans as the Python SDK prints them.
+"""OpenTelemetry traces: OTLP as JSON, spans as an SDK prints them or as a backend exports them
+(Phoenix, CloudWatch), and the log records that tell what was said.
 
-Read are the attributes of the GenAI semantic conventions (gen_ai.*), of OpenInference (llm.*,
-flattened: "llm.input_messages.0.message.role") and of OpenLLMetry ("gen_ai.prompt.0.role", as in
-traceloop/openllmetry `opentelemetry-instrumentation-openai`). Most instrumentations leave the
-messages out unless they are told to record them.
+What a model's call says is read by `otel_calls`. Most instrumentations leave the messages out
+unless they are told to record them. What an agent's span says of its instructions and tools holds
+for the calls below it; where no call was recorded, the agents' own spans are the calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from raytune_agents.readers import spans
-from raytune_agents.readers.fields import Fields, object_of
+from raytune_agents.readers.fields import Fields, blank, object_of, words_of
+from raytune_agents.readers.otel_calls import Told, choice_turn, told_call
+from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import Trajectory
+from raytune_agents.readers.shapes import read_tools
+from raytune_agents.readers.strict import as_text, value_or
+from raytune_agents.readers.turns import with_system
+from raytune_agents.records import RecordError, ToolSpec, Trajectory
 
-MODEL_CALLS = ("chat", "text_completion", "generate_content")
-WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
 ATTRIBUTES = "attributes"
-MAX_INDEX = 100_000  # of a flattened list
+KIND = words_of("otel_kind")  # attributes that say what a span is of
+MODELS, TOOLS, AGENTS = ({*words_of(f"otel_{k}_kinds")} for k in ("model", "tool", "agent"))
+CALLS = words_of("otel_call")  # that only a model's call has
 
 
 def read(row: Event) -> list[Trajectory]:
     """The spans of one trace. Raises RecordError where none says what a model was asked."""
-    events = [e | {ATTRIBUTES: _attributes(e.get(ATTRIBUTES))} for e in row[EVENTS]]
-    steps = spans.spans_read(_span, events)
+    events = _with_records([_span_event(e) for e in row[EVENTS]])
+    known = {key: e for e in events if (key := spans.base_span(e).id)}
+    steps = list(spans.spans_read(lambda e: _span(e, known), events))
+    if not any(s.prompt and s.kind == "model" for s in steps):
+        agents = [e for e in events if _kind(e) == "agent"]
+        told = spans.spans_read(lambda e: _model(spans.base_span(e), e, known), agents)
+        steps += [s for s in told if s.prompt]
     scores, meta = [], {}
     for event in events:
         about = event[ATTRIBUTES]
@@ -36,10 +46,19 @@ def read(row: Event) -> list[Trajectory]:
                 meta.setdefault(name, as_text(about[name]))
     outcome, word = spans.outcome_of_scores(scores)
     meta |= {"scores": dict(scores)} if scores else {}
-    return spans.trajectories_of(steps, row["session"], meta, outcome, word)
+    ran = dict(_ran(events))
+    return spans.trajectories_of(steps, row["session"], meta, outcome, word, ran=ran)
 
 
 # --- attributes -------------------------------------------------------------------------------
+
+
+def _span_event(event: Event) -> Event:
+    """A span or a log record with its attributes as a map, its ids at the top."""
+    about = dict(_flat("", _attributes(event.get(ATTRIBUTES))))
+    if isinstance(event.get("span_kind"), str):  # Phoenix
+        about.setdefault("openinference.span.kind", event["span_kind"])
+    return event | object_of(event.get("context")) | {ATTRIBUTES: about}
 
 
 def _attributes(value: Any) -> Event:
@@ -48,6 +67,20 @@ def _attributes(value: Any) -> Event:
         return value
     pairs = value if isinstance(value, list) else []
     return {str(p.get("key")): _plain_value(p.get("value")) for p in pairs if isinstance(p, dict)}
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Attributes under one name each: exports nest {llm: {input_messages: [...]}}. What a span
+    gave as one value stays one."""
+    inner = value.items() if isinstance(value, dict) else ()
+    if path.startswith("llm.") and isinstance(value, list):
+        inner = enumerate(value)
+    nested = not path or "." not in path or path.startswith("llm.")
+    if not inner or not nested:
+        yield path, value
+        return
+    for key, part in inner:
+        yield from _flat(f"{path}.{key}".lstrip("."), part)
 
 
 def _plain_value(value: Any) -> Any:
@@ -64,112 +97,124 @@ def _plain_value(value: Any) -> Any:
     return inner
 
 
-def unflattened(attributes: Event, prefix: str) -> list[Any]:
-    """The list under "prefix.0.a.b", "prefix.1...", in the order of its numbers."""
-    tree: Event = {}
-    for name, value in attributes.items():
-        if not name.startswith(prefix + "."):
+def _with_records(events: list[Event]) -> list[Event]:
+    """The spans, each with its log records among its events; records of a span that is not there
+    are one."""
+    own = [e for e in events if "body" not in e]
+    by_id: dict[str, Event] = {key: e for e in own if (key := spans.base_span(e).id)}
+    for event in events:
+        if "body" in event:
+            key = spans.base_span(event).id
+            start = event.get("timeUnixNano", event.get("timestamp"))
+            if key not in by_id:
+                by_id[key] = {"span_id": key, "start_time": start, ATTRIBUTES: {}}
+                own.append(by_id[key])
+            listed = by_id[key].get("events")
+            by_id[key]["events"] = [*(listed if isinstance(listed, list) else []), event]
+    return own
+
+
+def _told(event: Event) -> list[Told]:
+    """The events of a span, with what each says: its attributes, and the body of a record."""
+    out = []
+    listed = event.get("events") or event.get("span_events")
+    for inner in listed if isinstance(listed, list) else []:
+        if not isinstance(inner, dict):
             continue
-        *path, last = name[len(prefix) + 1 :].split(".")
-        now = tree
-        for step in path:
-            inner = now.setdefault(step, {})
-            now = inner if isinstance(inner, dict) else {}
-        now[last] = value
-    found = _listed_tree(tree)
-    return found if isinstance(found, list) else []
-
-
-def _listed_tree(tree: Any) -> Any:
-    """Maps of numbers as lists, and what only wraps one value without its wrapper."""
-    if not isinstance(tree, dict):
-        return tree
-    if tree and all(k.isdecimal() and int(k) < MAX_INDEX for k in tree):
-        return [_listed_tree(tree[k]) for k in sorted(tree, key=int)]
-    if len(tree) == 1 and next(iter(tree)) in WRAPPED:
-        [inner] = tree.values()
-        return _listed_tree(inner)
-    return {k: _listed_tree(v) for k, v in tree.items()}
+        about, body = _attributes(inner.get(ATTRIBUTES)), inner.get("body")
+        plain = body if isinstance(body, dict) and "kvlistValue" not in body else _plain_value(body)
+        fields = Fields(inner)
+        name = as_text(fields("name", "event_name") or about.get("event.name"))
+        out.append(Told(name, about | object_of(plain)))
+    return out
 
 
 # --- spans ------------------------------------------------------------------------------------
 
 
-def _span(event: Event) -> spans.Span:
+def _kind(event: Event) -> str:
+    """model, tool, agent, or "" for what is none, or does not say."""
     about = event[ATTRIBUTES]
-    base = spans.base_span(event | object_of(event.get("context")), _error(event, about))
-    operation, kind = about.get("gen_ai.operation.name"), about.get("openinference.span.kind")
-    if operation == "execute_tool" or kind == "TOOL":
-        return _tool(base, about)
-    if "gen_ai.prompt.0.role" in about:
-        return spans.model_span(base, _openllmetry(about))
-    if operation in MODEL_CALLS:
-        return spans.model_span(base, _gen_ai(about))
-    return spans.model_span(base, _openinference(about)) if kind == "LLM" else base
+    words = {str(about[name]).casefold() for name in KIND if name in about}
+    for kind, known in (("tool", TOOLS), ("model", MODELS), ("agent", AGENTS)):
+        if words & known:
+            return kind
+    if words - {"internal"}:
+        return ""
+    called = any(not blank(about.get(name)) for name in CALLS)
+    told = any(t.name == "gen_ai.choice" for t in _told(event))
+    return "model" if called or told else ""
 
 
-def _gen_ai(about: Event) -> Event:
-    names = ("input.messages", "output.messages", "tool.definitions", "system_instructions")
-    prompt, answer, tools, system = (value_of(about.get(f"gen_ai.{name}")) for name in names)
-    return spans.read_model_call(prompt, answer, tools, system) | _gen_ai_counts(about)
+def _span(event: Event, known: dict[str, Event]) -> spans.Span:
+    base, kind = spans.base_span(event, _error(event, event[ATTRIBUTES])), _kind(event)
+    if kind == "tool":
+        return _tool(base, event)
+    return _model(base, event, known) if kind == "model" else base
 
 
-def _gen_ai_counts(about: Event) -> Event:
-    names = [("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")]
-    counts = (_counts(about, *(f"gen_ai.usage.{name}" for name in pair)) for pair in names)
-    return {
-        "model": as_text(about.get("gen_ai.response.model", about.get("gen_ai.request.model"))),
-        "tokens": next(filter(any, counts), (0, 0)),
-    }
+def _model(base: spans.Span, event: Event, known: dict[str, Event]) -> spans.Span:
+    """A model's call, with what its agent's span says of all of them."""
+    call_fields = told_call(event[ATTRIBUTES], _told(event))
+    prompt = call_fields.get("prompt", ())
+    agent = _agent_of(event, known)
+    if prompt and prompt[0].role != "system":
+        system = next((agent[n] for n in words_of("otel_system") if not blank(agent.get(n))), None)
+        turns = with_system(flat_text(spans.exported_value(system)), list(prompt))
+        call_fields["prompt"] = tuple(turns)
+    if prompt and not call_fields.get("tools"):
+        call_fields["tools"] = read_tools(value_or(agent.get("gen_ai.tool.definitions")))
+    return spans.model_span(base, call_fields)
 
 
-def _openllmetry(about: Event) -> Event:
-    prompt, answers = (unflattened(about, f"gen_ai.{n}") for n in ("prompt", "completion"))
-    functions = unflattened(about, "llm.request.functions")
-    named = [Fields(f) for f in functions if isinstance(f, dict)]
-    tools = [{n: f(n) for n in ("name", "description")} | {"parameters": _schema(f)} for f in named]
-    # of several answers to one request the others are alternatives
-    return spans.read_model_call(prompt, answers[:1], tools) | _gen_ai_counts(about)
+def _agent_of(event: Event, known: dict[str, Event]) -> Event:
+    """The attributes of the nearest agent's span that holds a span."""
+    passed: set[str] = set()
+    while _kind(event) != "agent":
+        key = spans.base_span(event).parent
+        if key in passed or key not in known:
+            return {}
+        passed.add(key)
+        event = known[key]
+    found: Event = event[ATTRIBUTES]
+    return found
 
 
-def _schema(function: Fields) -> Any:
-    return value_of(function("parameters", "arguments", "input_schema"))
+def _tool(base: spans.Span, event: Event) -> spans.Span:
+    """A tool's call; older events say what it was given, and what it gave."""
+    about = event[ATTRIBUTES]
 
+    def first(name: str) -> Any:
+        return next((about[n] for n in words_of(name) if not blank(about.get(n))), None)
 
-def _openinference(about: Event) -> Event:
-    prompt = unflattened(about, "llm.input_messages")
-    answer = unflattened(about, "llm.output_messages")
-    asked, answered = ([_turn(t) for t in column] for column in (prompt, answer))
-    return spans.read_model_call(asked, answered, flat_tools(about)) | {
-        "model": as_text(about.get("llm.model_name")),
-        "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
-    }
-
-
-def flat_tools(about: Event) -> list[Any]:
-    """The schemas of tools that OpenInference flattened."""
-    tools = (t for t in unflattened(about, "llm.tools") if isinstance(t, dict))
-    return [value_of(t["json_schema"]) for t in tools if "json_schema" in t]
-
-
-def _turn(turn: Any) -> Any:
-    """OpenInference has the parts of a turn under `contents`."""
-    if isinstance(turn, dict) and isinstance(turn.get("contents"), list):
-        return {k: v for k, v in turn.items() if k != "contents"} | {"content": turn["contents"]}
-    return turn
-
-
-def _tool(base: spans.Span, about: Event) -> spans.Span:
-    name = about.get("gen_ai.tool.name", about.get("tool.name"))
-    arguments = about.get("gen_ai.tool.call.arguments")
+    told = {t.name: t.body for t in _told(event)}
+    asked = told.get("gen_ai.tool.message", {})
+    arguments, result = first("otel_tool_arguments"), first("otel_tool_result")
     if arguments is None:
-        arguments = about.get("input.value", about.get("tool.parameters"))
-    result = about.get("gen_ai.tool.call.result", about.get("output.value"))
-    return spans.tool_span(base, name, arguments, about.get("gen_ai.tool.call.id"), result)
+        arguments = asked.get("content")
+    if result is None and "gen_ai.choice" in told:
+        result = flat_text(choice_turn(told["gen_ai.choice"])["content"])
+    named = object_of(spans.exported_value(arguments))
+    if isinstance(named.get("kwargs"), dict) and named.keys() <= CALL_KEYS:
+        arguments = named["kwargs"]
+    key = first("otel_tool_id") or asked.get("id")
+    return spans.tool_span(base, first("otel_tool_name"), arguments, key, result)
 
 
-def _counts(about: Event, *names: str) -> tuple[int, ...]:
-    return tuple(v if isinstance(v := about.get(n), int) else 0 for n in names)
+def _ran(events: list[Event]) -> Iterator[tuple[str, ToolSpec]]:
+    """(name, tool) of those whose spans say what arguments they take."""
+    for event in events:
+        about = event[ATTRIBUTES]
+        schema = value_or(about.get("gen_ai.tool.json_schema"))
+        if _kind(event) == "tool" and isinstance(schema, dict):
+            name = about.get("gen_ai.tool.name")
+            text = about.get("gen_ai.tool.description")
+            with suppress(RecordError):  # then as its calls show it
+                [tool] = read_tools([{"name": name, "description": text, "parameters": schema}])
+                yield tool.name, tool
+
+
+CALL_KEYS = {"args", "kwargs", "sanitize_inputs_outputs"}  # of a Python function's call
 
 
 def _error(event: Event, about: Event) -> str:

@@ -140,8 +140,7 @@ LOGS = (
     Sign("openhands", "kind source timestamp id", _of_openhands),
     Sign("openhands", "action args source id", lambda e: isinstance(e["args"], dict)),
     Sign("openhands", "observation content source id", lambda e: isinstance(e["observation"], str)),
-    # a span as OpenTelemetry's Python SDK prints it
-    Sign("otel", "context attributes", inside("context", "trace_id"), session="context.trace_id"),
+    Sign("otel", "attributes", lambda e: bool(trace_of(e))),
     Sign("langfuse", "traceId parentObservationId type", None, session="traceId"),
     Sign("langsmith", "run_type inputs id", _one_of("trace_id dotted_order child_runs")),
     Sign("exchanges", "type session", _typed("exchange", "outcome"), session="session"),
@@ -162,6 +161,12 @@ LOGS = (
     # a turn, or an item, as a row of its own: the file is one conversation
     Sign("openai", "role content", lambda e: isinstance(e["role"], str) and e.keys() <= TURN_KEYS),
     Sign("responses", "type", is_item),
+)
+OTLP = (
+    ("resourceSpans", "scopeSpans", "spans"),
+    ("resource_spans", "scope_spans", "spans"),
+    ("resourceLogs", "scopeLogs", "logRecords"),
+    ("resource_logs", "scope_logs", "log_records"),
 )
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 # whose gathered row is one of events
@@ -185,8 +190,8 @@ class Part(NamedTuple):
 def _parts(line: Event) -> list[Part]:
     """The events that a line holds: one, the spans of an OTLP export, or a run of LangSmith's with
     those inside it."""
-    if spans := _otlp_spans(line):
-        return [Part("otel", str(s.get("traceId", s.get("trace_id", ""))), s) for s in spans]
+    if spans := _spans(line):
+        return [Part("otel", trace_of(s), s) for s in spans]
     found = next((log for log in LOGS if log.evidence(line)), None)
     if found is None:
         return []
@@ -204,10 +209,45 @@ def is_event(row: Event | RecordError) -> bool:
     return not isinstance(row, RecordError) and bool(_parts(row))
 
 
-def _otlp_spans(line: Event) -> list[Event]:
-    resources = _objects(line.get("resourceSpans", line.get("resource_spans")))
-    scopes = [s for r in resources for s in _objects(r.get("scopeSpans", r.get("scope_spans")))]
-    return [span for scope in scopes for span in _objects(scope.get("spans"))]
+def trace_of(span: Event) -> str:
+    """The id of the trace that a span, or a log record, of OpenTelemetry is of; "" for others."""
+    if not isinstance(span.get("attributes"), dict | list):
+        return ""
+    context = span.get("context")
+    for named in (span, context if isinstance(context, dict) else {}):
+        found = named.get("traceId", named.get("trace_id"))
+        if isinstance(found, str) and found:
+            return found
+    return ""
+
+
+def _spans(line: Event) -> list[Event]:
+    """The spans and log records that a line is, or holds: an OTLP export, or a list of them."""
+    if "context.trace_id" in line:  # a row of Phoenix's table
+        return [_of_table(line)]
+    if trace_of(line):
+        return [line]
+    out: list[Event] = []
+    for resources, scopes, items in OTLP:
+        held = [s for r in _objects(line.get(resources)) for s in _objects(r.get(scopes))]
+        out += [span for scope in held for span in _objects(scope.get(items))]
+    if out:
+        return out
+    for value in line.values():
+        first = value[0] if isinstance(value, list) and value else None
+        if isinstance(first, dict) and trace_of(first):
+            return _objects(value)
+    return []
+
+
+def _of_table(row: Event) -> Event:
+    """A span whose attributes and ids are columns of a table."""
+    about = {k: v for k, v in row.items() if k.startswith("attributes.") and v is not None}
+    return {k: v for k, v in row.items() if "." not in k} | {
+        "trace_id": row["context.trace_id"],
+        "span_id": row.get("context.span_id"),
+        "attributes": {k.removeprefix("attributes."): v for k, v in about.items()},
+    }
 
 
 def _runs(run: Event) -> Iterator[Event]:

@@ -1,19 +1,16 @@
 """Spans of a trace -> trajectories, one for each conversation in it.
 
-Every model call of an agent repeats the conversation so far. A call whose prompt begins with all
-that an earlier conversation holds goes on with it; any other starts one of its own (a sub-agent, a
-judge, a branch). Prompts are looked up by a running hash of their turns, so the work is linear in
-the trace, and nothing follows parents, so a cycle does no harm. What tools answered after the last
-call of the model is taken from the tools' own spans.
+Which call goes on with which conversation is found by `threads`. What tools answered after a call
+of the model that no prompt repeats is taken from the tools' own spans.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from types import MappingProxyType
@@ -25,7 +22,8 @@ from raytune_agents.readers.listed_tools import turn_tools
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import as_text, dump, value_or
+from raytune_agents.readers.strict import as_text, dump, objects_of, value_or
+from raytune_agents.readers.threads import CallThread, conversations, once_told
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
@@ -37,6 +35,8 @@ NO_CONTENT = (
 UNREAD = "unread: "  # before the error of a step that we cannot read: no failure of the trace's own
 OF_USAGE = names_of("prompt_tokens"), names_of("answer_tokens")
 ABOUT_A_TURN = words_of("trace_turn")
+# what Python prints of an SDK's object, where a program recorded that in place of its content
+PRINTED = re.compile(r"(?:[A-Z]\w+\(\w+=.*\)|role='\w+' content=.*)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,23 @@ def unread_meta(reason: str) -> JsonObject:
     return {"errors": [f"{UNREAD}{reason}"]} if reason else {}
 
 
+def one_answer(answers: list[Any]) -> list[Any]:
+    """Of several answers to one request the others are alternatives, but for calls, each of which
+    some programs write as an answer of its own."""
+    calls = [a for a in answers if written_calls(a) is not None]
+    return calls if len(calls) == len(answers) else answers[:1]
+
+
+def written_calls(turn: Any) -> list[JsonObject] | None:
+    """The calls that a turn's text is, as JSON of the API's own objects: Koog's."""
+    text = turn.get("content") if isinstance(turn, dict) else None
+    if not isinstance(text, str) or text[:2] != "[{" or '"function"' not in text:
+        return None
+    calls = objects_of(text)
+    known = [c for c in calls if isinstance(c.get("function"), dict) and "id" in c]
+    return calls if known and known == calls and "arguments" in calls[0]["function"] else None
+
+
 def spans_read(read: Callable[[JsonObject], Span], lines: Iterable[JsonObject]) -> Iterator[Span]:
     """The span of each line of a log. One that cannot be read costs itself, not its neighbours."""
     for line in lines:
@@ -161,7 +178,27 @@ def _turns_read(
     tools = tuple(dict.fromkeys((*tools, *listed)))
     kept = [turn for turn in bare if not _lists_tool(turn)]
     found = transcript(kept, [t.openai() for t in tools], system, react=False)
-    return found.messages, found.tools
+    printed = next((m.content for m in found.messages if PRINTED.fullmatch(m.content)), "")
+    if printed:
+        raise RecordError(f"content that is a printed object: {printed.partition('(')[0][:40]}")
+    return tuple(_together(found.messages)), found.tools
+
+
+def _together(messages: Iterable[Message]) -> Iterator[Message]:
+    """Calls of one answer that were recorded as a turn each, as one turn."""
+    now: Message | None = None
+    for message in messages:
+        if now and now.role == message.role == "assistant" and message.tool_calls:
+            thought = "\n".join(filter(None, (now.thought, message.thought)))
+            content = "\n\n".join(filter(None, (now.content, message.content)))
+            calls = (*now.tool_calls, *message.tool_calls)
+            now = replace(message, content=content, thought=thought, tool_calls=calls)
+            continue
+        if now:
+            yield now
+        now = message
+    if now:
+        yield now
 
 
 def _bare(turn: Any, role: str) -> Any:
@@ -171,6 +208,8 @@ def _bare(turn: Any, role: str) -> Any:
     if not isinstance(turn, dict):
         return turn
     kept = {k: v for k, v in unwrapped_turn(turn).items() if k not in ABOUT_A_TURN}
+    if calls := written_calls(kept):
+        return {"role": "assistant", "tool_calls": calls}
     return kept if kept.keys() & {"role", "type"} else {"role": role} | kept
 
 
@@ -180,51 +219,6 @@ def _lists_tool(turn: Any) -> bool:
     return isinstance(content, dict) and content.get("type") == "function" and "function" in content
 
 
-@dataclass(slots=True)
-class _Conversation:
-    turns: list[Message]
-    key: bytes
-    spans: list[Span]
-    tools: dict[ToolSpec, None] = field(default_factory=dict)
-
-
-def _identity(message: Message) -> bytes:
-    """What makes a turn the same one when it is repeated: its thought and ids often are not."""
-    calls = [c.key for c in message.tool_calls]
-    return repr((message.role, message.content.strip(), calls)).encode("utf-8", "replace")
-
-
-def _running(turns: Iterable[Message], key: bytes = b"") -> Iterator[bytes]:
-    """The hash of the turns so far, after each of them."""
-    for turn in turns:
-        key = hashlib.sha1(key + _identity(turn)).digest()
-        yield key
-
-
-def _conversations(models: Sequence[Span]) -> list[_Conversation]:
-    found: list[_Conversation] = []
-    by_end: dict[bytes, _Conversation] = {}
-    for span in models:
-        # an end that has since moved on is a branch: it starts a conversation of its own
-        keys = list(_running(span.prompt))
-        hits = (
-            (n, by_end[k])
-            for n, k in zip(range(len(keys), 0, -1), reversed(keys))
-            if k in by_end and by_end[k].key == k
-        )
-        n, now = next(hits, (0, None))
-        if now is None:
-            now = _Conversation([], b"", [])
-            found.append(now)
-        fresh = [*span.prompt[n:], *span.answer]
-        *_, now.key = _running(fresh, now.key) if fresh else (now.key,)
-        now.turns += fresh
-        now.spans.append(span)
-        now.tools.update(dict.fromkeys(span.tools))
-        by_end[now.key] = now
-    return found
-
-
 def trajectories_of(
     spans: Iterable[Span],
     source_id: str,
@@ -232,18 +226,20 @@ def trajectories_of(
     outcome: float | None = None,
     word: str = "",
     by_span: Mapping[str, tuple[float | None, str]] = MappingProxyType({}),
+    ran: Mapping[str, ToolSpec] = MappingProxyType({}),
 ) -> list[Trajectory]:
     """The conversations of one trace; the longest has the outcome, others one of `by_span` (span's
-    id -> outcome, its word). Where nothing else is known, a trace whose first span failed is a
-    failure, and so is a conversation whose last answer was cut or is marked bad. Raises RecordError
-    where no messages were recorded."""
+    id -> outcome, its word). Tools that no call lists are as those that `ran` say, by name. Where
+    nothing else is known, a trace whose first span failed is a failure, and so is a conversation
+    whose last answer was cut or is marked bad. Raises RecordError where no messages were
+    recorded."""
     steps = sorted(spans, key=lambda s: (s.start, s.end))
-    models = [s for s in steps if s.kind == "model" and (s.prompt or s.answer)]
+    models = [s for s in steps if s.kind == "model" and s.prompt]
     if not models:
         unread = next((s.error for s in steps if s.error.startswith(UNREAD)), "")
         raise RecordError(unread.removeprefix(UNREAD) or NO_CONTENT)
     results = _Results(steps)
-    found = _conversations(models)
+    found = conversations(once_told(models, steps))
     longest = max(found, key=lambda c: len(c.turns))
     ids = {s.id for s in steps if s.id}
 
@@ -263,7 +259,7 @@ def trajectories_of(
         if known[0] is None and c.spans[-1].answer:  # an endpoint that gave none failed, no model
             known = failure(c.spans[-1])
         known = next((by_span[s.id] for s in reversed(c.spans) if s.id in by_span), known)
-        turns, tools = [*c.turns, *results.after(c.turns)], tuple(c.tools) or seen_tools(c.turns)
+        turns, tools = list(results.among(c.turns)), tuple(c.tools) or seen_tools(c.turns, ran)
         about = meta | _about(c)
         out.append(episode(turns, tools, outcome=known[0], outcome_word=known[1], meta=about))
     return with_source_ids(out, source_id)
@@ -286,9 +282,16 @@ class _Results:
         for call, step in ran:
             self.by_call[call.key].append(step)
 
-    def after(self, turns: Sequence[Message]) -> Iterator[Message]:
-        """Results of the calls of the last turn, which no prompt repeats."""
-        for call in turns[-1].tool_calls if turns else ():
+    def among(self, turns: Sequence[Message]) -> Iterator[Message]:
+        """The turns, with the results of calls that are followed by none: those of the last turn,
+        and of a run that was recorded without them."""
+        for i, turn in enumerate(turns):
+            yield turn
+            if turn.tool_calls and (i + 1 == len(turns) or turns[i + 1].role != "tool"):
+                yield from self._of(turn)
+
+    def _of(self, turn: Message) -> Iterator[Message]:
+        for call in turn.tool_calls:
             alike = self.by_call.get(call.key, [])
             span = self.by_id.get(call.id) or (alike.pop(0) if alike else None)
             if span is not None:
@@ -296,7 +299,7 @@ class _Results:
                 yield Message("tool", text, name=call.name, tool_call_id=call.id)
 
 
-def _about(found: _Conversation) -> JsonObject:
+def _about(found: CallThread) -> JsonObject:
     spans = found.spans
     models = Counter(s.model for s in spans if s.model)
     errors = [s.error[:200] for s in spans if s.error]
@@ -325,15 +328,18 @@ def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, 
 # --- tools that nothing lists ---
 
 
-def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
-    """The tools that a conversation calls, as far as its calls show them: names, the types of
-    arguments, and as required those that every call has. For logs that keep no tool list."""
+def seen_tools(
+    turns: Iterable[Message], ran: Mapping[str, ToolSpec] = MappingProxyType({})
+) -> tuple[ToolSpec, ...]:
+    """The tools that a conversation calls, as `ran` has them by name, else as far as its calls show
+    them: names, the types of arguments, and as required those that every call has. For logs that
+    keep no tool list."""
     calls: dict[str, list[JsonObject]] = {}
     for call in chain.from_iterable(turn.tool_calls for turn in turns):
         known = calls.setdefault(call.name, [])
         with suppress(ValueError):
             known.append(call.args)
-    return tuple(ToolSpec(name, "", _seen_schema(arguments)) for name, arguments in calls.items())
+    return tuple(ran.get(n) or ToolSpec(n, "", _seen_schema(args)) for n, args in calls.items())
 
 
 def _seen_schema(arguments: list[JsonObject]) -> str:

@@ -208,3 +208,246 @@ def test_what_codex_exec_prints_says_where_the_log_is(tmp_path: Path) -> None:
     [found] = read_log(tmp_path, log)
     assert found.error.startswith("what codex exec --json prints has no prompt")
     assert "rollout-" in found.error
+
+
+# --- OpenTelemetry -----------------------------------------------------------------------------
+
+LOOK = {"id": "c1", "name": "look", "arguments": '{"n": 1}'}
+CALLED = {"id": "c1", "type": "function",
+          "function": {"name": "look", "arguments": '{"n": 1}'}}
+
+
+def span(key: str, about: Event, parent: str = "", at: int = 0, **more: Any) -> Event:
+    """A span as CloudWatch and others export it: its ids at the top."""
+    return {"traceId": "t", "spanId": key, "parentSpanId": parent, "name": key,
+            "startTimeUnixNano": at * 10**9, "endTimeUnixNano": (at + 1) * 10**9,
+            "attributes": about} | more
+
+
+def asked(text: str) -> str:
+    return json.dumps([{"role": "user", "parts": [{"type": "text", "content": text}]}])
+
+
+def answered(*parts: Event) -> str:
+    return json.dumps([{"role": "assistant", "parts": list(parts)}])
+
+
+CHAT = {"gen_ai.operation.name": "chat"}
+
+
+def told(name: str, **about: Any) -> Event:
+    return {"name": f"gen_ai.{name}", "attributes": about}
+
+
+def test_messages_as_events_of_a_span(tmp_path: Path) -> None:
+    """As in aws/bedrock-agentcore-sdk-python e2e_tests/fixtures/strands_tool_call_spans.json."""
+    use = {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"n": 1}}}
+    seen = {"toolResult": {"toolUseId": "c1", "status": "success", "content": [{"text": "7"}]}}
+    first = [told("user.message", content='[{"text": "Look."}]')]
+    second = [*first, told("assistant.message", content=json.dumps([use])),
+              told("tool.message", content=json.dumps([seen]))]
+    schema = '{"type": "object", "properties": {"n": {"type": "integer"}}}'
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look",
+            "gen_ai.tool.call.id": "c1", "gen_ai.tool.json_schema": schema}
+    agent = {"gen_ai.operation.name": "invoke_agent", "system_prompt": "Be brief."}
+    log = [
+        span("m1", CHAT, "a", 1, events=[
+            *first, told("choice", message=json.dumps([{"text": "I look."}, use]),
+                         finish_reason="tool_use")]),
+        span("x", tool, "a", 2, events=[
+            told("tool.message", role="tool", content='{"n": 1}', id="c1"),
+            told("choice", message='[{"text": "7"}]', id="c1")]),
+        span("m2", CHAT, "a", 3, events=[
+            *second, told("choice", message='[{"text": "Seven."}]', finish_reason="end_turn")]),
+        span("a", agent, "", 0, events=[*first, told("choice", message="Seven.")]),
+    ]
+    rows = rows_of(tmp_path, [{"sessionSpans": log}])
+    assert [shape(row) for row in rows] == ["suC", "suCta"]
+    assert [m.content for m in rows[1].messages] == ["Be brief.", "Look.", "", "7", "Seven."]
+    # one run whose second call was not recorded: the tool's own span says what it gave
+    [row] = rows_of(tmp_path, [{"sessionSpans": [log[0], log[1], log[3]]}])
+    assert (shape(row), row.meta["after"]) == ("suC", ["7"])
+    assert (row.calls[0].name, row.calls[0].args, row.calls[0].id) == ("look", {"n": 1}, "c1")
+    assert row.tools[0].schema["properties"] == {"n": {"type": "integer"}}
+
+
+def test_messages_as_log_records_beside_the_spans(tmp_path: Path) -> None:
+    """As opentelemetry-instrumentation-openai-v2 writes with events, exported as OTLP."""
+    def record(name: str, body: Event, at: int) -> Event:
+        pairs = [{"key": k, "value": value(v)} for k, v in body.items()]
+        return {"traceId": "t", "spanId": "m1", "timeUnixNano": str(at), "eventName": name,
+                "attributes": [], "body": {"kvlistValue": {"values": pairs}}}
+
+    def value(given: Any) -> Event:
+        if isinstance(given, dict):
+            inner = [{"key": k, "value": value(v)} for k, v in given.items()]
+            return {"kvlistValue": {"values": inner}}
+        if isinstance(given, list):
+            return {"arrayValue": {"values": [value(v) for v in given]}}
+        return {"intValue": str(given)} if isinstance(given, int) else {"stringValue": given}
+
+    records = [
+        record("gen_ai.system.message", {"content": "Be brief."}, 1),
+        record("gen_ai.user.message", {"content": "Look."}, 2),
+        record("gen_ai.assistant.message", {"tool_calls": [CALLED]}, 3),
+        record("gen_ai.tool.message", {"id": "c1", "content": "7"}, 4),
+        record("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {
+            "role": "assistant", "content": "Seven."}}, 5),
+        record("gen_ai.choice", {"index": 1, "finish_reason": "stop", "message": {
+            "role": "assistant", "content": "It is 7."}}, 6),
+    ]
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
+    chat = span("m1", [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}])
+    spans = {"resourceSpans": [{"scopeSpans": [{"spans": [chat]}]}]}
+    for log in ([spans, logs], [logs, spans], [logs]):
+        [row] = rows_of(tmp_path, log)
+        assert shape(row) == "suCta"
+        assert (row.messages[3].tool_call_id, row.messages[4].content) == ("c1", "Seven.")
+
+
+def test_one_event_has_the_messages_of_a_call(tmp_path: Path) -> None:
+    """As strands-agents/evals tests/strands_evals/mappers/fixtures/otel_genai_convention_spans."""
+    details = {"event_name": "gen_ai.client.inference.operation.details", "attributes": {
+        "gen_ai.input.messages": json.loads(asked("Look.")),
+        "gen_ai.output.messages": json.loads(answered({"type": "tool_call"} | LOOK))}}
+    one = {"trace_id": "t", "span_id": "m", "parent_span_id": None, "start_time": 5,
+           "attributes": CHAT, "span_events": [details]}
+    [row] = rows_of(tmp_path, [{"session_id": "s", "span_count": 1, "spans": [one]}])
+    assert (shape(row), row.calls[0].args, row.source_id) == ("uC", {"n": 1}, "t")
+
+
+def flat(column: str, turns: list[Event]) -> Event:
+    """Turns as OpenInference flattens them."""
+    about: Event = {}
+    for i, turn in enumerate(turns):
+        at = f"llm.{column}.{i}.message"
+        about |= {f"{at}.{k}": v for k, v in turn.items() if k != "calls"}
+        for j, call in enumerate(turn.get("calls", [])):
+            use = f"{at}.tool_calls.{j}.tool_call"
+            about |= {f"{use}.id": call["id"], f"{use}.function.name": call["name"],
+                      f"{use}.function.arguments": call["arguments"]}
+    return about
+
+
+USER = {"role": "user", "content": "Look twice."}
+TWICE = [LOOK, LOOK | {"id": "c2", "arguments": '{"n": 2}'}]
+SEVEN = [{"role": "tool", "content": str(n), "tool_call_id": f"c{n}"} for n in (1, 2)]
+
+
+def phoenix(key: str, kind: str, about: Event, at: int = 0, parent: str | None = None) -> Event:
+    """A span as Phoenix's API exports it."""
+    times = {"start_time": f"2026-01-01T00:00:0{at}Z", "end_time": f"2026-01-01T00:00:0{at}Z"}
+    return {"id": f"row-{key}", "name": key, "context": {"trace_id": "t", "span_id": key},
+            "span_kind": kind, "parent_id": parent, "status_code": "OK", "status_message": "",
+            "attributes": about, "events": []} | times
+
+
+def test_spans_as_phoenix_exports_them(tmp_path: Path) -> None:
+    """As Arize-ai/phoenix tests/unit/pxi/evals/online_evals/fixtures/pxi_turn_trace.json; the calls
+    of one answer may stand in turns of their own, as in strands-agents/evals
+    tests/strands_evals/mappers/fixtures/openai_agents_openinference_live_spans.json."""
+    first = flat("input_messages", [USER]) | flat(
+        "output_messages", [{"role": "assistant", "calls": TWICE}])
+    apart = [{"role": "assistant", "calls": [call]} for call in TWICE]
+    second = flat("input_messages", [USER, *apart, *SEVEN]) | flat(
+        "output_messages", [{"role": "assistant", "content": "1 and 2."}])
+    log = [phoenix("m1", "LLM", first | {"llm.tools.0.tool.json_schema": "{}"}, 1, "a"),
+           phoenix("m2", "LLM", second, 3, "a"), phoenix("a", "AGENT", {})]
+    [row] = rows_of(tmp_path, log)
+    assert (shape(row), [c.id for c in row.calls]) == ("uCtta", ["c1", "c2"])
+    # and its table, whose lists are nested
+    def listed(turns: list[Event]) -> list[Event]:
+        return [{f"message.{k}": v for k, v in turn.items()} for turn in turns]
+
+    table = [{"name": "m1", "span_kind": "LLM", "parent_id": None, "context.trace_id": "t",
+              "context.span_id": "m1", "start_time": "2026-01-01T00:00:00Z", "events": [],
+              "attributes.llm.input_messages": listed([USER]),
+              "attributes.llm.output_messages": listed([{"role": "assistant", "content": "Ok."}]),
+              "attributes.llm.model_name": "m", "attributes.tool.name": None}]
+    [row] = rows_of(tmp_path, table)
+    assert (shape(row), row.meta["model"], row.source_id) == ("ua", "m", "t")
+
+
+def test_an_agents_span_alone_is_its_conversation(tmp_path: Path) -> None:
+    """As in strands-agents/evals tests/strands_evals/mappers/fixtures/claude_live_spans.json: no
+    call of the model has a span; results stand in those of the tools."""
+    run = {"openinference.span.kind": "AGENT", "input.value": "Look twice."} | flat(
+        "output_messages", [*[{"role": "assistant", "calls": [call]} for call in TWICE],
+                            {"role": "assistant", "content": "1 and 2."}])
+    tools = [{"openinference.span.kind": "TOOL", "tool.name": "look", "tool.id": f"c{n}",
+              "input.value": json.dumps({"n": n}), "output.value": str(n)} for n in (1, 2)]
+    log = [span("a", run), *(span(f"x{i}", t, "a", i + 1) for i, t in enumerate(tools))]
+    [row] = rows_of(tmp_path, log)
+    assert (shape(row), [m.content for m in row.messages[2:4]]) == ("uCtta", ["1", "2"])
+
+
+def test_what_vercels_sdk_and_googles_write(tmp_path: Path) -> None:
+    """As ai-sdk.dev documents its telemetry; as in strands-agents/evals
+    tests/strands_evals/mappers/fixtures/adk_live_spans.json."""
+    tool = json.dumps({"type": "function", "name": "look", "description": "Looks.",
+                       "inputSchema": {"type": "object", "properties": {}}})
+    calls = [{"toolCallId": "c1", "toolName": "look", "input": '{"n": 1}'}]
+    sdk = {"ai.operationId": "ai.generateText.doGenerate", "ai.prompt.tools": [tool],
+           "ai.prompt.messages": '[{"role": "user", "content": [{"type": "text", "text": "Hi."}]}]',
+           "ai.response.toolCalls": json.dumps(calls), "ai.usage.promptTokens": 5}
+    ran = {"ai.operationId": "ai.toolCall", "ai.toolCall.name": "look", "ai.toolCall.id": "c1",
+           "ai.toolCall.args": '{"n": 1}', "ai.toolCall.result": "7"}
+    [row] = rows_of(tmp_path, [span("o", {"ai.operationId": "ai.generateText"}),
+                               span("m", sdk, "o", 1), span("x", ran, "o", 2)])
+    assert (shape(row), row.meta["after"], row.meta["tokens"]) == ("uC", ["7"], [5, 0])
+    assert row.tools[0].description == "Looks."
+    config = {"system_instruction": "Be brief.",
+              "tools": [{"function_declarations": [{"name": "look", "description": "Looks."}]}]}
+    hi = {"role": "user", "parts": [{"text": "Hi."}]}
+    adk = {"gen_ai.system": "gcp.vertex.agent", "gcp.vertex.agent.llm_request": json.dumps(
+        {"model": "gemini", "config": config, "contents": [hi]})}
+    adk["gcp.vertex.agent.llm_response"] = json.dumps({"content": {"role": "model", "parts": [
+        {"function_call": {"id": "c1", "name": "look", "args": {"n": 1}}}]}})
+    inner = {"gen_ai.operation.name": "generate_content", "gen_ai.request.model": "gemini"}
+    [row] = rows_of(tmp_path, [span("m", adk), span("i", inner, "m", 1)])
+    assert (shape(row), row.calls[0].args, row.tools[0].description) == ("suC", {"n": 1}, "Looks.")
+
+
+def test_a_call_that_is_told_twice_counts_once(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/agno-2025-06-11: two
+    instrumentations describe each call, one inside the other."""
+    outer = CHAT | {"gen_ai.input.messages": asked("Look."),
+                    "gen_ai.output.messages": answered({"type": "tool_call"} | LOOK)}
+    inner = CHAT | {"gen_ai.input.messages": asked("user: Look."),
+                    "gen_ai.output.messages": answered({"type": "text", "content": "None"})}
+    [row] = rows_of(tmp_path, [span("o", outer), span("i", inner, "o", 1)])
+    assert (shape(row), row.meta["model_calls"]) == ("uC", 1)
+    # an agent that a tool runs stands below a call, too, and is one of its own
+    run = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look"}
+    rows = rows_of(tmp_path, [span("o", outer), span("x", run, "o", 1), span("i", inner, "x", 2)])
+    assert sorted(shape(row) for row in rows) == ["uC", "ua"]
+
+
+def test_a_prompt_without_the_turn_that_called_goes_on(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/
+    microsoft-agent-2025-12-17: the server holds what was said before."""
+    seen = {"type": "tool_call_response", "id": "c1", "response": "7"}
+    result = {"role": "tool", "parts": [seen]}
+    end = answered({"type": "text", "content": "Seven."})
+    first = CHAT | {"gen_ai.input.messages": asked("Look."),
+                    "gen_ai.output.messages": answered({"type": "tool_call"} | LOOK)}
+    for turns in ([result], [*json.loads(asked("Look.")), result]):
+        second = CHAT | {"gen_ai.input.messages": json.dumps(turns), "gen_ai.output.messages": end}
+        [row] = rows_of(tmp_path, [span("m1", first), span("m2", second, at=1)])
+        assert (shape(row), row.meta["model_calls"]) == ("uCta", 2)
+
+
+def test_an_answer_without_its_prompt_is_no_conversation(tmp_path: Path) -> None:
+    alone = CHAT | {"gen_ai.output.messages": answered({"type": "text", "content": "Seven."})}
+    [found] = read_log(tmp_path, [span("m", alone)])
+    assert found.error.startswith("no model call with its messages")
+
+
+def test_a_printed_object_is_no_content(tmp_path: Path) -> None:
+    """As in strands-agents/evals tests/strands_evals/mappers/fixtures/
+    openai_agents_genai_adot_spans.json."""
+    text = "ResponseFunctionToolCall(arguments='{}', call_id='c1', name='look')"
+    log = CHAT | {"gen_ai.input.messages": asked("Look."),
+                  "gen_ai.output.messages": answered({"type": "text", "content": text})}
+    [found] = read_log(tmp_path, [span("m", log)])
+    assert found.error == "content that is a printed object: ResponseFunctionToolCall"

@@ -1,0 +1,109 @@
+"""Which calls of a trace's model are one conversation.
+
+Every call of an agent repeats the conversation so far. A call whose prompt begins with all that an
+earlier conversation holds goes on with it; any other starts one of its own (a sub-agent, a judge, a
+branch). Prompts are looked up by a running hash of their turns, so the work is linear in the trace.
+A prompt that holds results without the turn that called goes on with the conversation whose last
+turn did: a server kept the rest of it, or the program left that turn out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from raytune_agents.records import Message, ToolSpec
+
+if TYPE_CHECKING:
+    from raytune_agents.readers.spans import Span
+
+
+@dataclass(slots=True)
+class CallThread:
+    """Model calls that go on from one another."""
+
+    turns: list[Message]
+    key: bytes
+    spans: list[Span]
+    tools: dict[ToolSpec, None] = field(default_factory=dict)
+
+
+def _identity(message: Message) -> bytes:
+    """What makes a turn the same one when it is repeated: its thought and ids often are not."""
+    calls = [c.key for c in message.tool_calls]
+    return repr((message.role, message.content.strip(), calls)).encode("utf-8", "replace")
+
+
+def _running(turns: Iterable[Message], key: bytes = b"") -> Iterator[bytes]:
+    """The hash of the turns so far, after each of them."""
+    for turn in turns:
+        key = hashlib.sha1(key + _identity(turn)).digest()
+        yield key
+
+
+def conversations(models: Sequence[Span]) -> list[CallThread]:
+    """The conversations of calls in the order of time."""
+    found: list[CallThread] = []
+    by_end: dict[bytes, CallThread] = {}
+    called: dict[str | bytes, CallThread] = {}  # a call's id, or all before the turn that called
+    for span in models:
+        # an end that has since moved on is a branch: it starts a conversation of its own
+        keys = list(_running(span.prompt))
+        hits = (
+            (n, by_end[k])
+            for n, k in zip(range(len(keys), 0, -1), reversed(keys))
+            if k in by_end and by_end[k].key == k
+        )
+        n, now = next(hits, None) or _resumed(span.prompt, keys, called)
+        if now is None:
+            now = CallThread([], b"", [])
+            found.append(now)
+        before = now.key
+        fresh = [*span.prompt[n:], *span.answer]
+        *_, now.key = _running(fresh, now.key) if fresh else (now.key,)
+        now.turns += fresh
+        now.spans.append(span)
+        now.tools.update(dict.fromkeys(span.tools))
+        by_end[now.key] = now
+        last = now.turns[-1]
+        if last.tool_calls:
+            *_, before = _running(fresh[:-1], before) if fresh[:-1] else (before,)
+            called |= dict.fromkeys((before, *(c.id for c in last.tool_calls if c.id)), now)
+    return found
+
+
+def _resumed(
+    prompt: Sequence[Message], keys: list[bytes], called: dict[str | bytes, CallThread]
+) -> tuple[int, CallThread | None]:
+    """(turns of the prompt that it holds, the conversation) of one that has results first, or
+    results after turns that call nothing; (0, None) for any other."""
+    n = next((i for i, turn in enumerate(prompt) if turn.role == "tool"), None)
+    if n is None or (n and prompt[n - 1].tool_calls):
+        return 0, None
+    now = called.get(keys[n - 1] if n else prompt[0].tool_call_id)
+    return (n, now) if now is not None and now.turns[-1].tool_calls else (0, None)
+
+
+def once_told(models: Sequence[Span], steps: Iterable[Span]) -> list[Span]:
+    """The calls without those that tell of another one: of a call inside a call, with no tool's
+    span between, the one that says more counts, and the inner one where both say as much."""
+    known = {s.id: s for s in steps if s.id}
+    calls = {s.id for s in models if s.id}
+    dropped: set[str] = set()
+    for span in models:
+        outer, passed = known.get(span.parent), {span.id}
+        while outer is not None and outer.id not in passed and outer.kind != "tool":
+            if outer.id in calls:
+                dropped.add(span.id if _weight(outer) > _weight(span) else outer.id)
+                break
+            passed.add(outer.id)
+            outer = known.get(outer.parent)
+    return [s for s in models if not s.id or s.id not in dropped]
+
+
+def _weight(span: Span) -> tuple[int, int, int]:
+    """How much a call says: what it calls, its turns, its tools."""
+    calls = sum(len(turn.tool_calls) for turn in (*span.prompt, *span.answer))
+    return calls, len(span.prompt), len(span.tools)
