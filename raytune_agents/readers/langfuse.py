@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers import spans
-from raytune_agents.readers.exchanges import model_call_of
+from raytune_agents.readers.exchanges import answer_turns, model_call_of
 from raytune_agents.readers.fields import blank, object_of, words_of
-from raytune_agents.readers.otel_calls import flat_tools
+from raytune_agents.readers.otel_calls import flat_tools, told_call
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import as_text, value_of
@@ -43,9 +43,9 @@ def _span(seen: Event) -> spans.Span:
     base = spans.base_span(seen, as_text(seen.get("statusMessage")) or "error" if failed else "")
     request, answer = (spans.exported_value(seen.get(k)) for k in ("input", "output"))
     if seen.get("type") == "GENERATION":
-        call_fields = model_call_of(request, answer)
+        call_fields = _recorded_call(seen, answer) or model_call_of(request, answer)
         tools = call_fields.get("tools") or _recorded_tools(seen)
-        counts = spans.token_counts(seen.get("usageDetails"))
+        counts = spans.token_counts(seen.get("usageDetails") or seen.get("usage"))
         call_fields |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
         return spans.model_span(base, call_fields)
     message = object_of(answer)
@@ -56,10 +56,25 @@ def _span(seen: Event) -> spans.Span:
     return base
 
 
+def _attributes(seen: Event) -> Event:
+    """The attributes of OpenTelemetry that an observation was made from."""
+    about = object_of(spans.exported_value(seen.get("metadata")))
+    return found if isinstance(found := about.get("attributes"), dict) else about
+
+
+def _recorded_call(seen: Event, answer: Any) -> Event:
+    """The call as OpenInference's attributes have it: its input may be what Python printed."""
+    about = _attributes(seen)
+    if "llm.input_messages.0.message.role" not in about:
+        return {}
+    found = told_call(about)
+    own = {} if found.get("answer") else spans.read_model_call(None, answer_turns(answer))
+    return found | ({"answer": own["answer"]} if "answer" in own else {})
+
+
 def _recorded_tools(seen: Event) -> Any:
-    """Tools in the attributes of OpenTelemetry that an observation was made from."""
-    about = object_of(seen.get("metadata"))
-    about = found if isinstance(found := about.get("attributes"), dict) else about
+    """Tools in the attributes that an observation was made from."""
+    about = _attributes(seen)
     listed = about.get("gen_ai.tool.definitions", about.get("tools"))
     parameters = about.get("model_request_parameters")  # Pydantic AI's
     if isinstance(parameters, dict):

@@ -1,4 +1,5 @@
-"""LangSmith's runs, one per line or as a tree of `child_runs`: as `list_runs` and exports give.
+"""LangSmith's runs, one per line or as a tree of `child_runs`: as `list_runs` and exports give, or
+as the SDK sends them, in two parts.
 
 Runs of type llm are the model calls, in LangChain's messages or in the provider's own bodies; runs
 of type tool are the calls. The feedback of the trace's first run is its outcome. Samples: the runs
@@ -13,7 +14,7 @@ from typing import Any
 from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
 from raytune_agents.readers.fields import blank, object_of
-from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.sessions import EVENTS, Event, run_id
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.records import Trajectory
@@ -21,7 +22,12 @@ from raytune_agents.records import Trajectory
 
 def read(row: Event) -> list[Trajectory]:
     """The gathered runs of one trace. Raises RecordError where no messages were recorded."""
-    runs = row[EVENTS]
+    parts: dict[str, Event] = {}
+    for run in row[EVENTS]:
+        before = parts.get(key := run_id(run), {})
+        told = {k: v for k, v in run.items() if not blank(v) or k not in before}
+        parts[key] = before | told | {"id": key}
+    runs = list(parts.values())
     root = next((r for r in runs if blank(r.get("parent_run_id"))), runs[0])
     stats = object_of(spans.exported_value(root.get("feedback_stats")))
     averages = {name: s.get("avg") for name, s in stats.items() if isinstance(s, dict)}

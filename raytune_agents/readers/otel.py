@@ -19,6 +19,7 @@ from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import as_text, value_or
+from raytune_agents.readers.threads import above
 from raytune_agents.readers.turns import with_system
 from raytune_agents.records import RecordError, ToolSpec, Trajectory
 
@@ -31,11 +32,11 @@ CALLS = words_of("otel_call")  # that only a model's call has
 def read(row: Event) -> list[Trajectory]:
     """The spans of one trace. Raises RecordError where none says what a model was asked."""
     events = _with_records([_span_event(e) for e in row[EVENTS]])
-    known = {key: e for e in events if (key := spans.base_span(e).id)}
-    steps = list(spans.spans_read(lambda e: _span(e, known), events))
+    held = _agents(events)
+    steps = list(spans.spans_read(lambda e: _span(e, held), events))
     if not any(s.prompt and s.kind == "model" for s in steps):
         agents = [e for e in events if _kind(e) == "agent"]
-        told = spans.spans_read(lambda e: _model(spans.base_span(e), e, known), agents)
+        told = spans.spans_read(lambda e: _model(spans.base_span(e), e, held), agents)
         steps += [s for s in told if s.prompt]
     scores, meta = [], {}
     for event in events:
@@ -146,18 +147,18 @@ def _kind(event: Event) -> str:
     return "model" if called or told else ""
 
 
-def _span(event: Event, known: dict[str, Event]) -> spans.Span:
+def _span(event: Event, held: dict[str, Event]) -> spans.Span:
     base, kind = spans.base_span(event, _error(event, event[ATTRIBUTES])), _kind(event)
     if kind == "tool":
         return _tool(base, event)
-    return _model(base, event, known) if kind == "model" else base
+    return _model(base, event, held) if kind == "model" else base
 
 
-def _model(base: spans.Span, event: Event, known: dict[str, Event]) -> spans.Span:
+def _model(base: spans.Span, event: Event, held: dict[str, Event]) -> spans.Span:
     """A model's call, with what its agent's span says of all of them."""
     call_fields = told_call(event[ATTRIBUTES], _told(event))
     prompt = call_fields.get("prompt", ())
-    agent = _agent_of(event, known)
+    agent = held.get(base.id, {})
     if prompt and prompt[0].role != "system":
         system = next((agent[n] for n in words_of("otel_system") if not blank(agent.get(n))), None)
         turns = with_system(flat_text(spans.exported_value(system)), list(prompt))
@@ -167,17 +168,12 @@ def _model(base: spans.Span, event: Event, known: dict[str, Event]) -> spans.Spa
     return spans.model_span(base, call_fields)
 
 
-def _agent_of(event: Event, known: dict[str, Event]) -> Event:
-    """The attributes of the nearest agent's span that holds a span."""
-    passed: set[str] = set()
-    while _kind(event) != "agent":
-        key = spans.base_span(event).parent
-        if key in passed or key not in known:
-            return {}
-        passed.add(key)
-        event = known[key]
-    found: Event = event[ATTRIBUTES]
-    return found
+def _agents(events: list[Event]) -> dict[str, Event]:
+    """A span's id -> the attributes of the nearest agent's span that holds it, or that it is."""
+    bases = {base.id: base.parent for base in map(spans.base_span, events) if base.id}
+    own = {spans.base_span(e).id: e[ATTRIBUTES] for e in events if _kind(e) == "agent"}
+    nearest = {key: key for key in own}
+    return {key: own.get(key) or own.get(above(key, bases, nearest), {}) for key in bases}
 
 
 def _tool(base: spans.Span, event: Event) -> spans.Span:

@@ -45,7 +45,7 @@ def kind_of_part(part: Any) -> str:
     fields = Fields(part)
     kind = fields.peek(PART_TYPE)
     if isinstance(kind, str):
-        word = fold(kind)
+        word = fold(kind.rpartition(".")[2])  # .NET names the class: Some.Library.TextContent
         if word in KINDS:
             return KINDS[word]
         if word.endswith("toolresult"):  # web_search_tool_result, mcp_tool_result ...

@@ -142,7 +142,7 @@ LOGS = (
     Sign("openhands", "observation content source id", lambda e: isinstance(e["observation"], str)),
     Sign("otel", "attributes", lambda e: bool(trace_of(e))),
     Sign("langfuse", "traceId parentObservationId type", None, session="traceId"),
-    Sign("langsmith", "run_type inputs id", _one_of("trace_id dotted_order child_runs")),
+    Sign("langsmith", "run_type", lambda e: is_run(e)),
     Sign("exchanges", "type session", _typed("exchange", "outcome"), session="session"),
     # OpenAI's and Anthropic's batch files
     Sign("exchanges", "custom_id", _one_of("body response params result"), session="custom_id"),
@@ -168,6 +168,7 @@ OTLP = (
     ("resourceLogs", "scopeLogs", "logRecords"),
     ("resource_logs", "scope_logs", "log_records"),
 )
+RUN_KEYS = {"trace_id", "dotted_order", "child_runs"}
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 # whose gathered row is one of events
 GATHERED = {log.format for log in LOGS} - {*CHATS, "responses"}
@@ -192,12 +193,11 @@ def _parts(line: Event) -> list[Part]:
     those inside it."""
     if spans := _spans(line):
         return [Part("otel", trace_of(s), s) for s in spans]
+    if runs := list(_runs(line)):
+        return [Part("langsmith", str(r.get("trace_id") or run_id(runs[0])), r) for r in runs]
     found = next((log for log in LOGS if log.evidence(line)), None)
     if found is None:
         return []
-    if found.format == "langsmith":
-        trace = str(line.get("trace_id") or line["id"])
-        return [Part("langsmith", trace, run) for run in _runs(line)]
     session: Any = line if found.session else None
     for key in found.session.split("."):
         session = session.get(key) if isinstance(session, dict) else None
@@ -250,10 +250,33 @@ def _of_table(row: Event) -> Event:
     }
 
 
-def _runs(run: Event) -> Iterator[Event]:
-    yield run
-    for child in _objects(run.get("child_runs")):
-        yield from _runs(child)
+def is_run(line: Event) -> bool:
+    """Whether an object is a run of LangSmith's, or what its SDK sends later of one."""
+    if not run_id(line) or line.keys().isdisjoint(RUN_KEYS):
+        return False
+    return line.keys() >= {"run_type", "inputs"} or line.keys() >= {"dotted_order", "outputs"}
+
+
+def run_id(run: Event) -> str:
+    """A run's id, which may stand in its place among the runs of a trace alone."""
+    found = run.get("id", run.get("run_id"))
+    order = str(run.get("dotted_order") or "").rpartition(".")[2]
+    return found if isinstance(found, str) else order.partition("Z")[2]
+
+
+def _runs(line: Event) -> Iterator[Event]:
+    """The runs that a line is, or holds: with those inside it, an answer of the API, or what the
+    SDK sends: {post: [...], patch: [...]}."""
+    if is_run(line):
+        yield line
+        for child in _objects(line.get("child_runs")):
+            yield from _runs(child)
+        return
+    for value in line.values():
+        first = value[0] if isinstance(value, list) and value else None
+        if isinstance(first, dict) and is_run(first):
+            for run in _objects(value):
+                yield from _runs(run)
 
 
 def _objects(value: Any) -> list[Event]:

@@ -173,7 +173,7 @@ def _turns_read(
     if has_items(items):
         tools = tuple(dict.fromkeys((*tools, *turn_tools(items))))
         return tuple(with_system(system, item_messages(items, tools))), tools
-    bare = [_bare(i, role) for i in items]
+    bare = _named_results([_bare(i, role) for i in items])
     listed = [t for turn in bare if _lists_tool(turn) for t in read_tools(turn["content"])]
     tools = tuple(dict.fromkeys((*tools, *listed)))
     kept = [turn for turn in bare if not _lists_tool(turn)]
@@ -213,6 +213,22 @@ def _bare(turn: Any, role: str) -> Any:
     return kept if kept.keys() & {"role", "type"} else {"role": role} | kept
 
 
+def _named_results(turns: list[Any]) -> list[Any]:
+    """Turns in which a tool's name stands for who speaks, as LangGraph's in Langfuse, as results of
+    a tool that an earlier turn called."""
+    called: set[str] = set()
+    out = []
+    for turn in turns:
+        if isinstance(turn, dict) and turn.get("role") in called and "content" in turn:
+            turn = turn | {"role": "tool", "name": turn["role"]}
+        out.append(turn)
+        calls = turn.get("tool_calls") if isinstance(turn, dict) else None
+        for call in calls if isinstance(calls, list) else []:
+            fields = Fields(object_of(object_of(call).get("function")) or object_of(call))
+            called.add(as_text(fields.peek("name")))
+    return out
+
+
 def _lists_tool(turn: Any) -> bool:
     """LangChain's tracer puts each tool among the turns: role tool, content {type: function}."""
     content = turn.get("content") if isinstance(turn, dict) else None
@@ -235,11 +251,16 @@ def trajectories_of(
     recorded."""
     steps = sorted(spans, key=lambda s: (s.start, s.end))
     models = [s for s in steps if s.kind == "model" and s.prompt]
+    if any(s.answer and not s.prompt for s in steps):
+        note("span", "a model's answer without its prompt")
     if not models:
         unread = next((s.error for s in steps if s.error.startswith(UNREAD)), "")
         raise RecordError(unread.removeprefix(UNREAD) or NO_CONTENT)
     results = _Results(steps)
     found = conversations(once_told(models, steps))
+    if all(m.role != "assistant" for c in found for m in c.turns):
+        errors = [s.error.removeprefix(UNREAD) for s in models if s.error]
+        raise RecordError(next(iter(errors), "") or "a request without an answer")
     longest = max(found, key=lambda c: len(c.turns))
     ids = {s.id for s in steps if s.id}
 

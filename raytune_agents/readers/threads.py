@@ -10,7 +10,7 @@ turn did: a server kept the rest of it, or the program left that turn out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -89,18 +89,29 @@ def _resumed(
 def once_told(models: Sequence[Span], steps: Iterable[Span]) -> list[Span]:
     """The calls without those that tell of another one: of a call inside a call, with no tool's
     span between, the one that says more counts, and the inner one where both say as much."""
-    known = {s.id: s for s in steps if s.id}
-    calls = {s.id for s in models if s.id}
+    parents = {s.id: s.parent for s in steps if s.id}
+    calls = {s.id: s for s in models if s.id}
+    nearest = {s.id: "" for s in steps if s.kind == "tool"} | {key: key for key in calls}
     dropped: set[str] = set()
     for span in models:
-        outer, passed = known.get(span.parent), {span.id}
-        while outer is not None and outer.id not in passed and outer.kind != "tool":
-            if outer.id in calls:
-                dropped.add(span.id if _weight(outer) > _weight(span) else outer.id)
-                break
-            passed.add(outer.id)
-            outer = known.get(outer.parent)
+        outer = calls.get(above(span.id, parents, nearest))
+        if outer is not None and span.id not in dropped:  # in a cycle one is left
+            dropped.add(span.id if _weight(outer) > _weight(span) else outer.id)
     return [s for s in models if not s.id or s.id not in dropped]
+
+
+def above(key: str, parents: Mapping[str, str], nearest: dict[str, str]) -> str:
+    """What `nearest` says of the closest span above one, "" for none. It keeps what is said of the
+    spans passed, so that many look-ups are linear together; a cycle ends."""
+    passed = []
+    key = parents.get(key, "")
+    while key and key not in nearest:
+        passed.append(key)
+        nearest[key] = ""
+        key = parents.get(key, "")
+    answer = nearest.get(key, "")
+    nearest.update(dict.fromkeys(passed, answer))
+    return answer
 
 
 def _weight(span: Span) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -437,6 +438,19 @@ def test_a_prompt_without_the_turn_that_called_goes_on(tmp_path: Path) -> None:
         assert (shape(row), row.meta["model_calls"]) == ("uCta", 2)
 
 
+def test_deep_and_round_traces_take_linear_time(tmp_path: Path) -> None:
+    said = CHAT | {"gen_ai.input.messages": asked("Look."),
+                   "gen_ai.output.messages": answered({"type": "text", "content": "Seven."})}
+    deep = [span(f"s{i}", {}, f"s{i - 1}") for i in range(4000)]
+    log = [*deep, *(span(f"m{i}", said, "s3999", i) for i in range(400)),
+           span("s0", {}, "s1"), span("r1", said, "r2"), span("r2", said, "r1")]
+    start = time.process_time()
+    rows = rows_of(tmp_path, log)
+    # 400 walks of 4,000 spans each would be 1.6 million steps
+    assert time.process_time() - start < 10
+    assert len(rows) == 401
+
+
 def test_an_answer_without_its_prompt_is_no_conversation(tmp_path: Path) -> None:
     alone = CHAT | {"gen_ai.output.messages": answered({"type": "text", "content": "Seven."})}
     [found] = read_log(tmp_path, [span("m", alone)])
@@ -451,3 +465,101 @@ def test_a_printed_object_is_no_content(tmp_path: Path) -> None:
                   "gen_ai.output.messages": answered({"type": "text", "content": text})}
     [found] = read_log(tmp_path, [span("m", log)])
     assert found.error == "content that is a printed object: ResponseFunctionToolCall"
+
+
+# --- LangSmith ---------------------------------------------------------------------------------
+
+ASK = {"messages": [{"role": "user", "content": "Hi."}], "model": "m"}
+REPLY = {"model": "m-1", "choices": [{"index": 0, "finish_reason": "stop", "message": {
+    "role": "assistant", "content": "Hello."}}]}
+
+
+def test_runs_as_the_sdk_sends_them(tmp_path: Path) -> None:
+    """As in langchain-ai/langsmith-sdk js/src/tests/test_data/langsmith_js_wrap_openai_default:
+    what came back is sent later, and names the run by its place alone."""
+    order = "20260101T000000000001Zr1"
+    post = {"id": "r1", "name": "Chat", "run_type": "llm", "inputs": ASK, "trace_id": "r1",
+            "dotted_order": order, "outputs": {}, "start_time": "2026-01-01T00:00:00Z"}
+    patch = {"trace_id": "r1", "dotted_order": order, "outputs": REPLY, "inputs": {},
+             "end_time": "2026-01-01T00:00:02Z"}
+    [row] = rows_of(tmp_path, [{"post": [post], "patch": [patch]}])
+    assert (shape(row), row.source_id, row.meta["seconds"]) == ("ua", "r1", 2.0)
+    assert rows_of(tmp_path, [post, patch])[0].messages == row.messages
+    [found] = read_log(tmp_path, [post])
+    assert found.error == "a request without an answer"
+
+
+def test_runs_as_langsmiths_tools_export_them(tmp_path: Path) -> None:
+    """As langchain-ai/langchain-skills documents: `run_id` for the id; and an answer of the API."""
+    runs = [{"run_id": "a", "trace_id": "a", "run_type": "chain", "name": "agent", "inputs": {},
+             "outputs": {}, "parent_run_id": None},
+            {"run_id": "b", "trace_id": "a", "run_type": "llm", "name": "model", "inputs": ASK,
+             "outputs": REPLY, "parent_run_id": "a"}]
+    for log in (runs, [{"runs": runs, "cursors": {}}]):
+        [row] = rows_of(tmp_path, log)
+        assert (shape(row), row.source_id) == ("ua", "a")
+
+
+# --- Langfuse ----------------------------------------------------------------------------------
+
+
+def generation(key: str, asked: Any, said: Any, at: int, **more: Any) -> Event:
+    return {"id": key, "traceId": "t", "type": "GENERATION", "name": "chat", "level": "DEFAULT",
+            "startTime": f"2026-01-01T00:00:0{at}Z", "endTime": f"2026-01-01T00:00:0{at}Z",
+            "parentObservationId": None, "input": json.dumps(asked),
+            "output": json.dumps(said)} | more
+
+
+def of_langfuse(path: Path, observations: list[Event]) -> Trajectory:
+    trace = {"id": "t", "name": "run", "scores": []}
+    [row] = rows_of(path, [{"trace": trace, "observations": observations}])
+    return row
+
+
+HI = {"role": "user", "content": "Look."}
+CALLS = {"role": "assistant", "content": "", "tool_calls": [CALLED]}
+END = {"role": "assistant", "content": "Seven."}
+
+
+def test_a_tools_name_in_place_of_its_role(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/
+    langgraph-js-2025-10-30."""
+    row = of_langfuse(tmp_path, [
+        generation("1", [HI], CALLS, 1),
+        generation("2", [HI, CALLS, {"role": "look", "content": "7"}], END, 2)])
+    assert (shape(row), row.messages[2].name) == ("uCta", "look")
+
+
+def test_calls_as_the_text_of_their_turns(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/koog-2025-08-26."""
+    text = json.dumps([CALLED])
+    row = of_langfuse(tmp_path, [
+        generation("1", [HI], [{"role": "assistant", "content": text}], 1),
+        generation("2", [HI, {"role": "tool", "content": text}, {"role": "tool", "content": "7"}],
+                   END, 2)])
+    assert (shape(row), row.calls[0].args) == ("uCta", {"n": 1})
+
+
+def test_parts_that_are_named_as_classes_of_dotnet(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/
+    csharp-agent-with-gemini-2026-03-09."""
+    thought = {"type": "Microsoft.Extensions.AI.TextReasoningContent",
+               "content": {"text": "I look.", "protectedData": "x"}}
+    parts = [{"type": "tool_call"} | LOOK, thought]
+    row = of_langfuse(tmp_path, [
+        generation("1", [HI], [{"role": "assistant", "parts": parts}], 1)])
+    assert (shape(row), row.messages[1].thought) == ("uC", "I look.")
+
+
+def test_what_python_printed_gives_way_to_the_attributes(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/agno-2025-06-11: the
+    same call is told by a wrapper and by what it wraps."""
+    printed = {"messages": ["role='user' content='Look.' name=None"]}
+    about = flat("input_messages", [{"role": "user", "content": "Look."}])
+    body = {"choices": [{"message": CALLS, "finish_reason": "tool_calls", "index": 0}]}
+    row = of_langfuse(tmp_path, [
+        generation("1", printed, body, 1, metadata=json.dumps({"attributes": about})),
+        generation("2", "user: Look.", "None", 2, parentObservationId="1"),
+        {"id": "3", "type": "TOOL", "name": "look", "input": '{"n": 1}', "output": "7",
+         "startTime": "2026-01-01T00:00:03Z", "traceId": "t", "parentObservationId": None}])
+    assert (shape(row), row.meta["model_calls"], row.meta["after"]) == ("uC", 1, ["7"])
