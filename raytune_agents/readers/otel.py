@@ -136,7 +136,7 @@ def _told(event: Event) -> list[Told]:
 def _kind(event: Event) -> str:
     """model, tool, agent, or "" for what is none, or does not say."""
     about = event[ATTRIBUTES]
-    words = {str(about[name]).casefold() for name in KIND if name in about}
+    words = {str(about[name]).strip('"').casefold() for name in KIND if name in about}
     for kind, known in (("tool", TOOLS), ("model", MODELS), ("agent", AGENTS)):
         if words & known:
             return kind
@@ -190,11 +190,14 @@ def _tool(base: spans.Span, event: Event) -> spans.Span:
         arguments = asked.get("content")
     if result is None and "gen_ai.choice" in told:
         result = flat_text(choice_turn(told["gen_ai.choice"])["content"])
+    if isinstance(result, str) and result[:1] == '"':  # a text as JSON
+        result = spans.exported_value(result)
     named = object_of(spans.exported_value(arguments))
     if isinstance(named.get("kwargs"), dict) and named.keys() <= CALL_KEYS:
         arguments = named["kwargs"]
     key = first("otel_tool_id") or asked.get("id")
-    return spans.tool_span(base, first("otel_tool_name"), arguments, key, result)
+    name = first("otel_tool_name") or event.get("name")
+    return spans.tool_span(base, name, arguments, key, result)
 
 
 def _ran(events: list[Event]) -> Iterator[tuple[str, ToolSpec]]:

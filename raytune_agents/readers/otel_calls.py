@@ -16,6 +16,7 @@ from raytune_agents.readers.fields import Fields, blank, object_of, words_of
 from raytune_agents.readers.langsmith import langchain_call
 from raytune_agents.readers.parts import is_parts
 from raytune_agents.readers.sessions import Event
+from raytune_agents.readers.span_turns import one_answer
 from raytune_agents.readers.strict import as_text, value_of
 
 WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
@@ -41,6 +42,7 @@ def told_call(about: Event, events: Iterable[Told] = ()) -> Event:
     for found in (
         _gen_ai(about),
         _told(about, told),
+        _in_a_record(told),
         _openllmetry(about),
         _openinference(about),
         _ai_sdk(about),
@@ -95,6 +97,28 @@ def _told(about: Event, told: list[Told]) -> Event:
         elif name == "gen_ai.choice" and not _count(body.get("index")):  # others are alternatives
             answer.append(choice_turn(body))
     return _read(prompt, answer, value_of(about.get("gen_ai.tool.definitions")))
+
+
+def _in_a_record(told: list[Told]) -> Event:
+    """A log record of AWS's distribution of OpenTelemetry, with all messages of a call; those of
+    LangChain's are the bodies of the call, with each text once more."""
+    for event in told:
+        parts = (object_of(event.body.get(name)).get("messages") for name in ("input", "output"))
+        asked, answered = ([m for m in p if isinstance(m, dict)] if p else [] for p in parts)
+        if asked and answered:
+            request, answer = (said(column[0].get("content")) for column in (asked, answered))
+            if "messages" in object_of(request) or "generations" in object_of(answer):
+                return langchain_call(request, answer)
+            return _read(*([_plain_turn(m) for m in column] for column in (asked, answered)))
+    return {}
+
+
+def _plain_turn(message: Event) -> Event:
+    """A turn of a record, whose content has the attributes of an event."""
+    inner = message.get("content")
+    if isinstance(inner, dict):
+        inner = inner.get("content", inner.get("message"))
+    return {"role": message.get("role"), "content": said(inner)}
 
 
 def _turn_of(role: str, body: Event) -> Event:
@@ -156,7 +180,7 @@ def _openllmetry(about: Event) -> Event:
     functions = unflattened(about, "llm.request.functions")
     named = [Fields(f) for f in functions if isinstance(f, dict)]
     tools = [{n: f(n) for n in ("name", "description")} | {"parameters": _schema(f)} for f in named]
-    return _read(prompt, spans.one_answer(answers), tools)
+    return _read(prompt, one_answer(answers), tools)
 
 
 def _schema(function: Fields) -> Any:

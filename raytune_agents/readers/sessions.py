@@ -233,7 +233,8 @@ def _spans(line: Event) -> list[Event]:
         out += [span for scope in held for span in _objects(scope.get(items))]
     if out:
         return out
-    for value in line.values():
+    inner = line.get("data")
+    for value in (*line.values(), *(inner.values() if isinstance(inner, dict) else ())):
         first = value[0] if isinstance(value, list) and value else None
         if isinstance(first, dict) and trace_of(first):
             return _objects(value)
@@ -294,6 +295,8 @@ def gathered(rows: Iterable[Found]) -> Iterator[Found]:
     count = 0
     for where, row in rows:
         parts = [] if isinstance(row, RecordError) else _parts(row)
+        if not parts and "codex" in now and isinstance(row, dict) and "payload" in row:
+            parts = [Part("codex", None, row)]  # a note of a kind that a later version has
         if not parts:
             yield where, row
         # one line of an exporter holds spans of several traces

@@ -22,7 +22,8 @@ from raytune_agents.readers.listed_tools import turn_tools
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import has_items, item_messages
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import as_text, dump, objects_of, value_or
+from raytune_agents.readers.span_turns import calls_together, with_named_results, written_calls
+from raytune_agents.readers.strict import as_text, dump, value_or
 from raytune_agents.readers.threads import CallThread, conversations, once_told
 from raytune_agents.readers.turn_fields import unwrapped_turn
 from raytune_agents.readers.turns import episode, transcript, with_system
@@ -136,23 +137,6 @@ def unread_meta(reason: str) -> JsonObject:
     return {"errors": [f"{UNREAD}{reason}"]} if reason else {}
 
 
-def one_answer(answers: list[Any]) -> list[Any]:
-    """Of several answers to one request the others are alternatives, but for calls, each of which
-    some programs write as an answer of its own."""
-    calls = [a for a in answers if written_calls(a) is not None]
-    return calls if len(calls) == len(answers) else answers[:1]
-
-
-def written_calls(turn: Any) -> list[JsonObject] | None:
-    """The calls that a turn's text is, as JSON of the API's own objects: Koog's."""
-    text = turn.get("content") if isinstance(turn, dict) else None
-    if not isinstance(text, str) or text[:2] != "[{" or '"function"' not in text:
-        return None
-    calls = objects_of(text)
-    known = [c for c in calls if isinstance(c.get("function"), dict) and "id" in c]
-    return calls if known and known == calls and "arguments" in calls[0]["function"] else None
-
-
 def spans_read(read: Callable[[JsonObject], Span], lines: Iterable[JsonObject]) -> Iterator[Span]:
     """The span of each line of a log. One that cannot be read costs itself, not its neighbours."""
     for line in lines:
@@ -173,7 +157,7 @@ def _turns_read(
     if has_items(items):
         tools = tuple(dict.fromkeys((*tools, *turn_tools(items))))
         return tuple(with_system(system, item_messages(items, tools))), tools
-    bare = _named_results([_bare(i, role) for i in items])
+    bare = with_named_results([_bare(i, role) for i in items])
     listed = [t for turn in bare if _lists_tool(turn) for t in read_tools(turn["content"])]
     tools = tuple(dict.fromkeys((*tools, *listed)))
     kept = [turn for turn in bare if not _lists_tool(turn)]
@@ -181,24 +165,7 @@ def _turns_read(
     printed = next((m.content for m in found.messages if PRINTED.fullmatch(m.content)), "")
     if printed:
         raise RecordError(f"content that is a printed object: {printed.partition('(')[0][:40]}")
-    return tuple(_together(found.messages)), found.tools
-
-
-def _together(messages: Iterable[Message]) -> Iterator[Message]:
-    """Calls of one answer that were recorded as a turn each, as one turn."""
-    now: Message | None = None
-    for message in messages:
-        if now and now.role == message.role == "assistant" and message.tool_calls:
-            thought = "\n".join(filter(None, (now.thought, message.thought)))
-            content = "\n\n".join(filter(None, (now.content, message.content)))
-            calls = (*now.tool_calls, *message.tool_calls)
-            now = replace(message, content=content, thought=thought, tool_calls=calls)
-            continue
-        if now:
-            yield now
-        now = message
-    if now:
-        yield now
+    return tuple(calls_together(found.messages)), found.tools
 
 
 def _bare(turn: Any, role: str) -> Any:
@@ -211,22 +178,6 @@ def _bare(turn: Any, role: str) -> Any:
     if calls := written_calls(kept):
         return {"role": "assistant", "tool_calls": calls}
     return kept if kept.keys() & {"role", "type"} else {"role": role} | kept
-
-
-def _named_results(turns: list[Any]) -> list[Any]:
-    """Turns in which a tool's name stands for who speaks, as LangGraph's in Langfuse, as results of
-    a tool that an earlier turn called."""
-    called: set[str] = set()
-    out = []
-    for turn in turns:
-        if isinstance(turn, dict) and turn.get("role") in called and "content" in turn:
-            turn = turn | {"role": "tool", "name": turn["role"]}
-        out.append(turn)
-        calls = turn.get("tool_calls") if isinstance(turn, dict) else None
-        for call in calls if isinstance(calls, list) else []:
-            fields = Fields(object_of(object_of(call).get("function")) or object_of(call))
-            called.add(as_text(fields.peek("name")))
-    return out
 
 
 def _lists_tool(turn: Any) -> bool:

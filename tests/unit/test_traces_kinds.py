@@ -197,6 +197,16 @@ def test_codex_before_its_events_had_envelopes(tmp_path: Path) -> None:
     assert (old.messages, old.source_id) == (row.messages, "7e3f")
 
 
+def test_later_kinds_of_lines_belong_to_their_session(tmp_path: Path) -> None:
+    """As in crispierry/codex-log-viewer fixtures/codex/event-shapes.jsonl."""
+    meta = {"timestamp": "t", "type": "session_meta", "payload": {"id": "s"}}
+    later = {"timestamp": "t", "type": "world_state", "payload": {"type": "x"}}
+    items = [{"timestamp": "t", "type": "response_item", "payload": item} for item in ITEMS]
+    [row] = rows_of(tmp_path, [meta, later, *items, later])
+    assert (shape(row), row.source_id) == ("uCtCa", "s")
+    assert [f.error[:15] for f in read_log(tmp_path, [later])] == ["no known format"]
+
+
 def test_what_codex_exec_prints_says_where_the_log_is(tmp_path: Path) -> None:
     """As openai/codex documents `codex exec --json`: no prompt, and of a patch only the paths."""
     change = {"id": "item_1", "type": "file_change", "changes": [{"path": "a", "kind": "add"}]}
@@ -407,6 +417,65 @@ def test_what_vercels_sdk_and_googles_write(tmp_path: Path) -> None:
     inner = {"gen_ai.operation.name": "generate_content", "gen_ai.request.model": "gemini"}
     [row] = rows_of(tmp_path, [span("m", adk), span("i", inner, "m", 1)])
     assert (shape(row), row.calls[0].args, row.tools[0].description) == ("suC", {"n": 1}, "Looks.")
+
+
+def test_records_of_awss_distribution(tmp_path: Path) -> None:
+    """As in aws/bedrock-agentcore-sdk-python e2e_tests/fixtures/openinference_langchain_spans.json,
+    and of Strands: one record has all messages of a call."""
+    def record(asked: list[Event], answered: list[Event]) -> Event:
+        body = {"input": {"messages": asked}, "output": {"messages": answered}}
+        return {"traceId": "t", "spanId": "m", "timeUnixNano": 5, "severityText": "",
+                "attributes": {"event.name": "strands.telemetry.tracer"}, "body": body}
+
+    use = {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"n": 1}}}
+    strands = record(
+        [{"role": "system", "content": "Be brief."},
+         {"role": "user", "content": {"content": '[{"text": "Look."}]'}}],
+        [{"role": "assistant", "content": {"message": json.dumps([use]),
+                                           "finish_reason": "tool_use"}}])
+    [row] = rows_of(tmp_path, [span("m", CHAT), strands])
+    assert (shape(row), row.calls[0].args) == ("suC", {"n": 1})
+    human = {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "HumanMessage"],
+             "kwargs": {"content": "Look.", "type": "human"}}
+    reply = {"text": "", "message": {"kwargs": {"content": "", "type": "ai", "tool_calls": [
+        {"name": "look", "args": {"n": 1}, "id": "c1", "type": "tool_call"}]},
+        "lc": 1, "type": "constructor", "id": ["langchain", "schema", "AIMessage"]}}
+    chain = record(
+        [{"role": "user", "content": json.dumps({"messages": [[human]]})},
+         {"role": "user", "content": "Look."}],
+        [{"role": "assistant", "content": json.dumps({"generations": [[reply]]})},
+         {"role": "assistant", "content": ""}])
+    [row] = rows_of(tmp_path, [span("m", {"openinference.span.kind": "LLM"}), chain])
+    assert (shape(row), row.calls[0].args) == ("uC", {"n": 1})
+
+
+def test_spans_of_mlflow(tmp_path: Path) -> None:
+    """As `mlflow.entities.Trace.to_json` writes them: values are JSON texts."""
+    def own(kind: str, given: Any, gave: Any) -> Event:
+        return {"mlflow.spanType": json.dumps(kind), "mlflow.spanInputs": json.dumps(given),
+                "mlflow.spanOutputs": json.dumps(gave)}
+
+    body = {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [CALLED]},
+                         "finish_reason": "tool_calls", "index": 0}]}
+    ask = {"model": "m", "messages": [{"role": "user", "content": "Look."}]}
+    log = [span("a", own("AGENT", "Look.", "7")), span("m", own("CHAT_MODEL", ask, body), "a", 1),
+           span("look", own("TOOL", {"n": 1}, "7"), "a", 2)]
+    [row] = rows_of(tmp_path, [{"info": {"trace_id": "t"}, "data": {"spans": log}}])
+    assert (shape(row), row.meta["after"]) == ("uC", ["7"])
+
+
+def test_what_smolagents_says_it_ran(tmp_path: Path) -> None:
+    """As in strands-agents/evals tests/strands_evals/mappers/fixtures/smolagents_live_spans."""
+    ran = {"id": "c1", "type": "function", "function": {
+        "name": "python_interpreter", "arguments": "print(look(n=1))"}}
+    turns = [{"role": "user", "content": "Look."},
+             {"role": "assistant", "content": "Thought: I look."},
+             {"role": "tool-call", "content": f"Calling tools:\n{[ran]}"},
+             {"role": "tool-response", "content": "Observation:\n7"}]
+    about = {"openinference.span.kind": "LLM"} | flat("input_messages", turns) | flat(
+        "output_messages", [{"role": "assistant", "content": "Seven."}])
+    [row] = rows_of(tmp_path, [span("m", about)])
+    assert (shape(row), row.calls[0].args) == ("uCta", {"code": "print(look(n=1))"})
 
 
 def test_a_call_that_is_told_twice_counts_once(tmp_path: Path) -> None:
