@@ -193,8 +193,9 @@ def _tool(base: spans.Span, event: Event) -> spans.Span:
     if isinstance(result, str) and result[:1] == '"':  # a text as JSON
         result = spans.exported_value(result)
     named = object_of(spans.exported_value(arguments))
-    if isinstance(named.get("kwargs"), dict) and named.keys() <= CALL_KEYS:
-        arguments = named["kwargs"]
+    for inner in ("kwargs", "inputs"):
+        if isinstance(named.get(inner), dict) and named.keys() <= CALL_KEYS:
+            arguments = named[inner]
     key = first("otel_tool_id") or asked.get("id")
     name = first("otel_tool_name") or event.get("name")
     return spans.tool_span(base, name, arguments, key, result)
@@ -213,7 +214,8 @@ def _ran(events: list[Event]) -> Iterator[tuple[str, ToolSpec]]:
                 yield tool.name, tool
 
 
-CALL_KEYS = {"args", "kwargs", "sanitize_inputs_outputs"}  # of a Python function's call
+# of what tracers write of a Python function's call, or of a LangChain tool's
+CALL_KEYS = {*words_of("otel_call_keys")}
 
 
 def _error(event: Event, about: Event) -> str:

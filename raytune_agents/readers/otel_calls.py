@@ -215,6 +215,9 @@ def _turn(turn: Any) -> Any:
 def _ai_sdk(about: Event) -> Event:
     """Vercel's AI SDK: what went to the provider, and what came back."""
     prompt = value_of(about.get("ai.prompt.messages"))
+    if blank(prompt):  # of the SDK's own function, around the calls
+        given = object_of(spans.exported_value(about.get("ai.prompt")))
+        prompt = given.get("messages") or given.get("prompt")
     tools = about.get("ai.prompt.tools")
     tools = [value_of(t) for t in tools] if isinstance(tools, list) else value_of(tools)
     calls, thought = about.get("ai.response.toolCalls"), about.get("ai.response.reasoning")

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from raytune_agents import readers
 from raytune_agents.config import SourceConfig
 from raytune_agents.records import Trajectory
@@ -462,6 +464,46 @@ def test_spans_of_mlflow(tmp_path: Path) -> None:
            span("look", own("TOOL", {"n": 1}, "7"), "a", 2)]
     [row] = rows_of(tmp_path, [{"info": {"trace_id": "t"}, "data": {"spans": log}}])
     assert (shape(row), row.meta["after"]) == ("uC", ["7"])
+
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "Hi."}]}
+ANSWERED = {"choices": [{"index": 0, "finish_reason": "stop", "message": {
+    "role": "assistant", "content": "Hello."}}]}
+
+
+@pytest.mark.parametrize("about", [
+    {"langfuse.observation.type": "generation",
+     "langfuse.observation.input": json.dumps(ASKED["messages"]),
+     "langfuse.observation.output": "Hello."},  # Langfuse's SDK
+    {"langsmith.span.kind": "llm", "gen_ai.prompt": json.dumps(ASKED),
+     "gen_ai.completion": json.dumps(ANSWERED)},  # LangSmith's
+    {"gen_ai.request.model": "m", "request_data": json.dumps(ASKED), "response_data": json.dumps(
+        {"message": {"role": "assistant", "content": "Hello."}, "usage": None})},  # Logfire
+    {"ai.operationId": "ai.generateText", "ai.prompt": '{"prompt": "Hi."}',
+     "ai.response.text": "Hello."},
+    {"openinference.span.kind": "LLM", "input.value": json.dumps(ASKED),
+     "output.value": json.dumps(ANSWERED)},
+])
+def test_bodies_under_the_names_of_each_program(about: Event, tmp_path: Path) -> None:
+    """As in langfuse/langfuse web/src/__tests__/server/api/otel/otelMapping.servertest.ts and
+    pydantic/logfire tests/otel_integrations."""
+    [row] = rows_of(tmp_path, [span("m", about)])
+    assert [m.content for m in row.messages] == ["Hi.", "Hello."]
+
+
+@pytest.mark.parametrize("given", [
+    {"args": [], "kwargs": {"n": 1}}, {"inputs": {"n": 1}, "input_str": "x", "tags": []},
+])
+def test_what_a_tracer_says_of_a_tools_call(given: Event, tmp_path: Path) -> None:
+    """As in strands-agents/evals tests/strands_evals/mappers/fixtures/smolagents_live_spans, and
+    as OpenLLMetry writes LangChain's."""
+    said = CHAT | {"gen_ai.input.messages": asked("Look."),
+                   "gen_ai.output.messages": answered({"type": "tool_call", "name": "look",
+                                                       "arguments": {"n": 1}})}
+    ran = {"traceloop.span.kind": "tool", "traceloop.entity.name": "look",
+           "traceloop.entity.input": json.dumps(given), "traceloop.entity.output": '"7"'}
+    [row] = rows_of(tmp_path, [span("m", said), span("x", ran, at=1)])
+    assert row.meta["after"] == ["7"]
 
 
 def test_what_smolagents_says_it_ran(tmp_path: Path) -> None:
