@@ -65,10 +65,12 @@ def with_named_results(turns: list[Any]) -> list[Any]:
 
 
 def calls_together(messages: Iterable[Message]) -> Iterator[Message]:
-    """Calls of one answer that were recorded as a turn each, as one turn."""
+    """Calls of one answer that were recorded as a turn each, and its thought, as one turn."""
     now: Message | None = None
     for message in messages:
-        if now and now.role == message.role == "assistant" and message.tool_calls:
+        goes_on = now and now.role == message.role == "assistant"
+        only_thinks = now and not (now.content or now.tool_calls)
+        if now and goes_on and (message.tool_calls or only_thinks):
             thought = "\n".join(filter(None, (now.thought, message.thought)))
             content = "\n\n".join(filter(None, (now.content, message.content)))
             calls = (*now.tool_calls, *message.tool_calls)

@@ -384,14 +384,17 @@ def test_spans_as_phoenix_exports_them(tmp_path: Path) -> None:
 def test_an_agents_span_alone_is_its_conversation(tmp_path: Path) -> None:
     """As in strands-agents/evals tests/strands_evals/mappers/fixtures/claude_live_spans.json: no
     call of the model has a span; results stand in those of the tools."""
+    thought = {"role": "assistant", "contents.0.message_content.type": "reasoning",
+               "contents.0.message_content.text": "I look."}
     run = {"openinference.span.kind": "AGENT", "input.value": "Look twice."} | flat(
-        "output_messages", [*[{"role": "assistant", "calls": [call]} for call in TWICE],
+        "output_messages", [thought, *[{"role": "assistant", "calls": [call]} for call in TWICE],
                             {"role": "assistant", "content": "1 and 2."}])
     tools = [{"openinference.span.kind": "TOOL", "tool.name": "look", "tool.id": f"c{n}",
               "input.value": json.dumps({"n": n}), "output.value": str(n)} for n in (1, 2)]
     log = [span("a", run), *(span(f"x{i}", t, "a", i + 1) for i, t in enumerate(tools))]
     [row] = rows_of(tmp_path, log)
     assert (shape(row), [m.content for m in row.messages[2:4]]) == ("uCtta", ["1", "2"])
+    assert row.messages[1].thought == "I look."
 
 
 def test_what_vercels_sdk_and_googles_write(tmp_path: Path) -> None:
