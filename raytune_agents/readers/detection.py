@@ -28,6 +28,7 @@ from raytune_agents.readers.sessions import (
     is_autogen,
     is_openhands,
     is_pydantic_ai,
+    is_sdk_event,
     log_format,
 )
 from raytune_agents.readers.strict import value_of
@@ -144,7 +145,8 @@ def _authored(event: Row) -> bool:
 def _events_of_openhands(row: Row) -> bool:
     pairs = row["history"] if isinstance(row["history"], list) else []
     events = [e for p in pairs for e in (p if isinstance(p, list) else [p])]
-    return bool(events) and all(isinstance(e, dict) and is_openhands(e) for e in events)
+    own = (is_openhands(e) or is_sdk_event(e) for e in events if isinstance(e, dict))
+    return bool(events) and all(isinstance(e, dict) for e in events) and all(own)
 
 
 def _steps_of_smolagents(row: Row) -> bool:

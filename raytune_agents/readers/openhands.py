@@ -11,9 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import note, object_of
-from raytune_agents.readers.openhands_history import between_marks, events_read, read_history
+from raytune_agents.readers.openhands_history import (
+    between_marks,
+    events_read,
+    of_evaluation,
+    read_history,
+)
 from raytune_agents.readers.parts import flat_text
-from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.sessions import EVENTS, Event, is_sdk_event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
 from raytune_agents.readers.spans import seen_tools, unread_meta
 from raytune_agents.readers.strict import as_text
@@ -24,13 +29,19 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Tra
 def read(row: Event) -> Trajectory:
     """One conversation. Raises RecordError where the agent says nothing."""
     if EVENTS not in row:
-        return read_history(row)
+        if not any(map(is_sdk_event, row["history"])):
+            return read_history(row)
+        return of_evaluation(row, _conversation(row["history"], as_text(row.get("instance_id"))))
     if not any("kind" in event for event in row[EVENTS]):
         return events_read(row[EVENTS], row["session"])
+    return _conversation(row[EVENTS], row["session"])
+
+
+def _conversation(events: list[Event], session: str) -> Trajectory:
     turns: list[Message] = []
     tools: tuple[ToolSpec, ...] = ()
     response, unread = None, ""  # of the last turn; why no more of them can be read
-    for event in row[EVENTS]:
+    for event in events:
         if event.get("kind") == "SystemPromptEvent":
             tools = read_tools([_bare_tool(t) for t in event.get("tools") or []])
         calls = _calls(event)
@@ -49,7 +60,7 @@ def read(row: Event) -> Trajectory:
     if not any(t.role == "assistant" for t in turns):
         raise RecordError(unread or "a conversation in which the agent says nothing")
     known = _known_tools(tools, turns)
-    return episode(turns, known, source_id=row["session"], meta=unread_meta(unread))
+    return episode(turns, known, source_id=session, meta=unread_meta(unread))
 
 
 def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[ToolSpec, ...]:

@@ -36,8 +36,14 @@ class _Run:
 
 def read_history(row: Event) -> Trajectory:
     """A row of an evaluation. Raises RecordError."""
+    return of_evaluation(row, events_read(row.get("history"), as_text(row.get("instance_id"))))
+
+
+def of_evaluation(row: Event, made: Trajectory) -> Trajectory:
+    """A conversation with what a row of an evaluation says of it: how it ended, and what the agent
+    was asked where no event does."""
     fields = Fields(row)
-    made = events_read(fields("history"), as_text(fields("instance_id")))
+    fields.skip("history", "instance_id")
     outcome, word = outcome_of(fields)
     if outcome is None:
         report = object_of(row.get("report") or object_of(row.get("test_result")).get("report"))
@@ -45,8 +51,14 @@ def read_history(row: Event) -> Trajectory:
     failed = as_text(fields("error"))
     if outcome is None:
         outcome, word = (0.0, f"error: {failed}") if failed else (None, "")
+    turns = made.messages
+    if all(t.role != "user" for t in turns) and (asked := as_text(row.get("instruction"))):
+        fields.skip("instruction")
+        system = sum(t.role == "system" for t in turns[:1])
+        turns = (*turns[:system], Message("user", asked), *turns[system:])
     meta = made.meta | fields.rest("instance", "metadata", "metrics")
-    return replace(made, outcome=outcome, outcome_word=word[:200], meta=meta)
+    about: JsonObject = {"outcome": outcome, "outcome_word": word[:200], "meta": meta}
+    return replace(made, messages=turns, **about)
 
 
 def events_read(history: Any, session: str) -> Trajectory:

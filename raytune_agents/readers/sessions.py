@@ -102,8 +102,10 @@ def _of_claude_stream(line: Event) -> bool:
     return "subtype" in line if CLAUDE_END(line) else CLAUDE_NOTE(line)
 
 
-def _of_openhands(event: Event) -> bool:
-    return isinstance(event["kind"], str) and event["kind"].endswith(OPENHANDS_KINDS)
+def is_sdk_event(event: Any) -> bool:
+    """Whether a value is an event of OpenHands' SDK."""
+    kind = event.get("kind") if isinstance(event, dict) else None
+    return isinstance(kind, str) and kind.endswith(OPENHANDS_KINDS)
 
 
 def _of_adk(event: Event) -> bool:
@@ -137,7 +139,7 @@ LOGS = (
     Sign("codex", "type thread_id", CODEX_PRINTED, session="thread_id"),
     Sign("codex", "type item", CODEX_PRINTED),
     Sign("codex", "type", CODEX_PRINTED),
-    Sign("openhands", "kind source timestamp id", _of_openhands),
+    Sign("openhands", "kind source timestamp id", is_sdk_event),
     Sign("openhands", "action args source id", lambda e: isinstance(e["args"], dict)),
     Sign("openhands", "observation content source id", lambda e: isinstance(e["observation"], str)),
     Sign("otel", "attributes", lambda e: bool(trace_of(e))),

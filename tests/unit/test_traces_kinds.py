@@ -677,3 +677,29 @@ def test_what_python_printed_gives_way_to_the_attributes(tmp_path: Path) -> None
         {"id": "3", "type": "TOOL", "name": "look", "input": '{"n": 1}', "output": "7",
          "startTime": "2026-01-01T00:00:03Z", "traceId": "t", "parentObservationId": None}])
     assert (shape(row), row.meta["model_calls"], row.meta["after"]) == ("uC", 1, ["7"])
+
+
+# --- OpenHands ---------------------------------------------------------------------------------
+
+
+def test_an_evaluation_of_openhands_sdk(tmp_path: Path) -> None:
+    """As in OpenHands/benchmarks benchmarks/openagentsafety/outputs/…/output.jsonl: the events of
+    its SDK as `history`, what was asked beside them."""
+    about = {"timestamp": "2026-01-01T00:00:00", "tool_name": "execute_bash", "tool_call_id": "c1"}
+    act = about | {
+        "kind": "ActionEvent", "id": "e1", "source": "agent", "thought": [], "action": {},
+        "tool_call": {"id": "c1", "name": "execute_bash", "arguments": '{"command": "ls"}',
+                      "origin": "completion"}, "llm_response_id": "r1"}
+    seen = about | {
+        "kind": "ObservationEvent", "id": "e2", "source": "environment", "action_id": "e1",
+        "observation": {"kind": "ExecuteBashObservation", "output": "a.txt",
+                        "metadata": {"exit_code": 0, "prefix": "", "suffix": "\n[exit 0]"}}}
+    end = {"kind": "MessageEvent", "id": "e3", "source": "agent", "timestamp": "2026",
+           "llm_message": {"role": "assistant", "content": [{"type": "text", "text": "One."}]}}
+    row = {"instance_id": "i1", "instruction": "List.", "history": [act, seen, end],
+           "metadata": {"llm": {}}, "test_result": {"report": {"resolved": True}}, "error": None}
+    [made] = rows_of(tmp_path, [row])
+    assert (shape(made), made.source_id, made.outcome) == ("uCta", "i1", 1.0)
+    assert [m.content for m in made.messages] == ["List.", "", "a.txt\n[exit 0]", "One."]
+    failed = row | {"error": "time-out", "test_result": {}}
+    assert rows_of(tmp_path, [failed])[0].outcome == 0.0
