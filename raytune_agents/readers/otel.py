@@ -103,15 +103,18 @@ def _with_records(events: list[Event]) -> list[Event]:
     are one."""
     own = [e for e in events if "body" not in e]
     by_id: dict[str, Event] = {key: e for e in own if (key := spans.base_span(e).id)}
+    held: dict[str, list[Event]] = {}
     for event in events:
         if "body" in event:
             key = spans.base_span(event).id
-            start = event.get("timeUnixNano", event.get("timestamp"))
             if key not in by_id:
+                start = event.get("timeUnixNano", event.get("timestamp"))
                 by_id[key] = {"span_id": key, "start_time": start, ATTRIBUTES: {}}
                 own.append(by_id[key])
-            listed = by_id[key].get("events")
-            by_id[key]["events"] = [*(listed if isinstance(listed, list) else []), event]
+            held.setdefault(key, []).append(event)
+    for key, records in held.items():
+        listed = by_id[key].get("events")
+        by_id[key]["events"] = [*(listed if isinstance(listed, list) else []), *records]
     return own
 
 

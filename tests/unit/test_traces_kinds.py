@@ -556,11 +556,12 @@ def test_deep_and_round_traces_take_linear_time(tmp_path: Path) -> None:
     said = CHAT | {"gen_ai.input.messages": asked("Look."),
                    "gen_ai.output.messages": answered({"type": "text", "content": "Seven."})}
     deep = [span(f"s{i}", {}, f"s{i - 1}") for i in range(4000)]
-    log = [*deep, *(span(f"m{i}", said, "s3999", i) for i in range(400)),
+    record = {"traceId": "t", "spanId": "m1", "attributes": {}, "body": "x"}
+    log = [*deep, *(span(f"m{i}", said, "s3999", i) for i in range(400)), *[record] * 20_000,
            span("s0", {}, "s1"), span("r1", said, "r2"), span("r2", said, "r1")]
     start = time.process_time()
     rows = rows_of(tmp_path, log)
-    # 400 walks of 4,000 spans each would be 1.6 million steps
+    # 400 walks of 4,000 spans each, or 20,000 growing lists, would be millions of steps
     assert time.process_time() - start < 10
     assert len(rows) == 401
 
