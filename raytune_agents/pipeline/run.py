@@ -158,13 +158,10 @@ def say_done(display: Display, step: Step) -> None:
 
 
 def steps_left(context: Context, names: Sequence[str]) -> list[str]:
-    """The steps from the first one that is not done."""
+    """The steps from the first one that is not done. Raises FileNotFoundError where it needs a step
+    that is neither named nor done."""
     for number, name in enumerate(names):
-        try:
-            done = context.step(name).done
-        except FileNotFoundError:  # a step before it has not been run: the run says which
-            done = False
-        if not done:
+        if not context.step(name).done:
             # All after it too: their inputs are about to be written again.
             return list(names[number:])
     return []

@@ -1,6 +1,5 @@
-"""One run of the whole loop at its smallest, shared by the tests that look at it: jobs on a head
-node with token authentication, of which the first is killed in a training, the next in the
-search."""
+"""One run of the whole loop at its smallest, shared by the tests that look at it: a job on a head
+node with token authentication. For tests of faults it is killed in a training and in the search."""
 
 from __future__ import annotations
 
@@ -233,12 +232,14 @@ def second_of(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def story(head: Head, runs_dir: Path) -> Story:
-    """The same job three times: killed in its first training, killed in its search, let run. A kill
-    that comes too late fails the tests of kills alone."""
+def story(request: pytest.FixtureRequest, head: Head, runs_dir: Path) -> Story:
+    """The same job until it ends. Where tests marked `faults` run, it is killed in its first
+    training, started again, killed in its search, then let run; a kill that comes too late fails
+    these tests alone."""
     made, log = Story(runs_dir / "tiny"), runs_dir / "job.log"
     words = job("--config", "tests/ray/tiny.yaml", f"runs_dir={runs_dir}")
-    for kill in (kill_training, kill_search, None):
+    killed = any(item.get_closest_marker("faults") for item in request.session.items)
+    for kill in (kill_training, kill_search, None) if killed else (None,):
         with log.open("w") as file:
             running = subprocess.Popen(words, cwd=ROOT, env=head.env, stdout=file, stderr=file)
 

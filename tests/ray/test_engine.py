@@ -215,6 +215,7 @@ def asked_of(handles: list) -> list[int]:
     return ray.get(count)
 
 
+@pytest.mark.faults
 def test_an_engine_killed_in_the_middle_restarts_and_no_row_is_lost(warm) -> None:
     _, chat, handle = warm
     chats = [[{"role": "user", "content": f"Tell a story about {n} rivers."}] for n in range(4)]

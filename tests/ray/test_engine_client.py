@@ -139,6 +139,7 @@ def test_a_prompt_that_kills_engines_costs_another_caller_nothing(engines, proce
         assert lost_places(other.result(120)) == []
 
 
+@pytest.mark.faults
 def test_an_engine_that_hangs_is_killed_and_started_again(engines) -> None:
     client, _, log = engines(ping_s=2.0)
     replies = client.ask(requests(GOOD, HANGS, GOOD))

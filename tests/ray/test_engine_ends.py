@@ -73,6 +73,7 @@ def asked(client: EngineClient, *kinds: int) -> list[Reply | Lost]:
     return client.ask([Request([k, kind], Sampling()) for k, kind in enumerate(kinds)])
 
 
+@pytest.mark.faults
 def test_fatal_errors_and_a_request_that_nobody_outlives_end_the_process_and_no_more() -> None:
     """Two deaths each, of which no three are in a row without an answer."""
     client, handle = started(timeout_s=1.0)

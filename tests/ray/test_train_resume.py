@@ -35,6 +35,7 @@ def undisturbed(runs: Path, out: Path) -> Job:
         rows=str(context.run.folder / "train" / FIRST_ARM / "rows.npy"))  # fmt: skip
 
 
+@pytest.mark.faults
 def test_a_killed_training_ends_as_an_undisturbed_one(story, tmp_path) -> None:
     """Every step once, the first ones from before the kill."""
     assert story.worker_killed, "training ended before it could be killed"
