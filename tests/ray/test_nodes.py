@@ -139,8 +139,9 @@ def test_work_goes_where_its_labels_say_and_what_waits_is_said(joined) -> None:
 
 
 def start(address: str, step: str, folder: Path, *words: str) -> subprocess.Popen:
+    words = (f"runs_dir={folder}", f"resources.address={address}", *words)
     return subprocess.Popen(
-        command(step, str(TINY), f"runs_dir={folder}", f"resources.address={address}", *words),
+        command("run", "--steps", step, str(TINY), *words),
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ,
     )  # fmt: skip
 
