@@ -57,7 +57,7 @@ def test_the_same_config_on_four_gpus() -> None:
     have = Resources(cpus=64, gpus=4, node_cpus=64, node_gpus=4, gpu_type="A100")
     found = planner.plan(load_config(TINY, ["train.global_batch_size=4"]), have)
     said = "\n".join(found.lines())
-    assert "engines 4 (each on 1 GPU), train workers 4, trials at once 4" in said
+    assert "engines 4 (each on 1 GPU), train workers 4, trials at once 3" in said
     assert "engines and training take turns" in said
     assert found.unit_hours == pytest.approx(found.hours * 4)
     assert found.usd == pytest.approx(found.hours * 4 * 3.2)

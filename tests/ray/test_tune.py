@@ -1,4 +1,4 @@
-"""The search with the real model: four trials end to end, killed half-way and gone on with; a
+"""The search with the real model: three trials end to end, killed half-way and gone on with; a
 failed trial, a spent budget."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def test_a_killed_search_keeps_its_trials_and_goes_on_in_the_middle_of_one(story
     assert before, "the search ended before it could be killed"
     assert story.codes[1] != 0
     trials = {t["trial_id"]: t for t in read_json(run / "tune" / "trials.json")}
-    assert len(trials) == 4
+    assert len(trials) == 3
     assert {t["status"] for t in trials.values()} == {"finished"}
     first, done = before[0]["trial_id"], second_of(before)
     kept = [x for x in before if x["trial_id"] == first]
@@ -51,7 +51,7 @@ def test_the_search_is_read_back_in_every_form(tiny) -> None:
     assert best.mix.weights == pytest.approx(first["weights"], abs=1e-4)
     assert best.train.learning_rate == first["config"]["train.learning_rate"]
     guide = read_json(run / "tune" / "guide.json")
-    assert guide["verdict"] == "refused"  # four trials are too few for three pools
+    assert guide["verdict"] == "refused"  # three trials are too few for three pools
     assert 0 < guide["times"]["busy_share"] <= 1
 
 
