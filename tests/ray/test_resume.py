@@ -13,7 +13,7 @@ from conftest import ROOT, TINY, cli, command
 
 from raytune_agents.storage import read_json, read_rows
 
-PARTS = ("synthetic", "mined", "edited")
+PARTS = ("synthetic", "mined", "edited", "no_call", "held")
 
 
 def texts(folder) -> dict[str, tuple]:
