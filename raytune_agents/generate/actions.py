@@ -142,6 +142,8 @@ def _first_sentence(text: str) -> str:
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
     text = tidied(text, "object")
+    if re.match(r"who (?:can|may) \w+ (?:and|or) ", text):  # "who can view or edit a page"
+        return text
     again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them|when)\s.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         whole = not re.fullmatch(r"an? (new|single)|new", text[: more.start()])
@@ -269,7 +271,7 @@ def _common(m: re.Match[str]) -> str:
 
 def _lowered(text: str) -> str:
     """A small first letter, unless the word is written in capitals or as a name."""
-    small = re.match(r"[A-Z][a-z]*(-[a-z]+)*(\s[a-z]|$)", text)
+    small = re.match(r"[A-Z][a-z]*(-[a-z]+)*(,?\s[a-z]|$)", text)
     return text[:1].lower() + text[1:] if small else text
 
 

@@ -97,6 +97,9 @@ def clause_of(
         return change
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
+    group = verb_groups().get(verb.partition(" ")[0])
+    if sense.kind == "phone" and p.required and group in (*READING, "search"):
+        return f"for {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
     options = _options(p, value, sense, head, paired) or ("",)
@@ -122,8 +125,6 @@ def clause_of(
     if p.items is not None and isinstance(value, list) and sense.kind == "id":
         one = noun.removesuffix("s") if is_plural(noun) else noun
         noun = f"{one}s" if len(value) > 1 else one
-    if p.items is not None and re.search(r"\{x\}\s+\w", text):
-        return ""
     if p.unit and "{unit}" in text:
         text = text.replace("{unit}", UNIT_WORDS.get(p.unit, p.unit))
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
@@ -147,6 +148,7 @@ CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
 SPANS = regex("spans")
 BY_MEANS = pattern("by_means")
+LOOKS_BACK = regex("looks_back")
 
 
 def _attribute(p: Parameter) -> bool:
@@ -185,11 +187,14 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     inside = re.fullmatch(r"(in|at|by|near|under|inside) \w+", p.words)
     if inside and sense.placed and not p.items:  # "in channel" + #sales
         return (f"{inside[1]} {{x}}",)
-    if back := re.fullmatch(r"(since|last|past) (minutes|hours|days|weeks)", p.words):
-        return (f"for the last {{x}} {back[2]}",)
+    if sense.kind in PERIODS and re.search(LOOKS_BACK, f"{p.words}. {p.about}"):
+        return (f"for the last {{x}} {sense.kind}",)
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
-    if re.fullmatch(OWN_WORD, p.words) or (p.words == "at" and p.unit):
+    if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):
+        return ("in reply to {x}",)
+    until = p.words == "to" and p.kind in DATES  # said by its role
+    if (re.fullmatch(OWN_WORD, p.words) and not until) or (p.words == "at" and p.unit):
         return (f"{p.words} {{x}}{unit}",)
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)
@@ -369,7 +374,13 @@ def form_clause(
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
     if brackets or rng.random() < BRACKETS:
         return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
-    return f"{joint} {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
+    said = [
+        f"a {field_noun(p)} of {slots[p.name]}"
+        if _sense(p).range and not p.items and (unit_words(p) or p.sense == "money")
+        else f"{article}{field_noun(p)} {slots[p.name]}"
+        for p in params
+    ]
+    return f"{joint} {shown(said)}"
 
 
 BRACKETS = 0.1  # share of requests with several values in brackets, as few people write

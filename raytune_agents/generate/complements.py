@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, makes
 from raytune_agents.generate.agreement import ONE_OF_PAIR
-from raytune_agents.generate.clauses import CONTAINER, unit_words
+from raytune_agents.generate.clauses import CONTAINER, WHO, unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter
@@ -29,9 +29,11 @@ from raytune_agents.generate.nouns import (
 from raytune_agents.generate.wordlists import pattern, regex
 
 ARTICLE = pattern("article")
+PEOPLE = pattern("people")
 
 
 DATED = ("date", "datetime", "time", "month", "year")
+PLACES = ("city", "zip", "street", "landmark", "latlon")
 PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
 INDEFINITE = regex("indefinite")
@@ -121,7 +123,12 @@ class Complements:
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
 
     def owned(self, preposition: str, phrase: str) -> str | None:
-        """A complement that is somebody's: "in the patient's chart"; None for any other."""
+        """A complement that is somebody's, "in the patient's chart", or where somebody is; None for
+        any other."""
+        places = [p for p in self.left if p.sense in PLACES and not p.role]
+        if preposition == "near" and places and PEOPLE.fullmatch(phrase):
+            self.left.remove(places[0])  # "near the customer" + the zip code
+            return f"near {slot_of(places[0])}"
         owner = re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase)
         if not owner:
             return None
@@ -138,6 +145,8 @@ class Complements:
             for p in self.left
             if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
         ]
+        if phrase.startswith("another "):  # "teleport a player to another player"
+            found = [p for p in found if not mentions(self.head, p)]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
             return None
         if found:
@@ -206,11 +215,13 @@ class Complements:
         elif preposition == "between" and is_plural(phrase):
             of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
             ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
-            ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
             if len(ends) != 2 and len(two := self.two()) == 2:
                 self.left = [p for p in self.left if p not in two]
                 noun = re.sub(r"^(the )?(two )?", "", phrase)
-                return f"{preposition} {noun} {slot_of(two[0])} and {slot_of(two[1])}"
+                worded = all(re.fullmatch("[a-z_ ]+", str(v)) for p in two for v in p.values or "1")
+                both = f"{slot_of(two[0])} and {slot_of(two[1])}"
+                return f"{preposition} {both}" if worded else f"{preposition} {noun} {both}"
+            ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
             ends = ends if len(ends) == 2 else []
         else:
             return ""
@@ -246,6 +257,9 @@ class Complements:
         """The one id of the call, where a complement names no parameter: "label an email" + the
         message's id."""
         ids = [p for p in self.present if is_numbered(p) and not p.items]
+        if not ids and PEOPLE.fullmatch(phrase):  # "of a subscriber" + the phone number
+            whose = [p for p in self.present if p.sense in WHO and not (p.items or p.role)]
+            ids = [p for p in whose if p.required]
         ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
         ids = [p for p in ids if p.required] or ids
         if ids and mentions(self.head, ids[0]):
@@ -264,7 +278,7 @@ class Complements:
         noun = next((one for one in either if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
         if (
-            p.sense in ("name", "version", "amount")
+            p.sense in ("name", "version", "amount", "phone")
             or not (p.kind or p.sense)
             or is_numbered(p)
             or is_coded(p)

@@ -21,6 +21,7 @@ from raytune_agents.records import Arguments
 NAMES = word_data("names")
 COMPARISONS: dict[str, str] = NAMES["comparisons"]
 FIELD, VALUE = "condition_field", "condition_value"  # senses of the two
+CROSSED = "threshold"  # the value of an alert
 
 
 def _options(field: Parameter) -> list[tuple[str, list[Any]]]:
@@ -28,6 +29,7 @@ def _options(field: Parameter) -> list[tuple[str, list[Any]]]:
     known: dict[str, list[Any]] = word_data("values")["conditions"]
     if not field.values:
         return list(known.items())
+    known = known | word_data("values")["thresholds"]
     last = {str(v): (name_words(str(v)).split() or [""])[-1] for v in field.values}
     return [(name, known[word]) for name, word in last.items() if word in known]
 
@@ -52,6 +54,8 @@ def with_conditions(params: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
     value = next((p for p in params if p.words in NAMES["compared"] and not p.items), None)
     if field is None or value is None or value.closed or not _options(field):
         return params
+    if value.words == CROSSED and not field.values:
+        return params  # which metrics there are nobody knows
     number = json_type(value.detail) in ("integer", "number")
     new = {
         field: replace(field, kind=field.kind or "column", sense=FIELD),
@@ -107,9 +111,16 @@ def condition_text(params: Sequence[Parameter], args: Mapping[str, Any]) -> str:
     if found is None:
         return ""
     field, value, operator = found
-    compared = str(args[operator.name]) if operator else "=="
+    compared = str(args[operator.name]) if operator else ">" if value.words == CROSSED else "=="
     how = COMPARISONS.get(compared.lower(), compared)
     return f"{args[field.name]} {how} {args[value.name]}"
+
+
+def condition_clause(p: Parameter, sets: bool) -> str:
+    """How the condition of a filter or of an alert joins a sentence; "" for another parameter."""
+    if p.sense != VALUE or (sets and p.words != CROSSED):
+        return ""
+    return f"{'when' if p.words == CROSSED else 'where'} {{{p.name}}}"
 
 
 def in_one(
@@ -118,9 +129,9 @@ def in_one(
     """The parameters with those of a condition in one, which is said as its value; of what is set
     to a value they stay apart."""
     text = condition_text(present, args)
-    if not text or sets:
+    value = next((p for p in present if p.sense == VALUE), None)
+    if not text or value is None or (sets and value.words != CROSSED):
         return present
-    value = next(p for p in present if p.sense == VALUE)
     anchors[value.name] = text
     parts = (*NAMES["fields"], *NAMES["operators"])
     return [p for p in present if p == value or p.words not in parts]

@@ -42,7 +42,7 @@ from raytune_agents.generate.clauses import (
 )
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
-from raytune_agents.generate.conditions import VALUE, in_one
+from raytune_agents.generate.conditions import condition_clause, in_one
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
@@ -79,7 +79,7 @@ def _lead(
         value = str(args[p.name]).lower().replace("_", " ")
         http = str(args[p.name]) in ("GET", "POST", "PUT", "PATCH", "DELETE")
         acts = p.noun in ("action", "operation", "command", "method") and not makes(act)
-        known = value in act.verbs or (acts and value in verb_words())
+        known = value in act.verbs or (acts and value in verb_words() and value not in act.head)
         if p.kind == "choice" and not http and known:
             return value, verb_groups().get(value, ""), p
         turned = switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
@@ -137,7 +137,7 @@ def _joined(
     alone = len(parts) < 2
     return [
         known_clause(p, args[p.name], rng, habits)
-        or (f"where {slot_of(p)}" if p.sense == VALUE and verb not in SETTERS else "")
+        or condition_clause(p, verb in SETTERS)
         or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
         if alone or p not in parts
         else ""
@@ -190,7 +190,7 @@ def compose(
     present = sorted(given, key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
     present = _one_repository(present, anchors)
-    flags = [p for p in present if isinstance(args[p.name], bool)]
+    flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     plain = [p for p in plain if not is_constant(p)]
     verb, group, chosen = _lead(act, plain, args, rng, habits)
@@ -304,7 +304,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     made = group in ("create", "add", "generate", "book", "start")
     definite |= re.match(r"[\w' -]+? of ", body) is not None and not made
     definite = definite and not re.match(
-        r"(general |detailed )?(information|info|details|data)\b", body
+        r"(general |detailed )?(information|info|details|data)\b(?!,)", body
     )
     if form == "order":
         bare = re.match(r"(whether|if|how)\b", body) or (verb in SWITCHES and not definite)
@@ -313,7 +313,8 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     found = with_article(body, definite and not re.match(r"[A-Z{\d]", body))
     if form == "thing":
         return found, ""
-    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!'| \w)", found)[0])
+    head = re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{\S*\}}(?!'| \w)", found)[0]
+    many = is_plural(head) or " and " in head
     if many and (group in ("search", "list") or found.startswith("all ")):
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
@@ -356,7 +357,7 @@ def _arranged(
         if order and named and len(records) == 1 and not texts:
             said[p], texts, records = f": {slot_of(p)}", [p], []
     flags = [c for p, c in said.items() if p.kind == "flag"]
-    begun = set(re.findall(r"\b(\w+)(?: [\w-]+)? \{", body))
+    begun = set(re.findall(rf"\b({PREPOSITIONS})(?: [\w-]+)? \{{", body))
     spoken: list[str] = []
     noted = texts[1:]
     for p, clause in said.items():
@@ -377,7 +378,8 @@ def _arranged(
         rest = "".join(f"\n- {field_noun(p)}: {slot_of(p)} {unit_words(p)}".rstrip() for p in noted)
     elif noted:
         brackets = "(" in " ".join([body, *spoken])
-        after = bool(spoken) and spoken[-1].startswith(("with ", "and "))
+        last = spoken[-1] if spoken else ""
+        after = last.startswith("with ") or (last.startswith("and ") and last not in clauses)
         form = [form_clause(noted, verb, brackets, rng, "and" if after else "with")]
     return [*spoken, *form, *flags, *(said[p] for p in texts[:1])], rest
 

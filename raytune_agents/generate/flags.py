@@ -27,7 +27,8 @@ def flag_clause(p: Parameter, value: bool) -> str:
     if found := re.fullmatch(r"(.+) only|only (.+)", words):
         ones = "" if found[1] or is_plural(found[2]) else " ones"
         return f"({negated}{words})" if found[1] else f"({negated}only {found[2]}{ones})"
-    if base_verb(words.split()[0]) and words not in ("draft", "return", "open now"):
+    said = re.match(r"(includ\w+|with|has|have) \w", p.words)  # "include comments"
+    if base_verb(words.split()[0]) and not said and words not in ("draft", "return", "open now"):
         noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
         if len(words.split()) > 1 and not noun:
             verb, thing = words.split(maxsplit=1)

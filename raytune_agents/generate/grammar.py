@@ -40,7 +40,7 @@ def with_article(noun: str, definite: bool) -> str:
     head = re.split(rf"\s(?:{PREPOSITIONS}|{after})\s|\s\{{", noun)[0]
     last = re.sub(r"\W", "", head.split()[-1].lower())
     if definite:
-        return f"the {noun}"
+        return noun if re.match(r"\w+ \{\S+\}'s ", noun) else f"the {noun}"  # "driver 7's shift"
     if (
         re.search(rf"^{re.escape(head)} \{{", noun)
         or is_plural(head)

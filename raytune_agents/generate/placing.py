@@ -61,6 +61,7 @@ class Placing(Complements):
     def body(self, rng: random.Random) -> str:
         """The object with its values."""
         self.operands()
+        self.alternatives()
         self.whole()
         self.settings()
         if (both := re.fullmatch(r"(?:the )?two (\w+s)", self.head)) and (two := self.two()):
@@ -153,9 +154,10 @@ class Placing(Complements):
         for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
             self.left.remove(p)  # "set a field of a record": "set the price of record 5"
             self.head = f"the {slot_of(p)}"
-        values = [p for p in self.left if p.words == "value"]
-        for p in [p for p in self.left if p.words == "key" and values and self.verb in SETTERS]:
-            self.left.remove(p)  # "set the variable LOG_LEVEL"
+        values = [p for p in self.left if p.words == "value"] if self.verb in SETTERS else []
+        keys = [p for p in self.left if p.words == "key" or bare.split()[-1:] == [p.words]]
+        for p in [p for p in keys if values and p.sense != FIELD][:1]:
+            self.left.remove(p)  # "set the variable LOG_LEVEL", "the game rule pvp"
             self.head = f"the {bare} {slot_of(p)}"
         sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
         own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
@@ -191,6 +193,15 @@ class Placing(Complements):
         self.left = [p for p in self.left if p not in used]
         slots = " and ".join(map(slot_of, used))
         self.head = self.head[: match.start()] + slots + self.head[match.end() :]
+
+    def alternatives(self) -> None:
+        """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""
+        for p in [p for p in self.left if p.kind == "choice" and len(p.values) > 1]:
+            one = "|".join(re.escape(str(v).lower()) for v in p.values)
+            listed = re.search(rf"\b(?:{one}) or (?:{one})\b", self.head)
+            if listed:
+                self.left.remove(p)
+                self.head = self.head.replace(listed[0], slot_of(p))
 
     def whole(self) -> None:
         """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
@@ -253,7 +264,8 @@ class Placing(Complements):
         """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
         for p in list(self.left):
             named, which = p.sense == "name", p.sense == "amount" and not p.unit
-            if p.items or not p.noun:
+            new = self.verb in SETTERS and p.words.startswith("new ")  # what it is set to
+            if p.items or not p.noun or new:
                 continue
             if p.values and all(MEASURE.fullmatch(str(v)) for v in p.values):  # "than a size"
                 size = re.search(rf"\b(?:an?|some) {p.noun.split()[-1]}\b", self.head)

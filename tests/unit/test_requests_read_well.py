@@ -627,3 +627,95 @@ def test_a_text_that_never_differs_is_named() -> None:
     tool = tool_of("order_snack", "Order a snack", properties, ("snack",))
     spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
     assert [str(g)[:30] for g in known.single_values(spec)] == ["order_snack.snack: 'quiche'; g"]
+
+
+PHONE = of(TEXT, "Subscriber number, e.g. +4917612345678")
+NET = of(TEXT, "e.g. net_revenue, active_users")
+SEGMENT = of(TEXT, "e.g. new_customers")
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        # whose it is, where somebody is
+        (tool_of("change_tariff", "Change the tariff of a subscriber", {"msisdn": PHONE,
+         "new_tariff": {"type": "string", "enum": ["S", "XL"]}}),
+         {"msisdn": "+491761", "new_tariff": "XL"}, "the tariff of subscriber +491761 to XL"),
+        (tool_of("set_roaming", "Enable or disable roaming for a subscriber", {"msisdn": PHONE,
+         "enabled": YES}), {"msisdn": "+491761", "enabled": True},
+         "enable roaming for subscriber +491761"),
+        (tool_of("get_usage", "Data, voice and SMS usage for a month", {"msisdn": PHONE}),
+         {"msisdn": "+491761"}, "data, voice and SMS usage for +491761"),
+        (tool_of("find_garages", "Find partner garages near the customer", {"postcode": TEXT}),
+         {"postcode": "63558"}, "partner garages near 63558"),
+        (tool_of("teleport", "Teleports a player to another player", {"player": TEXT,
+         "target_player": TEXT}, ("player",)), {"player": "ana.b"}, "teleport ana.b"),
+        # what something is set to, when one wants to know
+        (tool_of("set_reserve", "Set the reserve of a claim", {"claim_id": TEXT, "amount_eur":
+         WHOLE}), {"claim_id": "CL-1", "amount_eur": 790}, "the reserve of claim CL-1 to 790"),
+        (tool_of("set_rule", "Set a game rule in a world", {"world": {"type": "string", "enum":
+         ["nether", "plots"]}, "rule": {"type": "string", "enum": ["pvp", "griefing"]}, "value":
+         YES}), {"world": "nether", "rule": "pvp", "value": True},
+         "set the game rule pvp in the nether"),
+        (tool_of("set_alert", "Notifies a channel when a metric crosses a threshold",
+         {"metric": NET, "operator": {"type": "string", "enum": [">", "<"]}, "threshold": WHOLE,
+          "channel": TEXT}),
+         {"metric": "active_users", "operator": "<", "threshold": 100, "channel": "#data"},
+         "#data when active_users is under 100"),
+        # nouns and their numbers
+        (tool_of("kick", "Kicks a player from the server", {"player": TEXT, "ban_minutes": WHOLE}),
+         {"player": "ana.b", "ban_minutes": 30}, "with a ban of 30 minutes"),
+        (tool_of("run_query", "Runs a query", {"timeoutSec": WHOLE}), {"timeoutSec": 15},
+         "with a timeout of 15 seconds"),
+        (tool_of("history", "Look up previous claims", {"years": of(WHOLE, "How many years to look "
+         "back")}), {"years": 5}, "for the last 5 years"),
+        (tool_of("list_invoices", "List invoices", {"to": TEXT | {"format": "date"}}),
+         {"to": "2027-05-21"}, ("until", "through")),
+        (tool_of("describe", "Shows the columns of a table", {"schema": TEXT, "table": TEXT}),
+         {"schema": "sales", "table": "orders"}, "the orders table in the sales schema"),
+        (tool_of("compare", "Compare a metric between two customer segments over a date range",
+         {"metric": NET, "segmentA": SEGMENT, "segmentB": SEGMENT, "startDate": TEXT | {"format":
+         "date"}, "endDate": TEXT | {"format": "date"}}), {"metric": "net_revenue", "segmentA":
+         "new_customers", "segmentB": "lost_customers", "startDate": "2027-05-01", "endDate":
+         "2027-05-09"}, "between new customers and lost customers from"),
+        (tool_of("comment", "Adds a comment to a page", {"page_id": WHOLE, "reply_to": of(WHOLE,
+         "Id of the comment to answer")}), {"page_id": 7, "reply_to": 8},
+         "in reply to 8"),
+        # words of lists, adverbs, whole things
+        (tool_of("export_space", "Export a whole space", {"space_key": of(TEXT, "e.g. ENG"),
+         "include_files": YES, "include_comments": YES}), {"space_key": "OPS", "include_files":
+         True, "include_comments": True}, "export the space OPS including files and comments"),
+        (tool_of("search_pages", "Full-text search over wiki pages", {"query": TEXT, "spaceKey": of(
+         TEXT, "e.g. ENG, HR")}), {"query": "leave", "spaceKey": "HR"}, "in space HR"),
+        (tool_of("mail_report", "Schedules a report", {"report_id": WHOLE, "frequency": {"type":
+         "string", "enum": ["daily", "weekly"]}}), {"report_id": 5, "frequency": "daily"},
+         "report 5 daily"),
+        (tool_of("restrict", "Restrict who can view or edit a page", {"page_id": WHOLE}),
+         {"page_id": 7}, "who can view or edit page 7"),
+        (tool_of("restrict", "Restrict who can view or edit a page", {"page_id": WHOLE, "operation":
+         {"type": "string", "enum": ["view", "edit"]}}), {"page_id": 7, "operation": "edit"},
+         "restrict who can edit page 7"),
+    ],
+)  # fmt: skip
+def test_a_stranger_s_words_are_joined_as_they_are_meant(
+    tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]
+) -> None:
+    for seed in range(6):
+        text = order(tool, args, seed)
+        assert any(s in text for s in ([said] if isinstance(said, str) else said)), text
+
+
+def test_a_value_is_of_what_its_description_says() -> None:
+    properties = {
+        "description": of(TEXT, "Short account of the incident"),
+        "buyer_name": of(TEXT, "Full name of the buyer"),
+        "users": of({"type": "array", "items": TEXT}, "Usernames"),
+        "line_number": WHOLE,
+    }
+    claim = tool_of("open_claim", "Register a new claim", properties)
+    found = {p.name: (p.items or p).kind for p in arguments.parameters_of(claim)}
+    expected = {"description": "problem", "buyer_name": "person", "users": "username"}
+    assert found == expected | {"line_number": "index"}
+    assert all(1 <= args["line_number"] <= 6 for args in drawn(claim))
+    area = kinds.parameter("floor_area", of(WHOLE, "Living space in square metres."), True, "")
+    assert area.unit == "square metres"
