@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.readers import spans
@@ -31,23 +32,23 @@ CALLS = words_of("otel_call")  # that only a model's call has
 
 def read(row: Event) -> list[Trajectory]:
     """The spans of one trace. Raises RecordError where none says what a model was asked."""
-    events = _with_records([_span_event(e) for e in row[EVENTS]])
-    held = _agents(events)
-    steps = list(spans.spans_read(lambda e: _span(e, held), events))
+    found = [_seen(e) for e in _with_records([_span_event(e) for e in row[EVENTS]])]
+    held = _agents(found)
+    steps = list(spans.spans_read(lambda s: _span(s, held), found))
     if not any(s.prompt and s.kind == "model" for s in steps):
-        agents = [e for e in events if _kind(e) == "agent"]
-        told = spans.spans_read(lambda e: _model(spans.base_span(e), e, held), agents)
+        agents = [s for s in found if s.kind == "agent"]
+        told = spans.spans_read(lambda s: _model(s.base, s, held), agents)
         steps += [s for s in told if s.prompt]
     scores, meta = [], {}
-    for event in events:
-        about = event[ATTRIBUTES]
-        scores += _scores(event, about)
+    for seen in found:
+        about = seen.about
+        scores += _scores(seen)
         for name in ("session.id", "gen_ai.conversation.id", "gen_ai.agent.name"):
             if about.get(name):
                 meta.setdefault(name, as_text(about[name]))
     outcome, word = spans.outcome_of_scores(scores)
     meta |= {"scores": dict(scores)} if scores else {}
-    ran = dict(_ran(events))
+    ran = dict(_ran(found))
     return spans.trajectories_of(steps, row["session"], meta, outcome, word, ran=ran)
 
 
@@ -136,9 +137,24 @@ def _told(event: Event) -> list[Told]:
 # --- spans ------------------------------------------------------------------------------------
 
 
-def _kind(event: Event) -> str:
-    """model, tool, agent, or "" for what is none, or does not say."""
-    about = event[ATTRIBUTES]
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A span with what several readers ask of it. `kind`: model, tool, agent, or "" for what is
+    none, or does not say; `base`: its ids and times alone."""
+
+    event: Event
+    about: Event
+    told: list[Told]
+    kind: str
+    base: spans.Span
+
+
+def _seen(event: Event) -> _Seen:
+    about, told = event[ATTRIBUTES], _told(event)
+    return _Seen(event, about, told, _kind(about, told), spans.base_span(event))
+
+
+def _kind(about: Event, told: list[Told]) -> str:
     words = {str(about[name]).strip('"').casefold() for name in KIND if name in about}
     for kind, known in (("tool", TOOLS), ("model", MODELS), ("agent", AGENTS)):
         if words & known:
@@ -146,20 +162,20 @@ def _kind(event: Event) -> str:
     if words - {"internal"}:
         return ""
     called = any(not blank(about.get(name)) for name in CALLS)
-    told = any(t.name == "gen_ai.choice" for t in _told(event))
-    return "model" if called or told else ""
+    answered = any(t.name == "gen_ai.choice" for t in told)
+    return "model" if called or answered else ""
 
 
-def _span(event: Event, held: dict[str, Event]) -> spans.Span:
-    base, kind = spans.base_span(event, _error(event, event[ATTRIBUTES])), _kind(event)
-    if kind == "tool":
-        return _tool(base, event)
-    return _model(base, event, held) if kind == "model" else base
+def _span(seen: _Seen, held: dict[str, Event]) -> spans.Span:
+    base = replace(seen.base, error=_error(seen.event, seen.about))
+    if seen.kind == "tool":
+        return _tool(base, seen)
+    return _model(base, seen, held) if seen.kind == "model" else base
 
 
-def _model(base: spans.Span, event: Event, held: dict[str, Event]) -> spans.Span:
+def _model(base: spans.Span, seen: _Seen, held: dict[str, Event]) -> spans.Span:
     """A model's call, with what its agent's span says of all of them."""
-    call_fields = told_call(event[ATTRIBUTES], _told(event))
+    call_fields = told_call(seen.about, seen.told)
     prompt = call_fields.get("prompt", ())
     agent = held.get(base.id, {})
     if prompt and prompt[0].role != "system":
@@ -171,22 +187,22 @@ def _model(base: spans.Span, event: Event, held: dict[str, Event]) -> spans.Span
     return spans.model_span(base, call_fields)
 
 
-def _agents(events: list[Event]) -> dict[str, Event]:
+def _agents(found: list[_Seen]) -> dict[str, Event]:
     """A span's id -> the attributes of the nearest agent's span that holds it, or that it is."""
-    bases = {base.id: base.parent for base in map(spans.base_span, events) if base.id}
-    own = {spans.base_span(e).id: e[ATTRIBUTES] for e in events if _kind(e) == "agent"}
+    bases = {s.base.id: s.base.parent for s in found if s.base.id}
+    own = {s.base.id: s.about for s in found if s.kind == "agent"}
     nearest = {key: key for key in own}
     return {key: own.get(key) or own.get(above(key, bases, nearest), {}) for key in bases}
 
 
-def _tool(base: spans.Span, event: Event) -> spans.Span:
+def _tool(base: spans.Span, seen: _Seen) -> spans.Span:
     """A tool's call; older events say what it was given, and what it gave."""
-    about = event[ATTRIBUTES]
+    about = seen.about
 
     def first(name: str) -> Any:
         return next((about[n] for n in words_of(name) if not blank(about.get(n))), None)
 
-    told = {t.name: t.body for t in _told(event)}
+    told = {t.name: t.body for t in seen.told}
     asked = told.get("gen_ai.tool.message", {})
     arguments, result = first("otel_tool_arguments"), first("otel_tool_result")
     if arguments is None:
@@ -200,16 +216,16 @@ def _tool(base: spans.Span, event: Event) -> spans.Span:
         if isinstance(named.get(inner), dict) and named.keys() <= CALL_KEYS:
             arguments = named[inner]
     key = first("otel_tool_id") or asked.get("id")
-    name = first("otel_tool_name") or event.get("name")
+    name = first("otel_tool_name") or seen.event.get("name")
     return spans.tool_span(base, name, arguments, key, result)
 
 
-def _ran(events: list[Event]) -> Iterator[tuple[str, ToolSpec]]:
+def _ran(found: list[_Seen]) -> Iterator[tuple[str, ToolSpec]]:
     """(name, tool) of those whose spans say what arguments they take."""
-    for event in events:
-        about = event[ATTRIBUTES]
+    for seen in found:
+        about = seen.about
         schema = value_or(about.get("gen_ai.tool.json_schema"))
-        if _kind(event) == "tool" and isinstance(schema, dict):
+        if seen.kind == "tool" and isinstance(schema, dict):
             name = about.get("gen_ai.tool.name")
             text = about.get("gen_ai.tool.description")
             with suppress(RecordError):  # then as its calls show it
@@ -230,12 +246,9 @@ def _error(event: Event, about: Event) -> str:
     return as_text(text) or "error"
 
 
-def _scores(event: Event, about: Event) -> Iterator[tuple[str, Any]]:
+def _scores(seen: _Seen) -> Iterator[tuple[str, Any]]:
     """Evaluations: gen_ai.evaluation.result events (their score, else its label)."""
-    events = event.get("events")
-    events = events if isinstance(events, list) else []
-    within = (_attributes(e.get("attributes")) for e in events if isinstance(e, dict))
-    for attributes in (about, *within):
+    for attributes in (seen.about, *(t.body for t in seen.told)):
         if name := attributes.get("gen_ai.evaluation.name"):
             label = attributes.get("gen_ai.evaluation.score.label")
             yield as_text(name), attributes.get("gen_ai.evaluation.score.value", label)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from raytune_agents.calls.schema import JSON_TYPES
 from raytune_agents.readers.fields import Fields, blank, fold, names_of, note, object_of, words_of
@@ -38,6 +38,8 @@ OF_USAGE = names_of("prompt_tokens"), names_of("answer_tokens")
 ABOUT_A_TURN = words_of("trace_turn")
 # what Python prints of an SDK's object, where a program recorded that in place of its content
 PRINTED = re.compile(r"(?:[A-Z]\w+\(\w+=.*\)|role='\w+' content=.*)\s*", re.DOTALL)
+
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def unread_meta(reason: str) -> JsonObject:
     return {"errors": [f"{UNREAD}{reason}"]} if reason else {}
 
 
-def spans_read(read: Callable[[JsonObject], Span], lines: Iterable[JsonObject]) -> Iterator[Span]:
+def spans_read(read: Callable[[Line], Span], lines: Iterable[Line]) -> Iterator[Span]:
     """The span of each line of a log. One that cannot be read costs itself, not its neighbours."""
     for line in lines:
         try:
