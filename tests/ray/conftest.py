@@ -26,6 +26,9 @@ from openai import OpenAI
 from raytune_agents.config import ResourcesConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra.watchdog import processes_below
+from raytune_agents.pipeline.generate import HELD, PARTS
+from raytune_agents.records import Trajectory
+from raytune_agents.storage import read_rows
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "ray" / "tiny.yaml"
@@ -281,6 +284,12 @@ def _ray_of_other_modules(request: pytest.FixtureRequest) -> None:
 def local_ray() -> None:
     """The Ray that the modules of SHARING have in common, started by the first of them."""
     cluster.connect(ResourcesConfig(cpus=2), keep=True)
+
+
+def generated(run: Path) -> list[Trajectory]:
+    """Every row that a run's generation gave."""
+    folders = (run / "generate" / part for part in (*PARTS, HELD))
+    return [row for folder in folders if folder.is_dir() for row in read_rows(folder)]
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TINY, command
+from conftest import ROOT, TINY, command, generated
 
 from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra import nodes as nodes_of_run
-from raytune_agents.storage import read_json, read_jsonl, read_rows
+from raytune_agents.storage import read_json, read_jsonl
 
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 
@@ -181,11 +181,7 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
     rows = read_json(run / step / "manifest.json")["rows"]
     assert rows["in"] == rows["out"] + sum((rows["rejected"] | rows["failed"]).values())
     if step == "generate":
-        parts = ("synthetic", "mined", "edited")
-        found, wanted = (
-            sorted(r.id for part in parts for r in read_rows(f / step / part))
-            for f in (run, tiny[0])
-        )
+        found, wanted = (sorted(r.id for r in generated(f)) for f in (run, tiny[0]))
         assert found == wanted
     if step == "train":
         steps = [x["step"] for x in read_jsonl(run / "train" / "sft" / "metrics.jsonl")]

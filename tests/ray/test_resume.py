@@ -9,16 +9,14 @@ import subprocess
 import time
 
 import pytest
-from conftest import ROOT, TINY, cli, command
+from conftest import ROOT, TINY, cli, command, generated
 
-from raytune_agents.storage import read_json, read_rows
-
-PARTS = ("synthetic", "mined", "edited", "no_call", "held")
+from raytune_agents.storage import read_json
 
 
 def texts(folder) -> dict[str, tuple]:
     """Id -> messages of every row; no id twice."""
-    rows = [r for part in PARTS for r in read_rows(folder / "generate" / part)]
+    rows = generated(folder)
     assert len({r.id for r in rows}) == len(rows)
     return {r.id: r.messages for r in rows}
 
@@ -65,7 +63,7 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
     assert {n: (shards / n).stat().st_mtime_ns for n in first} == first, (
         "a finished shard was redone"
     )
-    ids = [r.id for part in PARTS for r in read_rows(tmp_path / "tiny" / "generate" / part)]
+    ids = [r.id for r in generated(tmp_path / "tiny")]
     assert len(ids) == len(set(ids)) == read_json(
         tmp_path / "tiny" / "generate" / "manifest.json")["rows"]["out"]  # fmt: skip
     assert texts(tmp_path / "tiny") == texts(tiny[0])
