@@ -42,10 +42,16 @@ class MixedRows:
 
 
 def mixed_rows(context: Context, step: Step, name: str) -> MixedRows:
-    """The rows of an arm, which the mix step has tokenised."""
+    """The rows of an arm, which the mix step has tokenised. Raises FileNotFoundError for an arm
+    that is newer than the mix."""
+    file = context.run.folder / "mix" / f"{name}.parquet"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"train.arms.{name} has no rows yet: `raytune-agents run --steps mix,train`"
+        )
     arm = context.config.train.arms[name]
     rows = tokenize(context, step, arm.method, context.config.train.of(arm))
-    chosen = pq.read_table(context.run.folder / "mix" / f"{name}.parquet", columns=["id"])
+    chosen = pq.read_table(file, columns=["id"])
     return MixedRows(rows, rows.positions(chosen["id"]))
 
 

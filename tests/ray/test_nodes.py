@@ -163,13 +163,13 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
     run = tmp_path / "tiny"
     words = {
         "generate": (),
-        "train": ("train.num_workers=2", "train.sharding=ddp", "train.arms={sft: {method: sft}}",
+        "train": ("train.num_workers=2", "train.sharding=ddp",
                   "train.global_batch_size=2", "train.save_steps=1"),
         "tune": ("tune.max_concurrent_trials=2",),
     }[step]  # fmt: skip
     began = {
         "generate": lambda: list(run.glob("generate/*/rows-*.parquet")),
-        "train": lambda: read_jsonl(run / "train" / "sft" / "metrics.jsonl"),
+        "train": lambda: read_jsonl(run / "train" / "nat" / "metrics.jsonl"),
         "tune": lambda: (run / "tune" / "metrics.jsonl").is_file(),
     }[step]
     driver = start(made.address, step, tmp_path, *words)
@@ -184,6 +184,6 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
         found, wanted = (sorted(r.id for r in generated(f)) for f in (run, tiny[0]))
         assert found == wanted
     if step == "train":
-        steps = [x["step"] for x in read_jsonl(run / "train" / "sft" / "metrics.jsonl")]
+        steps = [x["step"] for x in read_jsonl(run / "train" / "nat" / "metrics.jsonl")]
         assert steps == list(range(1, steps[-1] + 1))
-        assert (run / "train" / "sft" / "adapter" / "adapter_model.safetensors").is_file()
+        assert (run / "train" / "nat" / "adapter" / "adapter_model.safetensors").is_file()

@@ -9,11 +9,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+import pytest
+
 from raytune_agents.config import Config, load_config
 from raytune_agents.config.base import BaseConfig, json_values
 from raytune_agents.infra.provenance import marks, module_files
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.keys import contents, outside, sections
-from raytune_agents.pipeline.train import arm_step
+from raytune_agents.pipeline.train import arm_step, mixed_rows
+from raytune_agents.progress import Display
 from raytune_agents.records import content_hash
 from raytune_agents.runs import STEPS, Step
 from raytune_agents.train.job import Job, fingerprint
@@ -258,3 +262,12 @@ def test_a_link_that_leads_to_a_file_of_equal_times_is_another_file(tmp_path):
     link.unlink()
     link.symlink_to(files[1])
     assert marks([link], before)[str(link)].content == equal.content
+
+
+def test_an_arm_that_is_newer_than_the_mix_is_named(tmp_path):
+    config = load_config(None, [f"runs_dir={tmp_path}", "train.arms={late: {method: sft}}"])
+    context = Context(config, Display())
+    step = Step("train", tmp_path, {}, {}, 1)
+    with pytest.raises(FileNotFoundError, match=r"train\.arms\.late .* --steps mix,train"):
+        mixed_rows(context, step, "late")
+    context.close()
