@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import blank, object_of, readable_start, words_of
+from raytune_agents.readers.fields import blank, fold, note, object_of, readable_start, words_of
 from raytune_agents.readers.parts import flat_text
-from raytune_agents.readers.responses import item_messages
+from raytune_agents.readers.responses import RESULTS, item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import seen_tools, unread_meta, with_source_ids
 from raytune_agents.readers.strict import as_text
@@ -31,6 +31,7 @@ OF_PROGRAM = (  # how messages in the user's place begin that no user wrote
 )
 PRINTED = words_of("codex_printed_types")
 UNSEEN = ("ghost_snapshot", "other")  # items that no model reads
+KNOWN = ("session_meta", "turn_context", "event_msg", "response_item", "compacted", "mark")
 
 
 def read(row: Event) -> list[Trajectory]:
@@ -40,7 +41,8 @@ def read(row: Event) -> list[Trajectory]:
     system: Any = None
     dropped = 0
     session = object_of(row["session"]) or {"id": row["session"]}
-    for kind, body in map(_opened, row[EVENTS] if EVENTS in row else [session, *row["items"]]):
+    events = row[EVENTS] if EVENTS in row else [session, *row["items"]]
+    for kind, body in map(_opened, events):
         if kind == "response_item" and body.get("type") not in UNSEEN:
             parts[-1].append(body)
         elif kind == "compacted":
@@ -57,8 +59,10 @@ def read(row: Event) -> list[Trajectory]:
             about |= _tokens(body)
         elif kind == "event_msg" and body.get("type") == "thread_rolled_back":
             dropped += _take_back(parts[-1], body.get("num_turns"))
+        elif kind not in KNOWN:
+            note(f"event.{kind}", body)
     about |= {"abandoned_events": dropped} if dropped else {}
-    read_parts = [readable_start(_messages, items, lambda i: _messages([i])) for items in parts]
+    read_parts = [_start_read(items) for items in parts]
     found = [
         _conversation(items, system, about | unread_meta(error))
         for items, error in read_parts
@@ -110,6 +114,21 @@ def _text(item: Event) -> str:
 
 def _messages(items: list[Event]) -> list[Message]:
     return item_messages(items, ())
+
+
+def _start_read(items: list[Event]) -> tuple[list[Message], str]:
+    """The turns up to the first item that cannot be read, or that answers a call which is not
+    there, and the reason, "" for none."""
+    called: set[Any] = set()
+    for n, item in enumerate(items):
+        kind, key = fold(as_text(item.get("type"))), item.get("call_id")
+        if kind in RESULTS and isinstance(key, str) and key not in called:
+            turns, error = _start_read(items[:n])
+            lost = "" if error else f"the result of a call that is not in the log: {kind}"
+            note("turn", lost)
+            return turns, error or lost
+        called |= {k for k in (key, item.get("id")) if isinstance(k, str)}
+    return readable_start(_messages, items, lambda i: _messages([i]))
 
 
 def _conversation(messages: list[Message], system: Any, about: Event) -> Trajectory:

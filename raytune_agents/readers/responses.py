@@ -3,7 +3,8 @@ Gym's roll-outs: `exchanges`.)
 
 Reasoning goes to the thought of the next turn, calls
 that stand together are one turn. A call that its provider ran itself (mcp_call, web_search_call) is
-a call with its result; an item that is neither said, called nor seen makes the row bad.
+a call with its result. An item of a kind that is not known makes the row bad where it may be of the
+conversation; any other (a thought that cannot be read, a count of tokens, a note) is noted.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call
 from raytune_agents.readers.strict import as_text, objects_of
+from raytune_agents.readers.turn_fields import names_thought
 from raytune_agents.readers.turns import turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
 
 KEPT_BY_PROVIDER = words_of("kept_items")
 CALLS, RESULTS = words_of("call_items"), words_of("result_items")
+# an item of another kind with one of these, or of such a kind, is said, called or seen
+IN_CONVERSATION = {*words_of("item_evidence")}
+SPOKEN_KINDS = words_of("item_endings")
 # an item's type is its tool's name and "_call"
 HOSTED = {fold(f"{name}_call"): name for name in words_of("hosted_tools")}
 
@@ -65,13 +70,21 @@ def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[
         if kind == "reasoning":
             parts = [item.get("summary"), item.get("content")]
             thought = "\n".join(filter(None, (thought, *_texts(next(filter(None, parts), [])))))
-        elif kind in KEPT_BY_PROVIDER:
+        elif kind in KEPT_BY_PROVIDER or _is_aside(item, kind):
             if "tools" not in item:  # which `turn_tools` reads
                 note(f"output.{item.get('type')}", item)
         else:
             _add(messages, _item_turns(item, kind, tools), thought)
             thought = ""
     return [with_calls(m, tools) for m in messages]
+
+
+def _is_aside(item: JsonObject, kind: str) -> bool:
+    """Whether an item of a kind that is not known is no part of the conversation."""
+    if kind in (*CALLS, *RESULTS, *HOSTED, "message", "agentmessage"):
+        return False
+    evidence = IN_CONVERSATION - {"content"} if names_thought(kind) else IN_CONVERSATION
+    return not kind.endswith(SPOKEN_KINDS) and evidence.isdisjoint(item)
 
 
 def _texts(parts: Any) -> Iterator[str]:
@@ -94,6 +107,8 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
         return [result_of({k: v for k, v in item.items() if k != "id"})]
     if kind in HOSTED:
         return _hosted(item, kind)
+    if kind == "agentmessage":  # what another agent told this one
+        return turns_of({"role": "user", "content": item["content"]}, tools)
     if kind != "message" or "role" not in item:
         raise RecordError(f"an item that is no message: {str(item.get('type'))[:40]}")
     return turns_of(item, tools)

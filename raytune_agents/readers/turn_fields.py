@@ -49,13 +49,14 @@ _OF_THINKING = re.compile(
 
 
 @lru_cache(maxsize=4096)
-def _names_thought(name: str) -> bool:
+def names_thought(name: str) -> bool:
+    """Whether a folded name is of a thought's text."""
     return bool(_THINKS.search(name)) and not _OF_THINKING.search(name)
 
 
 def _other_thought(fields: Fields) -> str:
     """A text under a name of its own that speaks of a thought, "" for none."""
-    for name in filter(_names_thought, list(fields.left)):
+    for name in filter(names_thought, list(fields.left)):
         value = fields.peek(name)
         if isinstance(value, str) and " " in value.strip():
             return as_text(fields(name))

@@ -204,9 +204,73 @@ def test_later_kinds_of_lines_belong_to_their_session(tmp_path: Path) -> None:
     meta = {"timestamp": "t", "type": "session_meta", "payload": {"id": "s"}}
     later = {"timestamp": "t", "type": "world_state", "payload": {"type": "x"}}
     items = [{"timestamp": "t", "type": "response_item", "payload": item} for item in ITEMS]
-    [row] = rows_of(tmp_path, [meta, later, *items, later])
+    [found] = read_log(tmp_path, [meta, later, *items, later])
+    [row] = found.rows
     assert (shape(row), row.source_id) == ("uCtCa", "s")
+    assert found.unread == {"event.world_state": "{type}"}
     assert [f.error[:15] for f in read_log(tmp_path, [later])] == ["no known format"]
+
+
+def codex_log(*items: Event) -> list[Event]:
+    """A session of Codex with these items."""
+    meta = {"timestamp": "t", "type": "session_meta", "payload": {"id": "s"}}
+    return [meta, *({"timestamp": "t", "type": "response_item", "payload": i} for i in items)]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "token_report", "info": {"total": 5}},
+        {"type": "banner", "message": "A new version is there."},
+        {"type": "sealed_reasoning", "content": "gAAAA"},
+    ],
+)
+@pytest.mark.parametrize("place", [0, 2, 4, 6])
+def test_an_item_of_codex_that_is_no_part_of_the_conversation_is_passed(
+    item: Event, place: int, tmp_path: Path
+) -> None:
+    items: list[Event] = list(ITEMS)
+    [whole] = rows_of(tmp_path, codex_log(*items))
+    items.insert(place, item)
+    [found] = read_log(tmp_path, codex_log(*items))
+    [row] = found.rows
+    assert (row.messages, row.meta.get("errors")) == (whole.messages, None)
+    assert list(found.unread) == [f"output.{item['type']}"]
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ({"type": "page_visit", "call_id": "p1", "name": "visit", "arguments": "{}"}, "page_visit"),
+        ({"type": "page_visit_call", "id": "p1", "page": "a"}, "page_visit_call"),
+        ({"type": "thinking_call", "id": "p1"}, "thinking_call"),
+        ({"type": "page", "content": [{"type": "input_text", "text": "a"}]}, "page"),
+        ({"type": "function_call_output", "call_id": "p1", "output": "x"}, "functioncalloutput"),
+    ],
+)
+def test_a_session_of_codex_ends_before_what_was_said_or_called_and_is_not_known(
+    item: Event, reason: str, tmp_path: Path
+) -> None:
+    [row] = rows_of(tmp_path, codex_log(*ITEMS[:4], item, *ITEMS[4:]))
+    assert shape(row) == "uC"
+    [error] = row.meta["errors"]
+    assert error.endswith(f": {reason}")
+
+
+def test_what_another_agent_tells_one_of_codex_is_as_a_request(tmp_path: Path) -> None:
+    """As in the roll-outs of Codex' sub-agents."""
+    told = {
+        "type": "agent_message",
+        "author": "/root",
+        "recipient": "/root/list",
+        "content": [{"type": "input_text", "text": "Message Type: NEW_TASK"}],
+    }
+    [row] = rows_of(tmp_path, codex_log(told, *ITEMS[1:]))
+    assert (shape(row), row.messages[0].content) == ("uCtCa", "Message Type: NEW_TASK")
+    sealed = told | {"content": [{"type": "encrypted_content", "encrypted_content": "x"}]}
+    [found] = read_log(tmp_path, codex_log(sealed, *ITEMS[1:]))
+    assert not found.rows
+    assert "encrypted_content" in found.error
 
 
 def test_what_codex_exec_prints_says_where_the_log_is(tmp_path: Path) -> None:
