@@ -4,20 +4,27 @@ Every call of an agent repeats the conversation so far. A call whose prompt begi
 earlier conversation holds goes on with it; any other starts one of its own (a sub-agent, a judge, a
 branch). Prompts are looked up by a running hash of their turns, so the work is linear in the trace.
 A prompt that holds results without the turn that called goes on with the conversation whose last
-turn did: a server kept the rest of it, or the program left that turn out.
+turn did: a server kept the rest of it, or the program left that turn out. A conversation that is
+the start of another one is none of its own, also where the program tells its last turn in other
+words: the calls as turns of their own, the text with what ended it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from raytune_agents.readers.fields import note
 from raytune_agents.records import Message, ToolSpec
 
 if TYPE_CHECKING:
     from raytune_agents.readers.spans import Span
+
+SIGN = 16  # characters by which an answer's text is looked up
+MOST_RETOLD = 100  # turns in other conversations that are compared with one
 
 
 @dataclass(slots=True)
@@ -44,7 +51,12 @@ def _running(turns: Iterable[Message], key: bytes = b"") -> Iterator[bytes]:
 
 
 def conversations(models: Sequence[Span]) -> list[CallThread]:
-    """The conversations of calls in the order of time."""
+    """The conversations of calls in the order of time, none of them the start of another one."""
+    found = _threads(models)
+    return _without_starts(found) if len(found) > 1 else found
+
+
+def _threads(models: Sequence[Span]) -> list[CallThread]:
     found: list[CallThread] = []
     by_end: dict[bytes, CallThread] = {}
     called: dict[str | bytes, CallThread] = {}  # a call's id, or all before the turn that called
@@ -84,6 +96,73 @@ def _resumed(
         return 0, None
     now = called.get(keys[n - 1] if n else prompt[0].tool_call_id)
     return (n, now) if now is not None and now.turns[-1].tool_calls else (0, None)
+
+
+def _without_starts(found: Sequence[CallThread]) -> list[CallThread]:
+    """The conversations, each with the calls of those that begin it. A call that failed stays."""
+    longer: dict[bytes, CallThread] = {}  # what a conversation that goes on begins with
+    told: dict[tuple[bytes, str], list[tuple[CallThread, int]]] = defaultdict(list)
+    bases: dict[int, bytes] = {}  # the end of a conversation without its last turn
+    for thread in found:
+        key = b""
+        for n, (turn, after) in enumerate(zip(thread.turns, _running(thread.turns))):
+            bases[id(thread)] = key
+            if n + 1 < len(thread.turns):
+                longer.setdefault(after, thread)
+                for sign in _signs(turn):
+                    told[key, sign].append((thread, n))
+            key = after
+    started: set[int] = set()
+    for thread in sorted(found, key=lambda t: len(t.turns)):
+        last = thread.turns[-1]
+        if thread.spans[-1].error:
+            continue
+        whole = longer.get(thread.key)
+        if whole is None:
+            sign = next(iter(_signs(last)), "")
+            near = told.get((bases[id(thread)], sign), [])[:MOST_RETOLD]
+            hits = ((t, n) for t, n in near if _retells(t.turns[n:], last))
+            whole, n = next(hits, (None, 0))
+            if whole is not None:
+                whole.turns[n] = _told_best(whole.turns[n], last)
+        if whole is not None:
+            note("conversation", "one that is the start of another of its trace")
+            whole.spans = sorted([*thread.spans, *whole.spans], key=lambda s: (s.start, s.end))
+            whole.tools = thread.tools | whole.tools
+            started.add(id(thread))
+    return [thread for thread in found if id(thread) not in started]
+
+
+def _signs(turn: Message) -> Iterator[str]:
+    """What an answer is looked up by: its first call, and how its text begins."""
+    if turn.role == "assistant":
+        if turn.tool_calls:
+            yield turn.tool_calls[0].key
+        yield turn.content.strip()[:SIGN]
+
+
+def _told_best(told: Message, answer: Message) -> Message:
+    """An answer as it is told later, with the text and the thought that only the answer has."""
+    if [c.key for c in told.tool_calls] != [c.key for c in answer.tool_calls]:
+        return told
+    content, thought = told.content or answer.content, told.thought or answer.thought
+    return replace(told, content=content, thought=thought)
+
+
+def _retells(turns: Sequence[Message], answer: Message) -> bool:
+    """Whether turns begin with what an answer says: all its calls, in any number of turns, or its
+    text, with what ended it and the calls in it."""
+    if not answer.tool_calls:
+        text, told_text = answer.content.strip(), turns[0].content.strip()
+        stop = told_text.removeprefix(text).split()  # what ended it is no more than a word
+        return bool(text) and told_text.startswith(text) and len(stop) < 2
+    wanted = [c.key for c in answer.tool_calls]
+    told: list[str] = []
+    for turn in turns:
+        if turn.role not in ("assistant", "tool") or len(told) >= len(wanted):
+            break
+        told += [c.key for c in turn.tool_calls]
+    return told == wanted
 
 
 def once_told(models: Sequence[Span], steps: Iterable[Span]) -> list[Span]:

@@ -338,9 +338,9 @@ def test_messages_as_events_of_a_span(tmp_path: Path) -> None:
             *second, told("choice", message='[{"text": "Seven."}]', finish_reason="end_turn")]),
         span("a", agent, "", 0, events=[*first, told("choice", message="Seven.")]),
     ]
-    rows = rows_of(tmp_path, [{"sessionSpans": log}])
-    assert [shape(row) for row in rows] == ["suC", "suCta"]
-    assert [m.content for m in rows[1].messages] == ["Be brief.", "Look.", "", "7", "Seven."]
+    [row] = rows_of(tmp_path, [{"sessionSpans": log}])
+    # what the later prompt leaves out of the first answer stands in that answer alone
+    assert [m.content for m in row.messages] == ["Be brief.", "Look.", "I look.", "7", "Seven."]
     # one run whose second call was not recorded: the tool's own span says what it gave
     [row] = rows_of(tmp_path, [{"sessionSpans": [log[0], log[1], log[3]]}])
     assert (shape(row), row.meta["after"]) == ("suC", ["7"])
@@ -689,9 +689,13 @@ def generation(key: str, asked: Any, said: Any, at: int, **more: Any) -> Event:
             "output": json.dumps(said)} | more
 
 
-def of_langfuse(path: Path, observations: list[Event]) -> Trajectory:
+def traced(path: Path, observations: list[Event]) -> list[Trajectory]:
     trace = {"id": "t", "name": "run", "scores": []}
-    [row] = rows_of(path, [{"trace": trace, "observations": observations}])
+    return rows_of(path, [{"trace": trace, "observations": observations}])
+
+
+def of_langfuse(path: Path, observations: list[Event]) -> Trajectory:
+    [row] = traced(path, observations)
     return row
 
 
@@ -717,6 +721,49 @@ def test_calls_as_the_text_of_their_turns(tmp_path: Path) -> None:
         generation("2", [HI, {"role": "tool", "content": text}, {"role": "tool", "content": "7"}],
                    END, 2)])
     assert (shape(row), row.calls[0].args) == ("uCta", {"n": 1})
+
+
+def test_a_conversation_that_begins_another_of_its_trace_is_none_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """As Koog and smolagents tell a model what it said: its calls one by one, each with its result,
+    or its text with the word that ended it, and the code in it as a call."""
+    def call(key: str, n: int) -> Event:
+        return {"id": key, "type": "function",
+                "function": {"name": "look", "arguments": json.dumps({"n": n})}}
+
+    calls = [call("a", 1), call("b", 2)]
+    results = [{"role": "tool", "content": text} for text in ("1", "2")]
+    both = {"role": "assistant", "content": None, "tool_calls": calls}
+    apart = [{"role": "assistant", "content": None, "tool_calls": [c]} for c in calls]
+    told_apart = [HI, apart[0], results[0], apart[1], results[1]]
+    text = {"role": "assistant", "content": "I look.\n<code>\nlook(1)\n"}
+    code = [{"id": "c", "type": "function",
+             "function": {"name": "py", "arguments": '{"code": "look(1)"}'}}]
+    with_stop = {"role": "assistant", "content": text["content"] + "</code>", "tool_calls": code}
+    for answer, later in ((both, told_apart), (text, [HI, with_stop, results[0]])):
+        log = [generation("1", [HI], answer, 1), generation("2", later, END, 2)]
+        row = of_langfuse(tmp_path, log)
+        assert (len(row.messages), row.meta["model_calls"]) == (len(later) + 1, 2)
+        # in the other order of time as well
+        turned = [generation("1", [HI], answer, 3), generation("2", later, END, 2)]
+        assert of_langfuse(tmp_path, turned).messages == row.messages
+    # an alternative, another call or the start of a sentence begins no other conversation
+    said = {"role": "assistant", "content": "I look. And then"}
+    for other in (said, {"role": "assistant", "content": None, "tool_calls": [call("a", 3)]}):
+        log = [generation("1", [HI], other, 1), generation("2", told_apart, END, 2)]
+        assert len(traced(tmp_path, log)) == 2
+    short = generation("1", [HI], {"role": "assistant", "content": "I"}, 1)
+    assert len(traced(tmp_path, [short, generation("2", [HI, said, HI], END, 2)])) == 2
+
+
+def test_the_same_conversation_logged_at_an_earlier_step_is_counted(tmp_path: Path) -> None:
+    logged = [generation(str(i), [HI], CALLS, i) for i in (1, 2)]
+    whole = generation("3", [HI, CALLS, {"role": "tool", "content": "7"}], END, 3)
+    trace = {"trace": {"id": "t", "name": "run"}, "observations": [*logged, whole]}
+    [found] = read_log(tmp_path, [trace])
+    assert [shape(row) for row in found.rows] == ["uCta"]
+    assert found.unread["conversation"] == "one that is the start of another of its trace"
 
 
 def test_parts_that_are_named_as_classes_of_dotnet(tmp_path: Path) -> None:
