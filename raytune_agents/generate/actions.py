@@ -16,7 +16,7 @@ from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.wordlists import pattern, phrases, tidied
 
 QUESTION = pattern("question")
@@ -144,7 +144,7 @@ def _cleaned(text: str) -> str:
     text = tidied(text, "object")
     if re.match(r"who (?:can|may) \w+ (?:and|or) ", text):  # "who can view or edit a page"
         return text
-    again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them|when)\s.*"
+    again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them|when|why|what|who)\b.*"
     if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         whole = not re.fullmatch(r"an? (new|single)|new", text[: more.start()])
         text = text[: more.start()] if whole else text[more.end(1) :]  # "a new or update an issue"
@@ -226,6 +226,10 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     noun = (said[0] in nouns or said[0] == f"{named[-1].rstrip('s')}s") and verb_groups().get(
         named[0]
     ) in (*READING, "search")
+    counted = re.match(r"\w+s(?:, \w+s)*,? and \w+s of ", text)  # "Opens and clicks of a campaign"
+    if counted and verb_groups().get(named[0]) in READING:
+        text = f"{named[0]} the {_lowered(text)}"
+        return text.split(), text
     noun = noun and not DETERMINERS.match(said[1])  # "List the parts" of get_parts
     if noun and named[0] not in said and named[-1] in said[:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raytune_agents.generate.kind_table import ROLE, kind_named
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
 
@@ -22,6 +22,26 @@ def set_in_order(params: Sequence[Parameter], args: Arguments) -> None:
         pair = by_role.get((kind, other or "", stem))
         if pair and isinstance(args[name], int | float) and args[name] > args[pair]:
             args[name], args[pair] = args[pair], args[name]
+
+
+ENDINGS = {"shapefile": "shp", "excel": "xlsx", "markdown": "md", "text": "txt", "jpeg": "jpg"}
+
+
+def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let the file that is written end as the format says that it is written in."""
+    formats = [
+        p
+        for p in params
+        if p.kind == "choice" and re.search(r"(^|\b(file|output|export|target) )format$", p.words)
+    ]
+    wanted = [str(args[p.name]).lower() for p in formats if p.name in args]
+    for p in params:
+        text = args.get(p.name)
+        written = p.role == "to" or re.search(
+            r"\b(out|output|export|target|save)\b", f"{p.words} {p.about.lower()}"
+        )
+        if wanted and p.kind == "file" and written and isinstance(text, str):
+            args[p.name] = re.sub(r"(?<=\w)\.\w+$", f".{ENDINGS.get(wanted[0], wanted[0])}", text)
 
 
 def _stem(p: Parameter) -> str:

@@ -20,12 +20,12 @@ from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.agreement import differ, set_in_order
+from raytune_agents.generate.agreement import differ, fit_format, set_in_order
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kind_texts import PATH, like_example, text_of
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.scenes import DATE_FORMS, MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
@@ -202,7 +202,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
         chosen = rng.choice(plain)
         # "e4" is a word of a game, no code
-        coded = not p.kind and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", chosen)
+        formed = not p.kind or p.kind in CODES
+        coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", str(chosen))
         coded = coded or MEASURE.fullmatch(str(chosen))
         letters = re.fullmatch("[A-Z]{3,5}", str(chosen)) and len(plain) == 1
         coded = coded or (letters and (p.kind == "id" or re.search(r"\bcode\b", p.about)))
@@ -295,7 +296,7 @@ def parameters_of(tool: ToolConfig) -> tuple[Parameter, ...]:
 
 def context_of(tool: ToolConfig) -> str:
     """A tool's name and description as lower-case words."""
-    return f"{kinds.name_words(tool.name)} {tool.description.lower()}"
+    return f"{name_words(tool.name)} {tool.description.lower()}"
 
 
 def _in_state(p: Parameter) -> bool:
@@ -331,6 +332,7 @@ def sample(
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
         set_in_order(params, args)
+        fit_format(params, args)
         if differ(params, args) and accepts(schema, args):
             return args, scene
     raise NoValue(f"{tool.name}: no values together fit its schema")
@@ -339,7 +341,7 @@ def sample(
 def invented(name: str, schema: Mapping[str, Any], rng: random.Random) -> Any:
     """A value that nobody asked for, for a call that is meant to be wrong: of the parameter's kind,
     or, where nothing is known of it, its own name as a model would copy it."""
-    p = kinds.parameter(name, dict(schema), True, kinds.name_words(name))
+    p = kinds.parameter(name, dict(schema), True, name_words(name))
     for _ in range(TRIES):
         try:
             made = value(Scene(rng, p.words), p)

@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import READING, base_verb, verb_groups
 from raytune_agents.generate.descriptions import json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
-from raytune_agents.generate.kinds import PERIODS, Parameter
+from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.nouns import mentions
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
 LAST: list[str] = phrases()["last_kinds"]
@@ -130,15 +130,20 @@ def clause_of(
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
+DOING = {  # names that are orders themselves: "avoid" + tolls
+    "avoid": "avoiding",
+    "include": "including",
+    "ignore": "ignoring",
+    "omit": "omitting",
+    "skip": "skipping",
+}
 CUT = re.compile(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", re.I)
 PLAIN_DATE = pattern("plain_date")
 NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
 ATTRIBUTE = regex("attribute")
 LISTED = regex("listed")
-TELLS_DATE = pattern("tells_date")
 OWN_WORD = regex("own_word")
 COMPARED = pattern("compared")
-LASTING = regex("lasting")
 WEEKDAY = pattern("weekday")
 RELATIVE_DAY = pattern("relative_day")
 STRETCH = regex("stretch")
@@ -169,10 +174,35 @@ def _chosen_clause(p: Parameter, value: Any) -> str:
     return ""
 
 
+def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
+    """Clauses that the name of a day or a time makes: "hired after", "week of", "resume on"."""
+    if re.fullmatch("(occurr|happen)ed (at|on)", p.words):
+        return ("on {x}",)
+    if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
+        return (f"{done[1]} on {{x}}",)
+    whose = re.fullmatch(r"(\w+) (dob|date of birth|birth ?(date|day))", p.words)
+    if whose and p.role == "birth":
+        return (f"for a {whose[1]} born on {{x}}",)
+    if re.fullmatch(r"(week|month|quarter|year) (of|from|starting|beginning)", p.words):
+        return (f"for the {p.words} {{x}}",)
+    acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)
+    if acts and not p.role and base_verb(acts[1]) == acts[1]:
+        return (f"and {acts[1]} it on {{x}}",)  # "resume on"
+    if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
+        return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
+    ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
+    of_head = re.search(rf"\b{p.words.split()[0]}", head)  # "tickets" + ticket date
+    if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
+        return ("",)  # "last day"
+    return ()
+
+
 def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
     if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
         return ("excluding {x}",)
+    if found := re.match(rf"({'|'.join(DOING)})(?= \w+s$|$)", p.words):
+        return (f"{DOING[found[1]]} {{x}}",)
     if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
     if (p.items or p).kind == "choice" and (clause := _chosen_clause(p, value)):
@@ -187,8 +217,13 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     inside = re.fullmatch(r"(in|at|by|near|under|inside) \w+", p.words)
     if inside and sense.placed and not p.items:  # "in channel" + #sales
         return (f"{inside[1]} {{x}}",)
-    if sense.kind in PERIODS and re.search(LOOKS_BACK, f"{p.words}. {p.about}"):
+    recent = p.words == sense.kind and re.match(r"(the )?(recent|latest|past) ", head)
+    if sense.kind in PERIODS and (recent or re.search(LOOKS_BACK, f"{p.words}. {p.about}")):
         return (f"for the last {{x}} {sense.kind}",)
+    if found := re.fullmatch(r"(tail|last|first|head)( lines| rows| entries)", p.words):
+        return (
+            f"(the {found[1].replace('tail', 'last').replace('head', 'first')} {{x}}{found[2]})",
+        )
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
     if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):
@@ -200,27 +235,17 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         return (f"{{x}} {p.words}",)
     if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
         return (f"{found[1]}ed by {{x}}".replace("splited", "split"),)
-    if p.kind in DATES:
-        if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
-            return (f"{done[1]} on {{x}}",)
-        acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)
-        if acts and not p.role and base_verb(acts[1]) == acts[1]:
-            return (f"and {acts[1]} it on {{x}}",)  # "resume on"
-        if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
-            return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
-        ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
-        of_head = re.search(rf"\b{p.words.split()[0]}", head)  # "tickets" + ticket date
-        if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
-            return ("",)  # "last day"
+    if p.kind in DATES and (clause := _dated_clauses(p, head)):
+        return clause
     of, _, period = p.words.rpartition(" ")
     if of in ("position", "offset", "start", "at") and period in PERIODS:
         return (f"at {{x}} {period}",)
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
-    short = p.kind == "choice" and len(str(value)) <= 3
-    if (short or p.kind == "id") and re.search(LOCATIVE, p.words):
-        return ("in {noun} {x}",)
-    if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
+    if re.search(LOCATIVE, p.words) and p.kind in ("id", "choice"):
+        coded = p.kind == "id" or len(str(value)) <= 3 or bool(re.search(r"\d", str(value)))
+        return ("in {noun} {x}",) if coded else ("in the {x} {noun}",)
+    if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number"):
         return ("at {noun} {x}",)
     return ()
 
@@ -266,7 +291,7 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
 def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     """Whether a value tells what it is by its kind alone: the name says no more, beside a role and
     what the object speaks of. "date" does, "insured value" does not."""
-    if sense.kind in (*DATES, "repo_name", "unix_time"):
+    if sense.kind in (*DATES, "weekday", "experience", "repo_name", "unix_time"):
         return True  # `_named_clauses` knows dates that are not
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
@@ -312,88 +337,3 @@ def _noun(p: Parameter, sense: Kind) -> str:
 
 
 ACRONYMS = pattern("acronyms")
-ENDS = {"to": "destination", "from": "origin"}
-PARTIES = {"to": "recipient", "from": "sender"}
-DATED: dict[str, str] = word_data("names")["dated"]
-
-
-def field_noun(p: Parameter) -> str:
-    """What a form or a question calls a parameter: "due date" for due_by, "check-in date"."""
-    whole = _sense(p).range or p.words == "per page" or re.search(ATTRIBUTE, p.words)
-    noun = p.said or (p.words if whole else p.noun)
-    if p.words in ("name", "title") and p.said not in ("", p.words):
-        noun = f"{p.said} {p.words}"  # "animal name"
-    if p.kind in DATES:
-        noun = re.sub(r"(?<!ed|en)\s+(by|at|on)$", "", noun).replace("check ", "check-")
-        noun = DATED.get(noun, noun)
-        noun = re.sub(" date$", " time", noun) if p.kind == "time" else noun
-        return noun if TELLS_DATE.search(noun) else f"{noun} {p.kind[:4]}"
-    noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
-    noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
-    noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
-    noun = re.sub(rf"\b({LASTING}) (\w+s)$", r"\1", noun)  # "age days"
-    ends = PARTIES if p.sense in WHO else ENDS
-    return ACRONYMS.sub(lambda m: m[0].upper(), ends.get(noun, noun))
-
-
-def request_noun(p: Parameter) -> str:
-    """What a question calls a parameter: "number of beds", "order ID"."""
-    noun = field_noun(p)
-    if _sense(p).range and not p.items and is_plural(noun) and not noun.startswith("number"):
-        return f"number of {noun}"
-    numbered = (
-        p.sense in ("id", "id_number", "uuid") and noun[-2:] != "ID" and p.words.endswith(" id")
-    )
-    return f"{noun} ID" if numbered else noun
-
-
-def unit_words(p: Parameter) -> str:
-    """The unit after a number; of money it is part of what is said."""
-    if p.sense in ("money", "loan", "salary", "limit", "page", "offset"):
-        return ""
-    if p.items is not None or not _sense(p).range:
-        return ""
-    unit = UNIT_WORDS.get(p.unit, p.unit) or ("degrees" if p.sense == "temperature" else "")
-    return "" if unit in field_noun(p).split() else unit  # "weekly hours"
-
-
-def form_clause(
-    params: Sequence[Parameter],
-    verb: str,
-    brackets: bool,
-    rng: random.Random,
-    joint: str = "with",
-) -> str:
-    """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
-    quantity: 3)"; of what is changed "and set the bin to A-1"."""
-    slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
-    slots |= {p.name: in_quotes(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
-    article = rng.choice(("the ", "")) if len(params) < 3 else ""
-    brackets |= any(_sense(p).range and is_plural(field_noun(p)) for p in params)  # "hours: 3"
-    if verb in GENERAL_SETTERS:
-        return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
-    if brackets or rng.random() < BRACKETS:
-        return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
-    said = [
-        f"a {field_noun(p)} of {slots[p.name]}"
-        if _sense(p).range and not p.items and (unit_words(p) or p.sense == "money")
-        else f"{article}{field_noun(p)} {slots[p.name]}"
-        for p in params
-    ]
-    return f"{joint} {shown(said)}"
-
-
-BRACKETS = 0.1  # share of requests with several values in brackets, as few people write
-
-
-def in_quotes(p: Parameter, text: str) -> str:
-    """A text in quotation marks where it is no value beside others, but somebody's words."""
-    return f'"{text}"' if p.sense in QUOTED and p.kind != "choice" else text
-
-
-QUOTED = (*LAST, "subject", "event_title", "task_title", "document_title", "opinion")
-
-
-def capital(text: str) -> str:
-    """The text with a large first letter."""
-    return text[:1].upper() + text[1:]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, makes
+from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, Action, makes, verb_groups
 from raytune_agents.generate.agreement import ONE_OF_PAIR
-from raytune_agents.generate.clauses import CONTAINER, WHO, unit_words
+from raytune_agents.generate.clauses import CONTAINER, WHO
+from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
     DURATIONS,
@@ -26,6 +26,7 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex
 
 ARTICLE = pattern("article")
@@ -138,6 +139,25 @@ class Complements:
         noun = f"{owner[1]} " if p is not None and is_numbered(p) else ""
         return None if p is None else f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
 
+    def possessor(self) -> None:
+        """Whose the object is: "a user's password" -> "ana's password", or mine."""
+        owner = re.fullmatch(r"(?:an?|the) (\w+)'s (.+)", self.head)
+        if not owner:
+            return
+        p = self.take(f"a {owner[1]}") or self._only_id(f"an {owner[1]}")
+        if p is not None:
+            noun = f"{owner[1]} " if is_numbered(p) else ""
+            self.head = f"{noun}{slot_of(p)}'s {owner[2]}"
+        elif owner[1] == "user":
+            self.head = f"my {owner[2]}"
+
+    def receiver(self) -> None:
+        """To whom the object is given: "grant a user access" -> "grant ana access"."""
+        given = re.match(r"(?:an?|the) (\w+) (?=\w)", self.head)
+        if given and self.verb in GIVING and (p := self.take(f"a {given[1]}")):
+            noun = f"{given[1]} " if is_numbered(p) else ""
+            self.head = f"{noun}{slot_of(p)} {self.head[given.end() :]}"
+
     def take(self, phrase: str) -> Parameter | None:
         """The one parameter that a complement speaks of, taken from those left."""
         found = [
@@ -145,6 +165,7 @@ class Complements:
             for p in self.left
             if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
         ]
+        found.sort(key=lambda p: not is_numbered(p))  # of a customer's id and email the id
         if phrase.startswith("another "):  # "teleport a player to another player"
             found = [p for p in found if not mentions(self.head, p)]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
@@ -157,7 +178,7 @@ class Complements:
     def placeable(phrase: str, p: Parameter) -> bool:
         """Whether a value may stand for the phrase: a place, a choice, or a number that says which
         one it is ("a tooth" + tooth 21)."""
-        unknown = p.sense == "amount" or (not (p.kind or p.sense) and bool(p.values))
+        unknown = p.sense == "amount" or not (p.kind or p.sense)
         which = not p.unit and f" {phrase}".endswith((f" {p.noun}", f" {p.words}"))
         which = which and unknown
         if p.sense == "period":
@@ -183,6 +204,8 @@ class Complements:
                 when = f"the {span[1]}" if span[1] else ""
                 return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
         lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
+        if preposition == "by" and verb_groups().get(self.act.verbs[0]) == "search":
+            lists = []  # "search the pool by skills": for people with these skills
         if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
             self.left.remove(lists[0])  # "of multiple files"
             noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
@@ -190,7 +213,7 @@ class Complements:
         if preposition != "by" and (listed := self.letters(phrase)):
             self.left = [p for p in self.left if p not in listed]
             return f"{preposition} {' and '.join(map(slot_of, listed))}"
-        if re.match(r"(a|some|a given) (time|while|period|duration|delay)\b", phrase):
+        if re.match(r"(a|some|a given) (\w+ )?(time|while|period|duration|delay)\b", phrase):
             for p in self.left:
                 if p.sense in DURATIONS:
                     self.left.remove(p)
@@ -212,6 +235,8 @@ class Complements:
             dates = ("date", "datetime", "time")  # "lend it to another museum" until May
             ends = [p for p in self.left if p.role == role and not p.items]
             ends = [p for p in ends if p.kind not in dates][:1]
+            if not ends and preposition == "into":  # "merge contacts into one" + the first one's id
+                ends = [p for p in self.left if is_numbered(p) and not p.items and p.required][:1]
         elif preposition == "between" and is_plural(phrase):
             of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
             ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
@@ -277,6 +302,8 @@ class Complements:
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         noun = next((one for one in either if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
+        if noun in ("name", "title") and not is_numbered(p):
+            return f"the {noun} {slot_of(p)}"  # "under a new name"
         if (
             p.sense in ("name", "version", "amount", "phone")
             or not (p.kind or p.sense)
@@ -284,6 +311,8 @@ class Complements:
             or is_coded(p)
         ):
             return f"{noun} {slot_of(p)}"
+        if re.fullmatch(f"{noun} (of|starting|beginning)", p.words):
+            return f"the {p.words} {slot_of(p)}"  # "of a week": "of the week of 5 May"
         last = noun.rpartition(" ")[2]
         if p.kind == "choice" and last and any(str(v).endswith(last) for v in p.values):
             return f"the {slot_of(p)}"  # "the kitchen" beside "living room"

@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import json_type
-from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Arguments
 

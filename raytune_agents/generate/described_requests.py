@@ -31,19 +31,12 @@ from raytune_agents.generate.actions import (
     verb_words,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import (
-    DOCUMENTS,
-    SETTERS,
-    capital,
-    clause_of,
-    field_noun,
-    form_clause,
-    unit_words,
-)
+from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
 from raytune_agents.generate.conditions import condition_clause, in_one
 from raytune_agents.generate.descriptions import is_english
+from raytune_agents.generate.forms import capital, field_noun, form_clause, unit_words
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
     DETERMINERS,
@@ -52,8 +45,8 @@ from raytune_agents.generate.grammar import (
     mended,
     with_article,
 )
-from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
@@ -109,6 +102,7 @@ def _lead(
 SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
 
 
+LISTING = ("show", "give", "list", "search")  # groups of verbs whose answer is a list
 UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
 
 
@@ -171,6 +165,12 @@ def _lifted(
     return out, values
 
 
+def _of_things(act: Action, rng: random.Random) -> Action:
+    """The action on the things of a list: always, where the list itself is no answer."""
+    listing = makes(act) or verb_groups().get(act.verbs[0]) in LISTING
+    return unlisted(act) if rng.random() < UNLISTED or not listing else act
+
+
 def compose(
     tool: ToolConfig,
     args: Mapping[str, Any],
@@ -203,8 +203,7 @@ def compose(
     act, flags = decided(act, flags, args)
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
-    if rng.random() < UNLISTED:
-        act = unlisted(act)
+    act = _of_things(act, rng)
     plain = in_one(plain, args, anchors, verb in SETTERS)
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left

@@ -25,7 +25,8 @@ def spelled_out(words: str, about: str) -> str:
     """Words with their abbreviations written out: "dest loc" -> "destination location", and of a
     description that says "ID of the customer" "customer" -> "customer id"."""
     words = " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
-    numbered = re.match(r"(?:the |an? |unique )*(?:id|identifier) (?:of|for)\b", about, re.I)
+    of_it = rf"(?:the |an? |unique )*(?:ID (?:of|for)|{re.escape(words)} ID)\b"
+    numbered = re.match(of_it.replace("ID", "(?:id|identifier)"), about, re.I)
     coded = re.search(r"\b(ids?|identifier|key|number)$", words)
     return f"{words} id" if numbered and not coded else words
 
@@ -87,6 +88,13 @@ def thing_of(words: str, about: str) -> str:
     code = re.match(r"(?:python|sql|source|html|javascript|shell) code\b", text)
     if words in ("title", "label", "key") or code:
         return ""
+    if re.fullmatch(r"(file )?path|file( ?name)?", words):  # "path to the manifest file"
+        of_file = re.match(
+            r"(?:\w+ )?(?:path|name|location) (?:to|of|for) (?:the |an? |your )?"
+            r"((?:[a-z]+ )?[a-z]+?)(?: file)?(?:$|[.,;(]| to\b| that\b| on\b)",
+            text,
+        )
+        return of_file[1] if of_file and of_file[1] not in NAMES["anything"] else ""
     counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
     if counted and re.fullmatch(r"\w|count|num|number|total", words):
         return f"number of {counted[1]}"

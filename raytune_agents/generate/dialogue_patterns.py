@@ -15,9 +15,9 @@ from raytune_agents.agents.analyse import Profile, mixed
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import field_noun, in_quotes, request_noun
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.forms import field_noun, in_quotes, request_noun
 from raytune_agents.generate.frames import Wish, framed, joined_orders
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named

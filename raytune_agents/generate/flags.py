@@ -6,7 +6,7 @@ import re
 
 from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import phrases
 
 

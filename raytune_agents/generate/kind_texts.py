@@ -9,7 +9,7 @@ from typing import Any
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.kind_table import banks, kind_named, matching_kind
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import GENERATORS, Scene
 from raytune_agents.generate.wordlists import pattern, regex
 
@@ -62,7 +62,8 @@ def text_of(scene: Scene, p: Parameter) -> Any:
         whose = f"{p.words} {descriptions.subject_of(p.about)}"
         if not p.said or p.said in scene.context:  # else of another thing than the tool's
             whose += f" {scene.context}"
-        kind = entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
+        own = re.search(FACILITIES, p.words)
+        kind = "" if own else entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
         if not kind and (found := re.search(FACILITIES, whose)):
             return f"{scene.place('').city} {found[1].capitalize()}"
         if not kind:

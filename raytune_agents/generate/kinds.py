@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,10 +31,10 @@ from raytune_agents.generate.kind_table import (
     role_of,
     settled,
 )
+from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.siblings import amounts_of, owned_field, told_apart, with_one_list
 from raytune_agents.generate.wordlists import pattern, regex
-from raytune_agents.records import JsonSchema
 
-OTHER_ID = regex("other_id")
 PERIODS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
 LENGTHS = {  # kind -> its units
     "length": ("characters",),
@@ -42,66 +42,7 @@ LENGTHS = {  # kind -> its units
     "minutes": ("minutes", "min", "minute"),
 }
 DEEPEST = 4  # schemas inside schemas that are looked into
-# Characters that are looked at: the expressions are not linear in what a stranger may write.
-LONGEST_NAME, LONGEST_TEXT = 200, 4_000
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=\d)")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter and what is known of it. `kind` "" = nothing is known of its values."""
-
-    name: str
-    schema: str  # JSON text, so that a parameter can be a key
-    required: bool = False
-    kind: str = ""
-    sense: str = ""  # the kind by its name alone: how a choice of languages is said
-    role: str = ""
-    words: str = ""  # the name as words: "check in"
-    about: str = ""  # its description
-    said: str = ""  # what its description calls it, where the name says less
-    examples: tuple[str, ...] = ()  # texts that the description or schema gives, as JSON
-    closed: bool = False  # nothing but the examples is right
-    unit: str = ""
-    items: Parameter | None = None  # of an array
-    fields: tuple[Parameter, ...] = ()  # of an object
-
-    @property
-    def detail(self) -> JsonSchema:
-        """The parameter's parsed schema."""
-        return json.loads(self.schema)
-
-    @property
-    def values(self) -> list[Any]:
-        """The examples as values."""
-        return [json.loads(e) for e in self.examples]
-
-    @property
-    def noun(self) -> str:
-        """What a person calls it: "order" for order_id, "check in date" for check_in_date."""
-        if self.said:
-            return self.said
-        words = re.sub(
-            r"^(new|target|source|the|given|input|user s)\s+(?!(on|at|by|in)$)", "", self.words
-        )
-        if not re.search(r"(liqu|sol|val|hybr|gr|andro|flu|rap|ac|cov|p)id$", words):
-            words = re.sub(r"(\w{4,})ids?$", r"\1", words)
-        if adjective := re.fullmatch(OTHER_ID, words):
-            return f"{adjective[1]} ID"
-        if re.fullmatch(r"(is|s|u|gu|uu|object)? ?(ids?|sid)", words):
-            return "ID"
-        if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
-            return words
-        short = re.sub(
-            r"\s+(ids?|[sug]?uid|sid|identifiers?|key|name|slug|code|no|num|ts)$", "", words
-        )
-        return short or words
-
-
-def name_words(name: str) -> str:
-    """A name as lower-case words: "checkInDate", "check_in_date" -> "check in date"."""
-    text = _CAMEL.sub(" ", name[:LONGEST_NAME])
-    return " ".join(re.split(r"[\W_]+", text)).strip().lower()
+LONGEST_TEXT = 4_000  # characters of a description: the expressions are not linear in a stranger's
 
 
 # --- from a schema to a parameter -----------------------------------------------------------------
@@ -163,7 +104,19 @@ def parameter(
     said = descriptions.thing_of(words, about) if type_ not in ("boolean", "") else ""
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
-    return _scalar(known, detail, values, context)
+    return _scalar_or_one_of_pair(known, detail, values, context)
+
+
+def _scalar_or_one_of_pair(
+    known: Parameter, detail: Mapping[str, Any], values: list[Any], context: str
+) -> Parameter:
+    """A scalar; "subject a", of which nothing is known, is a subject."""
+    found = _scalar(known, detail, values, context)
+    one = re.fullmatch(r"(\w{3,}) (?:a|b|1|2|one|two|first|second)", known.words)
+    if not one or found.kind or found.examples:
+        return found
+    alike = _scalar(replace(known, words=one[1]), detail, values, context)
+    return replace(alike, words=known.words)
 
 
 NAMED_KINDS = regex("named_kinds")
@@ -197,6 +150,9 @@ def _list(
         many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
+    one = re.sub(r"(?<=\w\w)s$", "", known.words)
+    if not (inner.kind or inner.examples or inner.fields) and one != known.words:  # "drugs"
+        inner = parameter(one, item, True, context, root, known.about, depth + 1)
     chosen = re.search(r"\b(only|these|ids?|identifiers?)\b", known.about)
     if inner.kind == "count" and chosen:  # "only these accounts" by their numbers
         inner = replace(inner, kind="id_number", sense="id_number")
@@ -286,51 +242,11 @@ def _object(
         parameter(n, s, n in required, context, root, "", depth + 1)
         for n, s in list(properties.items())[:12]
     )
-    fields = tuple(_unlike(_amounts([_owned(f, known, fields) for f in fields])))
+    fields = tuple(told_apart(amounts_of([owned_field(f, known, fields) for f in fields])))
     sure = [f for f in fields if f.kind or f.examples]
     good = all(f in sure for f in fields if f.required) and any(f.kind != "flag" for f in sure)
     role = role_of(known.words, "")
     return replace(known, kind="object" if good else "", fields=fields, examples=(), role=role)
-
-
-ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip", "iban")
-
-
-def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> Parameter:
-    """A field as its object means it: the end of a period, the name of a thing or a person."""
-    if field.kind in ("date", "datetime", "time") and not field.role:
-        return replace(field, role=role_of(owner.words, field.kind))
-    sold = any(f.kind in ("money", "quantity", "weight") for f in fields)
-    if field.words in ("description", "item") and sold and not field.items and not field.examples:
-        return replace(field, kind="product", sense="product")  # a line of an invoice
-    if field.words not in ("name", "title") or field.kind == "choice":
-        return field
-    kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
-    if kind not in ("company", "hotel", "restaurant") and any(f.kind in ADDRESSED for f in fields):
-        kind = "person"
-    return replace(field, kind=kind, sense=kind) if kind not in ("", "name") else field
-
-
-def _unlike(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """Parameters of which no two are called alike: "source timezone" and "target timezone"."""
-    ends = [f" {p.noun}" for p in params]
-    return tuple(
-        replace(p, said=p.words)
-        if p.noun not in ("ID", p.words)
-        and p.words != "id"
-        and sum(e.endswith(f" {p.noun}") for e in ends) > 1
-        else p
-        for p in params
-    )
-
-
-def _amounts(params: Sequence[Parameter]) -> list[Parameter]:
-    """Parameters of which one with a unit beside it is an amount of something, no money."""
-    measured = {"unit", "units", "uom"} & {p.words for p in params}
-    return [
-        replace(p, kind="quantity", sense="quantity") if measured and p.kind == "money" else p
-        for p in params
-    ]
 
 
 def _told(description: str, name: str) -> str:
@@ -358,7 +274,7 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
         parameter(n, s, n in required, context, root, described.get(n) or _told(description, n))
         for n, s in properties.items()
     ]
-    found = list(_unlike(found))
+    found = with_one_list(told_apart(found))
     ends = {("owner" if p.words in OWNER else p.sense): p for p in found if not p.closed}
     if {"owner", "repo"} <= set(ends):  # two halves of one name: acme/checkout
         halves = {ends["owner"]: "repo_owner", ends["repo"]: "repo_name"}
@@ -367,7 +283,7 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     if len(stay) == 2 and stay[0].words.startswith("arriv"):  # first there, then away again
         roles = dict(zip(stay, ("from", "to")))
         found = [replace(p, role=roles.get(p, p.role)) for p in found]
-    return tuple(_amounts(found))
+    return tuple(amounts_of(found))
 
 
 def parameters(name: str, description: str, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:

@@ -22,7 +22,7 @@ from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Profile, analyse
 from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import ToolCall, Trajectory
 
@@ -181,7 +181,14 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
         worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
         if p.kind == "choice" or worded:
             found[p.words] += p.values
-        elif p.kind and p.words in unknown and descriptions.json_type(p.detail) == "string":
+        elif p.kind in ("id", "barcode") and p.examples and p.noun != "ID":  # the form of all
+            scene = Scene(random.Random(p.words), p.words)
+            found[p.words] += [arguments.value(scene, p) for _ in range(MOST)]
+        elif (
+            (p.kind or p.examples)
+            and p.words in unknown
+            and descriptions.json_type(p.detail) == "string"
+        ):
             scene = Scene(random.Random(p.words), p.words)
             with suppress(NoValue):  # its schema may want what nobody knows
                 found[p.words] += [arguments.value(scene, p) for _ in range(DRAWS)]
@@ -193,7 +200,7 @@ def _with_values(
 ) -> ToolConfig:
     values = dict(tool.values)
     for p in arguments.parameters_of(tool):
-        quoted = p.kind == "id" and p.words in fields
+        quoted = p.kind in ("id", "barcode") and p.words in fields
         if unknown_only and (p.examples or not (quoted or p.kind in ("", "name"))):
             continue
         found = [v for v in _matching(p, fields) if "{" not in str(v)]

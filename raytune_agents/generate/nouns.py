@@ -6,7 +6,7 @@ import re
 
 from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex
 
 NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight")
@@ -21,6 +21,7 @@ KINDLY = regex("kindly")
 CLAUSE = regex("clause")
 PREDICATE = regex("predicate")
 OWNERS = regex("owners")
+PERSONAL = ("email", "phone", "username", "person")
 NAMES = ("name", "document_title", "event_title")
 
 
@@ -56,7 +57,13 @@ def mentions(phrase: str, p: Parameter) -> bool:
     words = set(re.findall(r"[a-z]+", phrase.lower()))
     ending = r"(?<!first|.last|.full)(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb|id|name)$"
     measured = re.sub(ending, "", p.noun)
-    own = {*measured.split()[-1:], *p.words.split()[-1:]}
+    own = {*measured.split()[-1:], *re.sub(" of$", "", p.words).split()[-1:]}
+    if p.sense in PERSONAL:  # "an interviewer" + interviewer email
+        own |= set(
+            re.sub(r"\b(e ?mail|phone|user|name|address|number)s?\b", "", p.words).split()[-1:]
+        )
+    if p.sense == "username":
+        own.add("user")
     own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
     speaks = kind_named(p.sense).nouns or p.sense.replace("_", " ")

@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
-from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, WHO, clause_of, unit_words
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, WHO, clause_of
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.conditions import FIELD
+from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
@@ -30,12 +30,14 @@ from raytune_agents.generate.nouns import (
     NAMES,
     NUMBERED,
     OWNERS,
+    PERSONAL,
     TITLED,
     is_coded,
     is_numbered,
     mentions,
     slot_of,
 )
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
@@ -43,6 +45,11 @@ ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
+WITH_PEOPLE = ("assign", "invite", "notify", "email", "call", "message", "text", "appoint")
+IN_STATE = (
+    r"(open|active|pending|existing|current|draft|failed|\w{3,}ing) \w"  # "a running mission"
+)
+ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -74,7 +81,10 @@ class Placing(Complements):
             re.search("user|customer", p.words) for p in (*self.present, *self.absent)
         ):
             self.head = "me"  # who asks
+        self.receiver()
         own = self.first = self.own() or self.sole_id()
+        if own is None:
+            self.possessor()
         kept: list[str] = []
         for preposition, phrase in self.act.parts:
             text = self.part(preposition, phrase)
@@ -197,11 +207,12 @@ class Placing(Complements):
     def alternatives(self) -> None:
         """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""
         for p in [p for p in self.left if p.kind == "choice" and len(p.values) > 1]:
-            one = "|".join(re.escape(str(v).lower()) for v in p.values)
-            listed = re.search(rf"\b(?:{one}) or (?:{one})\b", self.head)
+            one = rf"(?:an? )?(?:{'|'.join(re.escape(str(v).lower()) for v in p.values)})"
+            listed = re.search(rf"\b{one}(?:, {one})*,? or {one}\b", self.head)
             if listed:
                 self.left.remove(p)
-                self.head = self.head.replace(listed[0], slot_of(p))
+                article = "a " if re.match("an? ", listed[0]) else ""
+                self.head = self.head.replace(listed[0], article + slot_of(p))
 
     def whole(self) -> None:
         """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
@@ -209,7 +220,15 @@ class Placing(Complements):
         for p in list(self.left):
             amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
             crowd_ids = p.items is not None and is_numbered(p) and not self.makes
-            if crowd_ids and bare in (p.noun, f"{p.noun}s"):  # "put crew on standby"
+            things = p.items is not None and p.items.sense in ADDED and not self.makes
+            looked_for = verb_groups().get(self.verb) in ("search", "list")
+            plainly = bare.removeprefix("list of ")
+            if things and plainly in (p.noun, p.words) and not (looked_for or self.verb in SETTERS):
+                self.left.remove(p)  # "check a list of drugs"
+                self.head = slot_of(p)
+                return
+            same = bare in (p.noun, f"{p.noun}s") or bare.split()[:1] == [p.noun.rstrip("s")]
+            if crowd_ids and same:  # "put crew on standby"
                 self.left.remove(p)
                 self.head = f"{bare} {slot_of(p)}"
                 return
@@ -222,7 +241,10 @@ class Placing(Complements):
                 self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
                 self.head = f"{slot_of(p)} as {bare}"
                 return
-            if (quantity and not p.items) or people or files:
+            person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
+            listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
+            person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
+            if ((quantity or person) and not p.items) or people or files:
                 self.left.remove(p)
                 self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
                 return
@@ -245,6 +267,7 @@ class Placing(Complements):
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
+            itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
             itself = itself and not (self.makes and p.sense == "url")  # a link to it is made
             other = not p.required and any(q.words == "id" and q.required for q in self.present)
             if p.items or p.fields or other or not (itself or p.kind == "choice"):
@@ -313,7 +336,7 @@ class Placing(Complements):
         if "{" in self.head:
             return None  # "the plan to team" is no subscription
         ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
-        ids = [p for p in ids if not re.search(OWNERS, p.noun)]
+        ids = [p for p in ids if not (re.search(OWNERS, p.noun) or re.match(SITE, p.noun))]
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
         said = self.head.lower().split()
         bare = [p for p in ids if p.noun == "ID" or (p.words == "id" and p.noun in said)]
@@ -346,7 +369,8 @@ class Placing(Complements):
             bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
-            self.head = f"{noun} {slot_of(p)}{rest}"
+            article = "the " if re.match(IN_STATE, noun) else ""
+            self.head = f"{article}{noun} {slot_of(p)}{rest}"
         elif self.verb in ("add", "put") and self.act.parts and p.sense in ADDED:
             self.head = slot_of(p)  # "add an item to the list": "add oat milk to the list"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):

@@ -17,7 +17,7 @@ from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import JsonObject, ToolSpec, Trajectory
 

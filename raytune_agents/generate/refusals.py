@@ -17,11 +17,11 @@ from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
 from raytune_agents.generate import actions, grammar
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.forms import request_noun
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.kind_table import bank_of, banks
 from raytune_agents.generate.tasks import (

@@ -18,7 +18,7 @@ from mimesis import Generic
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
-from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex, word_data
 
 # of which year a thing or a person is, or a work
@@ -129,6 +129,8 @@ def who_of(p: Parameter) -> str:
 
 def _date_text(day: date, p: Parameter) -> str:
     """The day in the form that the description or an example shows; ISO where neither does."""
+    if named := NAMED_DAY.match(p.about):  # "Monday of the week"
+        day += timedelta(banks()["weekdays"].index(named[1].capitalize()) - day.weekday())
     form = descriptions.DATE_FORM.search(p.about)
     if form:
         text = form[0].replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
@@ -140,6 +142,7 @@ def _date_text(day: date, p: Parameter) -> str:
     return day.isoformat()
 
 
+NAMED_DAY = re.compile(r"(?:the )?((?:mon|tues|wednes|thurs|fri|satur|sun)day)\b", re.I)
 DATE_FORMS: dict[str, str] = word_data("names")["date_forms"]
 
 
@@ -239,6 +242,9 @@ def _id(scene: Scene, p: Parameter) -> Any:
         )
         number = "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
         return (start[1] if start else "") + number
+    if prefix := re.search(r"\b([a-z]{2,6}_)(?:\.\.\.|…|x{3,}|\*)", p.about):  # "cus_..."
+        letters = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+        return prefix[1] + "".join(scene.rng.choices(letters, k=8))
     # one form for all ids of a name, so that a catalogue's ids look alike
     style = sum(map(ord, p.noun)) % 3
     of_what = re.sub(r"\W+(number|code|id|name|reference|key)\b", "", p.noun)

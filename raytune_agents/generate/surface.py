@@ -12,11 +12,12 @@ from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.clauses import DATES, LAST, clause_of, field_noun, unit_words
+from raytune_agents.generate.clauses import DATES, LAST, clause_of
 from raytune_agents.generate.conditions import condition_text
+from raytune_agents.generate.forms import field_noun, unit_words
 from raytune_agents.generate.kind_table import bank_of
-from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import is_constant, is_measure
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import Arguments

@@ -26,8 +26,8 @@ from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
-from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import NUMBERED, mentions
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 

@@ -22,8 +22,8 @@ from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weighed
 from raytune_agents.generate.kind_table import bank_of
-from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.own_words import as_good, call_keys, recast, verbatim, whole_text
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 

@@ -4,7 +4,6 @@ fault that was found by eye in a catalogue of somebody else."""
 from __future__ import annotations
 
 import json
-import random
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -12,49 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
 
 from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.agents.init import init_spec
 from raytune_agents.config import ConfigError
 from raytune_agents.generate import (
     arguments,
-    described_requests,
     descriptions,
     kinds,
     known,
     realism,
 )
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
-
-TEXT, WHOLE, YES = ({"type": t} for t in ("string", "integer", "boolean"))
-
-
-def of(kind: dict[str, Any], about: str, **more: Any) -> dict[str, Any]:
-    return kind | {"description": about} | more
-
-
-def tool_of(
-    name: str, about: str, properties: dict[str, Any], needed: tuple[str, ...] = ()
-) -> ToolConfig:
-    schema = {"type": "object", "properties": properties, "required": list(needed or properties)}
-    tool = {"name": name, "description": about, "parameters": schema}
-    return parse_spec({"name": "s", "description": "d", "tools": [tool]}).tools[0]
-
-
-def order(tool: ToolConfig, args: dict[str, Any], seed: int = 0) -> str:
-    rng = random.Random(seed)
-    wish = described_requests.compose(tool, args, Scene(rng), rng, "order")
-    return f"{wish.text} {wish.rest}".strip()
-
-
-def drawn(tool: ToolConfig, n: int = 40) -> list[dict[str, Any]]:
-    names = tool.parameters["properties"]
-    return [arguments.sample(tool, names, random.Random(k))[0] for k in range(n)]
-
 
 STATES = ["IN_PROGRESS", "DONE"]
 SORTED = {"type": "string", "enum": ["asc", "desc"]}
@@ -307,7 +279,7 @@ def test_what_is_searched_is_not_left_out_too() -> None:
 
 
 def test_a_question_for_what_is_missing_says_it_once() -> None:
-    from raytune_agents.generate.clauses import request_noun
+    from raytune_agents.generate.forms import request_noun
 
     assert request_noun(kinds.parameter("project_id", of(TEXT, "Project ID"), True, "")) == (
         "project ID"
@@ -513,8 +485,11 @@ def test_numbers_are_of_the_size_that_their_name_tells() -> None:
     assert all("analytics" not in a.values() for a in drawn(move))
 
 
-CONDITION = {"field": TEXT, "operator": {"type": "string", "enum": ["eq", "gt", "contains"]},
-             "value": TEXT}
+CONDITION = {
+    "field": TEXT,
+    "operator": {"type": "string", "enum": ["eq", "gt", "contains"]},
+    "value": TEXT,
+}
 
 
 def test_the_value_of_a_condition_fits_its_field() -> None:

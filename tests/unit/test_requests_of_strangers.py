@@ -1,0 +1,178 @@
+"""More kinds of faults found by eye in catalogues of strangers: applicants, clusters, meals,
+chargers, customers, drugs, maps, a help desk, a laboratory, newsletters, drones."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
+
+from raytune_agents.agents import ToolConfig, parse_spec
+from raytune_agents.generate import arguments, known
+from raytune_agents.generate.actions import action
+
+EMAIL, DAY = TEXT | {"format": "email"}, TEXT | {"format": "date"}
+LIST = {"type": "array", "items": TEXT}
+
+
+def one_of(*values: str) -> dict[str, Any]:
+    return TEXT | {"enum": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        # an id is that of its own noun, an address that of whom the description speaks of
+        (tool_of("schedule", "Put an interview on the calendar of an interviewer", {"candidate_id":
+         TEXT, "interviewer_email": EMAIL}), {"candidate_id": "CAND-1", "interviewer_email":
+         "ana@mail.com"}, "calendar of ana@mail.com"),
+        (tool_of("reserve", "Reserve a connector", {"station_id": TEXT, "minutes": WHOLE}),
+         {"station_id": "ST-1", "minutes": 20}, "reserve a connector at station ST-1"),
+        (tool_of("assign_owner", "Assign a sales rep as the owner of an account", {"account_id":
+         TEXT, "rep_email": EMAIL}), {"account_id": "A-1", "rep_email": "ana@mail.com"},
+         "assign ana@mail.com as the owner of account A-1"),
+        (tool_of("unsubscribe", "Remove an address from all lists", {"email": EMAIL}),
+         {"email": "ana@mail.com"}, "ana@mail.com from all lists"),
+        (tool_of("reset_password", "Reset a user's password", {"username": TEXT}),
+         {"username": "ana"}, "reset ana's password"),
+        (tool_of("grant", "Grant a user access to a system", {"username": TEXT, "system":
+         one_of("vpn", "erp")}), {"username": "ana", "system": "erp"},
+         "grant ana access to the erp system"),
+        # what a path or a text is of
+        (tool_of("apply", "Apply a YAML manifest to the cluster", {"path": of(TEXT, "Path to the "
+         "manifest file")}), {"path": "web.yaml"}, "the YAML manifest web.yaml to the cluster"),
+        (tool_of("swap", "Suggest a substitute for an ingredient", {"ingredient": TEXT}),
+         {"ingredient": "tofu"}, "suggest a substitute for tofu"),
+        (tool_of("check", "Check a list of drugs for known interactions", {"drugs": LIST}),
+         {"drugs": ["ibuprofen", "metformin"]}, "check ibuprofen and metformin for known"),
+        (tool_of("copy", "Duplicate a template under a new name", {"template_id": TEXT,
+         "new_name": TEXT}), {"template_id": "T-1", "new_name": "Welcome"}, "under the name Welc"),
+        (tool_of("merge", "Merge duplicate contacts into one", {"primary_id": TEXT,
+         "duplicate_ids": LIST}), {"primary_id": "C-1", "duplicate_ids": ["C-2", "C-3"]},
+         "merge duplicate contacts C-2 and C-3 into C-1"),
+        (tool_of("log", "Log a call, email or meeting against a contact", {"contact_id": TEXT,
+         "type": one_of("call", "email", "meeting")}), {"contact_id": "C-1", "type": "meeting"},
+         "log a meeting against contact C-1"),
+        # names that say how a value is joined
+        (tool_of("drain", "Drain a node", {"node": TEXT, "grace_period_seconds": WHOLE}),
+         {"node": "web-1", "grace_period_seconds": 90}, "with a grace period of 90 seconds"),
+        (tool_of("find_people", "Search the pool by skills", {"skills": LIST,
+         "min_years_experience": WHOLE}), {"skills": ["Go"], "min_years_experience": 5},
+         "at least 5 years of experience"),
+        (tool_of("logs", "Fetch logs of a pod", {"pod": TEXT, "tail_lines": WHOLE}),
+         {"pod": "web-1", "tail_lines": 50}, "the last 50 lines"),
+        (tool_of("shop", "Build a list from the plan of a week", {"week_of": DAY}),
+         {"week_of": "2027-03-01"}, "the plan of the week of"),
+        (tool_of("route", "Plan a route", {"avoid": LIST}), {"avoid": ["tolls"]},
+         "avoiding tolls"),
+        (tool_of("reach", "Compute the area reachable within a travel time", {"minutes": WHOLE}),
+         {"minutes": 40}, "within 40 minutes"),
+        (tool_of("outages", "Check for recent outages", {"hours": WHOLE}), {"hours": 24},
+         "for the last 24 hours"),
+        (tool_of("forecast", "Forecast revenue", {"region": one_of("EMEA", "APAC")}),
+         {"region": "EMEA"}, "in the EMEA region"),
+        (tool_of("book", "Book a vaccination", {"patient_dob": of(TEXT, "Date of birth")}),
+         {"patient_dob": "1990-05-04"}, "for a patient born on"),
+        (tool_of("plan", "Add a recipe to the plan", {"recipe_id": TEXT, "day": of(TEXT, "Day of "
+         "the week")}), {"recipe_id": "R-1", "day": "Monday"}, "on Monday"),
+        # adjectives, two nouns, a second clause
+        (tool_of("abort", "Abort a running mission", {"mission_id": TEXT}), {"mission_id": "M-1"},
+         "abort the running mission M-1"),
+        (tool_of("drones", "List drones and their battery level", {"status": one_of("idle",
+         "flying")}), {"status": "idle"}, ("drones and their", "the drones and their")),
+        (tool_of("discard", "Discard a sample and record why", {"sample_id": TEXT}),
+         {"sample_id": "S-1"}, "discard sample S-1"),
+        (tool_of("storage", "Show what is stored in a freezer", {"freezer": of(TEXT, "e.g. F3")}),
+         {"freezer": "F3"}, "what is stored in freezer F3"),
+    ],
+)  # fmt: skip
+def test_a_stranger_s_description_is_said_as_it_is_meant(
+    tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]
+) -> None:
+    for seed in range(6):
+        text = order(tool, args, seed)
+        assert any(s in text for s in ([said] if isinstance(said, str) else said)), text
+
+
+def test_three_nouns_that_look_like_verbs_are_no_orders() -> None:
+    act = action("get_campaign_stats", "Opens, clicks and unsubscribes of a campaign")
+    assert (act.verbs, act.head) == (("get",), "the opens, clicks and unsubscribes")
+    assert action("x", "Creates, updates or deletes a ticket").verbs == (
+        "create", "update", "delete",
+    )  # fmt: skip
+
+
+def test_days_are_those_that_the_description_names() -> None:
+    tool = tool_of("plan", "Plan meals", {"day": of(TEXT, "day of the week"), "week_of": of(TEXT,
+                   "Monday of the week (YYYY-MM-DD)")})  # fmt: skip
+    for args in drawn(tool):
+        assert args["day"].endswith("day")
+        assert date.fromisoformat(args["week_of"]).weekday() == 0
+
+
+def test_the_ends_of_a_conversion_are_of_one_sort() -> None:
+    tool = tool_of("convert", "Convert between units", {
+        "from_unit": of(TEXT, "unit such as cup, tbsp, g or oz"), "to_unit": of(TEXT, "other unit")
+    })  # fmt: skip
+    for args in drawn(tool):
+        assert {args["from_unit"], args["to_unit"]} < {"cup", "tbsp", "g", "oz"}
+        assert args["from_unit"] != args["to_unit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "form"),
+    [
+        ("customer", "Customer ID (cus_...)", r"cus_\w{8}"),
+        ("path", "Path to the YAML config", r"\w+\.yaml"),
+        ("to_pharmacy", "Name of the receiving pharmacy", r"[A-Z].* Pharmacy"),
+        ("barcode", "sample barcode, e.g. S-000482", r"S-\d{6}"),
+        ("equipment", "laptop, monitor, headset, dock", "laptop|monitor|headset|dock"),
+    ],
+)
+def test_a_value_has_the_form_that_its_description_gives(name: str, about: str, form: str) -> None:
+    tool = tool_of("transfer", "Transfer a prescription or a YAML config", {name: of(TEXT, about)})
+    found = {args[name] for args in drawn(tool)}
+    assert len(found) > 2
+    assert all(re.fullmatch(form, value) for value in found), found
+
+
+def test_a_list_of_things_goes_by_the_name_of_one() -> None:
+    tool = tool_of("check", "Check drugs for interactions", {"drugs": LIST})
+    known_drugs = {p.items.kind for p in arguments.parameters_of(tool) if p.items}
+    assert known_drugs == {"medication"}
+
+
+def test_a_file_ends_as_its_format_says() -> None:
+    properties = {"path": of(TEXT, "Output path"), "format": one_of("geojson", "shapefile", "pdf")}
+    endings = {"shapefile": "shp"}
+    for args in drawn(tool_of("export", "Export a layer to a file", properties)):
+        assert args["path"].endswith(f".{endings.get(args['format'], args['format'])}")
+
+
+def test_the_ids_of_one_thing_are_of_one_form_in_all_tools() -> None:
+    def tool(name: str, about: str) -> dict[str, Any]:
+        schema = {"type": "object", "properties": {"candidate_id": of(TEXT, about)}}
+        return {"name": name, "description": "Show a candidate", "parameters": schema}
+
+    tools = [tool("a", "such as CAND-2041"), tool("b", "The candidate")]
+    spec = known.with_known(parse_spec({"name": "s", "description": "d", "tools": tools}))
+    other = spec.tools[1]
+    rng = random.Random(0)
+    values = [
+        arguments.sample(other, ["candidate_id"], rng, arguments.spec_values(other, rng))[0]
+        for _ in range(20)
+    ]
+    ids = {v["candidate_id"] for v in values}
+    assert len(ids) > 5
+    assert all(re.fullmatch(r"CAND-\d{4}", i) for i in ids)
+
+
+def test_a_pair_of_texts_is_of_the_kind_of_one() -> None:
+    properties = {"campaign_id": WHOLE, "subject_a": TEXT, "subject_b": TEXT, "urgent": YES}
+    tool = tool_of("test", "Schedule a test of two subject lines", properties)
+    kinds = {p.name: p.kind for p in arguments.parameters_of(tool)}
+    assert kinds["subject_a"] == kinds["subject_b"] == "subject"
