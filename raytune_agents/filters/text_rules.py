@@ -16,12 +16,13 @@ from raytune_agents.records import Trajectory
 # --- mojibake ---
 
 # what programs write to a terminal: colours and cursor moves (ECMA-48), titles; and, in what is
-# seen or pasted, the bell, backspaces, form feeds, what keys send and separators, but no NUL
+# seen or pasted, the bell, backspaces, form feeds, what keys send and separators, which a NUL is
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
     r"|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]"
 )
-_TERMINAL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UTF_16 = re.compile(r"(?:[^\x00]\x00){3}[^\x00]")  # read as bytes
+_TERMINAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 
 
@@ -43,13 +44,14 @@ def broken_text(text: str, terminal: bool = False) -> str:
 
     A replacement or control character, or two to four characters whose Windows-1252 bytes are
     one valid UTF-8 character ("Ã©" for "é", "â€™" for an apostrophe). Colours and cursor moves are
-    no sign; with `terminal`, nor is what else a terminal is sent.
+    no sign; with `terminal`, nor is what else a terminal is sent: a NUL ends what `find -print0` or
+    an environment lists, but for one after each character, which is UTF-16.
     """
     if text.isascii() and text.isprintable():
         return ""
     if "\x1b" in text or "\x9b" in text:
         text = _ANSI.sub("", text)
-    if terminal:
+    if terminal and not _UTF_16.search(text):
         text = _TERMINAL.sub("", text)
     if control := _CONTROL.search(text):
         return f"U+{ord(control[0]):04X}"

@@ -48,7 +48,9 @@ def test_bells_and_backspaces_are_for_observations():
     text = "done\x07 50%\x08\x08\x0860%\x0c\x0e\x0f\x7f"
     assert broken_text(text, terminal=True) == ""
     assert broken_text(text) == "U+0007"
-    assert broken_text("a\x00b", terminal=True) == "U+0000"
+    # what programs list ends with a NUL each; one after each letter is UTF-16
+    assert (broken_text("a\x00b", terminal=True), broken_text("a\x00b")) == ("", "U+0000")
+    assert broken_text("four".encode("utf-16-be").decode(), terminal=True) == "U+0000"
 
 
 @pytest.mark.parametrize(

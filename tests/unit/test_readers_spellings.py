@@ -351,7 +351,14 @@ def test_keys_and_separators_in_what_a_terminal_shows() -> None:
     def with_text(text: str) -> str:
         return kept(read(chat({"role": "assistant", "tool_calls": [asked()]}, seen(text), DONE)))
 
-    assert (with_text("^C\x03 a\x1eb"), with_text("a\x00b")) == ("", "mojibake:U+0000")
+    assert with_text("^C\x03 a\x1eb") == ""
+    # a NUL ends each entry of what programs list, but stands in no text of a model
+    assert with_text("PATH=/bin\x00HOME=/root\x00") == ""
+    assert with_text("one file".encode("utf-16-le").decode()) == "mojibake:U+0000"
+    done = DONE | {"content": "One\x00file."}
+    assert kept(read(chat({"role": "assistant", "tool_calls": [asked()]}, seen("1"), done))) == (
+        "mojibake:U+0000"
+    )
 
 
 def test_a_call_in_anthropics_words() -> None:
