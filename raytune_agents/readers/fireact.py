@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 
 from raytune_agents.readers.outcomes import outcome_score
-from raytune_agents.readers.react import split_text, structure
+from raytune_agents.readers.react import split_text, steps_of, structure
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, messages_of
@@ -48,7 +48,7 @@ def _text(question: str, body: str, row: JsonObject, meta: JsonObject, *used: st
 
 
 def _row(messages: list[Message], row: JsonObject, meta: JsonObject, *used: str) -> Trajectory:
-    turns, style = structure(messages)
+    turns, style = structure([part for m in messages for part in steps_of(m)])
     made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)
     after = made.meta.get("after", [""])[-1]
     reward = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]

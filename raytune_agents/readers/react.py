@@ -1,7 +1,8 @@
 """ReAct text <-> structured turns: Thought / Action / Observation in the spellings sources use.
 
 `Action: search[x]`, `Action: f(a, b)`, `Action: f` + `Action Input: {...}`, a fenced block, or a
-bare command become a tool call; the turn after it becomes a tool turn. What is needed to write
+bare command become a tool call; the turn after it becomes a tool turn. BeeAI writes `Function
+Name`, `Function Input` and `Function Output`, others `Tool` for `Function`. What is needed to write
 the very same text again is kept in `meta["react"]`; a turn that would not come back letter for
 letter stays plain text, so `write` is exact for every row.
 """
@@ -17,18 +18,22 @@ from dataclasses import replace
 from raytune_agents.records import JsonObject, Message, ToolCall, Trajectory
 
 THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*+"
-ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*+"
+ACTION = r"(?:Action|ACTION|Act|(?:Function|Tool) Name)(?: ?\d+)?:\s*+"
+OBSERVED = r"(?:Observation|(?:Function|Tool|Action) (?:Output|Result))(?: ?\d+)?:"
 HEAD = re.compile(THOUGHT)
 CALLED = re.compile(rf"(?<!\S){ACTION}")
 FINAL_ANSWER = re.compile(r"(?<!\S)Final Answer:")
-ACTION_INPUT = re.compile(r"Action Input(?: ?\d+)?:\s*+")
+ACTION_INPUT = re.compile(r"(?:Action|Function|Tool) Input(?: ?\d+)?:\s*+")
 NAME = r"[A-Za-z_][\w.-]*"
 BRACKET = re.compile(rf"({NAME})\[(.*)\]", re.DOTALL)
 PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
 FENCE = re.compile(rf"({NAME})(\s*\n)```(\w*)\n(.*)\n```", re.DOTALL)
-SEEN = re.compile(r"Observation(?: ?\d+)?:\s*|The output of the OS:\s*")
-CUT = re.compile(r"\n(?=(?:Observation|Thought|Action)(?: ?\d+)?:)")
-_ACTS, _OBSERVES = re.compile(rf"(?m)^{ACTION}"), re.compile(r"\nObservation(?: ?\d+)?:")
+SEEN = re.compile(rf"{OBSERVED}\s*|The output of the OS:\s*")
+GOES_ON = re.compile(rf"{ACTION}|Final Answer:")  # with what stands before it
+CUT = re.compile(
+    rf"\n(?={OBSERVED}|(?:Thought|Action|(?:Function|Tool) Name)(?: ?\d+)?:|Final Answer:)"
+)
+_ACTS, _OBSERVES = re.compile(rf"(?m)^{ACTION}"), re.compile(rf"\n{OBSERVED}")
 FENCE_GAP = "\n"
 LAST_CALLS = ("finish", "answer", "submit", "Finish")  # what comes after is a new request
 DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Observation: "}
@@ -196,7 +201,7 @@ def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
     for part in parts:
         role = "user" if SEEN.match(part) else "assistant"
         last = turns[-1] if turns else None
-        if last is not None and last.role == role and (role == "user" or re.match(ACTION, part)):
+        if last is not None and last.role == role and (role == "user" or GOES_ON.match(part)):
             turns[-1] = replace(last, content=f"{last.content}\n{part}")
         else:
             turns.append(Message(role, part))

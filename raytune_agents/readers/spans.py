@@ -26,7 +26,7 @@ from raytune_agents.readers.span_turns import calls_together, with_named_results
 from raytune_agents.readers.strict import as_text, dump, value_or
 from raytune_agents.readers.threads import CallThread, conversations, once_told
 from raytune_agents.readers.turn_fields import unwrapped_turn
-from raytune_agents.readers.turns import episode, transcript, with_system
+from raytune_agents.readers.turns import episode, react_run, transcript, with_system
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 NO_CONTENT = (
@@ -235,8 +235,9 @@ def trajectories_of(
         if known[0] is None and c.spans[-1].answer:  # an endpoint that gave none failed, no model
             known = failure(c.spans[-1])
         known = next((by_span[s.id] for s in reversed(c.spans) if s.id in by_span), known)
-        turns, tools = list(results.among(c.turns)), tuple(c.tools) or seen_tools(c.turns, ran)
-        about = meta | _about(c)
+        said, style = react_run(c.turns, tuple(c.tools))
+        turns, tools = list(results.among(said)), tuple(c.tools) or seen_tools(said, ran)
+        about = meta | _about(c) | style
         out.append(episode(turns, tools, outcome=known[0], outcome_word=known[1], meta=about))
     return with_source_ids(out, source_id)
 

@@ -315,13 +315,26 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
     messages = with_system(system, messages_of(turns, known))
     known, messages, meta = listed_tools.tools_in(messages, known)
     messages = [part for m in messages for part in in_text.observations_in(m)]
-    if react and not any(m.tool_calls or m.role == "tool" for m in messages):
+    if not _has_calls(messages):
         messages = [part for m in messages for part in steps_of(m)]
-        structured, style = structure(messages)
-        if style and _fits(structured, known):
+        structured, style = react_run(messages, known) if react else (messages, {})
+        if style:
             return Transcript(tuple(structured), known, meta | style, True)
     called = [in_text.with_calls(m, known) for m in messages]
     return Transcript(tuple(in_text.program_turns(called)), known, meta)
+
+
+def react_run(
+    messages: Sequence[Message], tools: tuple[ToolSpec, ...]
+) -> tuple[list[Message], JsonObject]:
+    """The turns of ReAct text with thoughts, calls and observations apart, and `meta` to write it
+    back; other turns as they are, and {}."""
+    structured, style = ([], {}) if _has_calls(messages) else structure(messages)
+    return (structured, style) if style and _fits(structured, tools) else (list(messages), {})
+
+
+def _has_calls(messages: Iterable[Message]) -> bool:
+    return any(m.tool_calls or m.role == "tool" for m in messages)
 
 
 def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:

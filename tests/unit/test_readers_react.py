@@ -95,6 +95,32 @@ def test_text_before_the_first_thought_belongs_to_the_question() -> None:
     assert react_text(got) == row["output"]
 
 
+@pytest.mark.parametrize("labels", [
+    ("Function Name", "Function Input", "Function Output"),  # BeeAI
+    ("Tool Name", "Tool Input", "Tool Output"),
+    ("Action", "Action Input", "Action Result"),
+    ("Action", "Action Input", "Observation"),
+])  # fmt: skip
+def test_what_was_observed_is_never_a_part_of_the_assistants_turn(
+    labels: tuple[str, str, str],
+) -> None:
+    name, given, seen = labels
+    step = f'Thought: I look.\n{name}: find\n{given}: {{"q": "a"}}\n{seen}: [7]\n'
+    more = f'Thought: Once more.\n{name}: find\n{given}: {{"q": "b"}}\n{seen}: [8]\nx\n'
+    end = "Thought: I know it.\nFinal Answer: 15"
+    turns = [{"role": "user", "content": "Sum?"}]
+    for texts in ((step, more, end), (step + more + end,), (step + more, end)):
+        said = [{"role": "assistant", "content": text} for text in texts]
+        [row] = readers.read_row({"messages": [*turns, *said]}, "f:1")
+        assert [m.role for m in row.messages] == ["user", *["assistant", "tool"] * 2, "assistant"]
+        assert [c.args for c in row.calls] == [{"q": "a"}, {"q": "b"}]
+        assert [m.content for m in row.messages[2::2]] == ["[7]", "[8]\nx"]
+        assert (row.messages[5].thought, row.messages[5].content) == (
+            "I know it.",
+            "Final Answer: 15",
+        )
+
+
 def test_what_follows_the_last_call_is_a_new_request() -> None:
     bash = ("assistant", "Think: t\n\nAct: bash\n\n```bash\nls\n```")
     said = [("user", "q"), bash, ("user", "The output of the OS:\n\na b"),
@@ -109,8 +135,9 @@ def test_what_follows_the_last_call_is_a_new_request() -> None:
 
 WORDS = st.text(st.sampled_from("ab [](){}:,.\"'\\é"), max_size=12)
 LABELS = st.sampled_from(
-    ["Thought: ", "Action: ", "Action Input: ", "Observation: ", "\n", "f[", "]"]
-)
+    ["Thought: ", "Action: ", "Action Input: ", "Observation: ", "\n", "f[", "]",
+     "Function Name: ", "Function Input: ", "Function Output: ", "Final Answer: "]
+)  # fmt: skip
 TEXTS = st.lists(WORDS | LABELS, max_size=8).map("".join)
 
 

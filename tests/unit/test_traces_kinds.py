@@ -723,6 +723,19 @@ def test_calls_as_the_text_of_their_turns(tmp_path: Path) -> None:
     assert (shape(row), row.calls[0].args) == ("uCta", {"n": 1})
 
 
+def test_what_was_observed_in_an_assistants_text(tmp_path: Path) -> None:
+    """As in langfuse/langfuse worker/src/__tests__/chatml/framework-traces/beeai-2025-08-01."""
+    text = 'Thought: I look.  \nFunction Name: look\nFunction Input: {"n": 1}'
+    act = {"role": "assistant", "content": text}
+    seen = act | {"content": f"{text}\nFunction Output: [7]\n\n"}
+    end = {"role": "assistant", "content": "Thought: I see.\nFinal Answer: Seven."}
+    log = [generation("1", [HI], act, 1), generation("2", [HI, seen], end, 2)]
+    row = of_langfuse(tmp_path, log)
+    assert (shape(row), row.meta["model_calls"]) == ("uCta", 2)
+    assert (row.messages[1].thought, row.messages[2].content) == ("I look.", "[7]")
+    assert [c.args for c in row.calls] == [{"n": 1}]
+
+
 def test_a_conversation_that_begins_another_of_its_trace_is_none_of_its_own(
     tmp_path: Path,
 ) -> None:
