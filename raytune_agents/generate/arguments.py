@@ -205,6 +205,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         formed = not p.kind or p.kind in CODES
         coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", str(chosen))
         coded = coded or MEASURE.fullmatch(str(chosen))
+        coded = coded or (p.kind == "version" and re.fullmatch(r"v?\d+(\.\d+)+", str(chosen)))
         letters = re.fullmatch("[A-Z]{3,5}", str(chosen)) and len(plain) == 1
         coded = coded or (letters and (p.kind == "id" or re.search(r"\bcode\b", p.about)))
         return like_example(scene, chosen) if coded or PATH.fullmatch(str(chosen)) else chosen

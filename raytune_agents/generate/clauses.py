@@ -259,7 +259,12 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
         return ("({x})",)
     if p.kind == "choice" and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)
-    if (p.items or p).kind == "choice" and not (sense.say and sense.spoken and _in_bank(p, sense)):
+    counted = sense.kind in PERIODS and isinstance(value, int)
+    if (
+        (p.items or p).kind == "choice"
+        and not counted
+        and not (sense.say and sense.spoken and _in_bank(p, sense))
+    ):
         return ()
     if sense.kind == "query":
         return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)

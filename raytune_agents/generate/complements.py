@@ -17,8 +17,10 @@ from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
+    CROWD,
     DURATIONS,
     KINDLY,
+    PERSONAL,
     PREDICATE,
     TITLED,
     is_coded,
@@ -35,6 +37,7 @@ PEOPLE = pattern("people")
 
 DATED = ("date", "datetime", "time", "month", "year")
 PLACES = ("city", "zip", "street", "landmark", "latlon")
+ALIKE = ("date", "month", "iso_week", "version", "commit", "branch", "file")  # told apart by name
 PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
 INDEFINITE = regex("indefinite")
@@ -204,6 +207,8 @@ class Complements:
                 when = f"the {span[1]}" if span[1] else ""
                 return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
         lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
+        if re.fullmatch(CROWD, phrase):  # "with friends" + usernames
+            lists += [p for p in self.left if p.items is not None and p.items.sense in PERSONAL]
         if preposition == "by" and verb_groups().get(self.act.verbs[0]) == "search":
             lists = []  # "search the pool by skills": for people with these skills
         if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
@@ -231,7 +236,7 @@ class Complements:
             r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
         )
         if one and preposition in ("from", "to", "into", "in"):
-            role = "from" if one[1] == "one" else "to"
+            role = "from" if "from" in (preposition, one[1].replace("one", "from")) else "to"
             dates = ("date", "datetime", "time")  # "lend it to another museum" until May
             ends = [p for p in self.left if p.role == role and not p.items]
             ends = [p for p in ends if p.kind not in dates][:1]
@@ -264,7 +269,8 @@ class Complements:
         and the target; [] where there are none."""
         codes = [p for p in self.left if not p.items and p.kind != "choice"]
         codes = [p for p in codes if is_numbered(p) or (not p.kind and p.values)]
-        told = [p for p in codes if re.search(ONE_OF_PAIR, p.words)]
+        plain = [p for p in self.left if p.kind in ALIKE and not p.items]
+        told = [p for p in dict.fromkeys((*codes, *plain)) if re.search(ONE_OF_PAIR, p.words)]
         same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
         ends = [p for p in codes if p.role in ("from", "to")]
         return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
@@ -298,7 +304,8 @@ class Complements:
 
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
-        noun = re.sub(r"^(different|other|new) ", "", ARTICLE.sub("", phrase))
+        other = r"^(different|other|new|earlier|previous|later) "
+        noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         noun = next((one for one in either if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)

@@ -75,6 +75,8 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     if kind in GENERATORS:
         return GENERATORS[kind](scene, p)
     bank = kind_named(kind).bank
+    if kind == "branch" and not p.role and re.search(r"\b(create|new)\b", scene.context):
+        return scene.rng.choice([b for b in banks()[bank] if "/" in b])  # no second "main"
     if bank in banks()["made_by"]:
         return scene.work(bank)
     if bank in ("artists", "authors"):

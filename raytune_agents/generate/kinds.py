@@ -228,7 +228,8 @@ def _scalar(
         stray = values and sense == "state"  # of a sprint, not of the USA
         sense = kind or (sense if by_name and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
-    role = role_of(words, kind if kind != "choice" else sense)
+    unitless = re.sub(r"(?<=\w) mins?$", "", words) if known.unit == "minutes" else words
+    role = role_of(unitless, kind if kind != "choice" else sense)
     return replace(known, kind=kind, sense=sense, examples=examples, role=role)
 
 

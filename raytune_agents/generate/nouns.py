@@ -9,7 +9,7 @@ from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex
 
-NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight")
+NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight", "commit")
 ITSELF: list[str] = phrases()["kinds_as_said"]
 TITLED = pattern("titled")
 BEFORE_NOUN = pattern("before_noun")
@@ -55,7 +55,8 @@ def is_coded(p: Parameter) -> bool:
 def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
-    ending = r"(?<!first|.last|.full)(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb|id|name)$"
+    general = "id|name|number|code|no"
+    ending = rf"(?<!first|.last|.full)(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb|{general})$"
     measured = re.sub(ending, "", p.noun)
     own = {*measured.split()[-1:], *re.sub(" of$", "", p.words).split()[-1:]}
     if p.sense in PERSONAL:  # "an interviewer" + interviewer email

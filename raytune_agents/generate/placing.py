@@ -268,7 +268,9 @@ class Placing(Complements):
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
-            itself = itself and not (self.makes and p.sense == "url")  # a link to it is made
+            itself = itself and not (
+                self.makes and (p.sense == "url" or p.role == "from")
+            )  # a link to it is made
             other = not p.required and any(q.words == "id" and q.required for q in self.present)
             if p.items or p.fields or other or not (itself or p.kind == "choice"):
                 continue

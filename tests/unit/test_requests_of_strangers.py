@@ -42,6 +42,13 @@ def one_of(*values: str) -> dict[str, Any]:
         (tool_of("grant", "Grant a user access to a system", {"username": TEXT, "system":
          one_of("vpn", "erp")}), {"username": "ana", "system": "erp"},
          "grant ana access to the erp system"),
+        (tool_of("voucher", "Apply a voucher code to an order", {"order_number": of(TEXT, "e.g. "
+         "TX-9"), "code": TEXT}), {"order_number": "TX-9", "code": "SPRING"}, "to order TX-9"),
+        (tool_of("hold_seats", "Hold seats for a customer", {"seats": LIST, "customer_phone":
+         TEXT}), {"seats": ["C1", "C2"], "customer_phone": "+1202"}, "hold "),
+        (tool_of("share", "Share an activity with friends", {"activity_id": TEXT, "with_users": of(
+         LIST, "usernames of the friends")}), {"activity_id": "A-1", "with_users": ["ana", "bo"]},
+         "activity A-1 with ana and bo"),
         # what a path or a text is of
         (tool_of("apply", "Apply a YAML manifest to the cluster", {"path": of(TEXT, "Path to the "
          "manifest file")}), {"path": "web.yaml"}, "the YAML manifest web.yaml to the cluster"),
@@ -79,6 +86,22 @@ def one_of(*values: str) -> dict[str, Any]:
          {"patient_dob": "1990-05-04"}, "for a patient born on"),
         (tool_of("plan", "Add a recipe to the plan", {"recipe_id": TEXT, "day": of(TEXT, "Day of "
          "the week")}), {"recipe_id": "R-1", "day": "Monday"}, "on Monday"),
+        (tool_of("renew", "Renew a lease", {"lease_id": TEXT, "months": WHOLE | {"enum": [6, 12]}}),
+         {"lease_id": "LS-1", "months": 12}, "for 12 months"),
+        (tool_of("viewing", "Schedule a viewing", {"slot": TEXT | {"format": "date-time"}}),
+         {"slot": "2027-03-01T09:00:00"}, "a viewing on"),
+        (tool_of("log_workout", "Log a workout", {"duration_min": of(WHOLE, "in minutes")}),
+         {"duration_min": 30}, "for 30 minutes"),
+        # two of one sort, one that is made from another
+        (tool_of("compare", "Compare two commits", {"base_sha": TEXT, "head_sha": TEXT}),
+         {"base_sha": "6dab451", "head_sha": "7d867ce"}, "commits 6dab451 and 7d867ce"),
+        (tool_of("weeks", "Compare steps between two weeks", {"week_a": of(TEXT, "ISO week"),
+         "week_b": of(TEXT, "ISO week")}), {"week_a": "2026-W12", "week_b": "2026-W13"},
+         "between weeks 2026-W12 and 2026-W13"),
+        (tool_of("branch", "Create a branch from another branch", {"branch": TEXT, "from_branch":
+         TEXT}), {"branch": "fix/x", "from_branch": "main"}, "called fix/x from main"),
+        (tool_of("tag", "Tag a commit as a release", {"version": TEXT, "commit": TEXT}),
+         {"version": "v1.4.2", "commit": "6dab451"}, "commit 6dab451 as release v1.4.2"),
         # adjectives, two nouns, a second clause
         (tool_of("abort", "Abort a running mission", {"mission_id": TEXT}), {"mission_id": "M-1"},
          "abort the running mission M-1"),
