@@ -219,4 +219,6 @@ def steps_of(message: Message) -> list[Message]:
     turns, around = split_text(text)
     if "lead" in around:
         turns[0] = replace(turns[0], content=f"{around['lead']}\n{turns[0].content}")
-    return turns
+    # the first has what stood beside the text, each what was said of its loss
+    own = [replace(message, content=t.content) if t is turns[0] else t for t in turns]
+    return [replace(t, loss=message.loss) if t.role == "assistant" else t for t in own]

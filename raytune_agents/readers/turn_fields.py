@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank
+from raytune_agents.readers.fields import Fields, Names, blank, object_of, words_of
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parts import flat_text, kind_of_part
 from raytune_agents.readers.strict import as_text
@@ -40,6 +41,10 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
     return item
 
 
+OF_LOSS, OF_NO_LOSS, BESIDE_LOSS = (
+    {*words_of(name)} for name in ("of_loss", "of_no_loss", "beside_loss")
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # a name that speaks of a thought, and of no sign, size or setting of it
 _THINKS = re.compile(r"reasoning|thought|think|monologue|scratchpad|rationale")
 _OF_THINKING = re.compile(
@@ -83,20 +88,56 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
     """None = the default; False, or a weight of its own, only where the source says so of an
     assistant turn, or calls it bad. Agent-FLAN's `type` is a flag in some files, a word in others.
     """
-    if role == "assistant" and is_marked_bad(fields):
+    if role != "assistant":
+        for name in fields.have(FLAGS):
+            if _is_flag(fields.peek(name)):  # no other turn is learned from
+                fields.skip(name)
+        return None
+    if is_marked_bad(fields) or _is_masked(fields):
         return False
-    for name in fields.have(aliases.MASKED):
-        if outcome_mark(fields(name)) == 1.0 and role == "assistant":
-            return False
-    flags = ((name, fields.peek(name)) for name in fields.have(FLAGS))
-    words = {name: outcome_mark(v) if isinstance(v, str) else v for name, v in flags}
+    flags = {name: fields.peek(name) for name in fields.have(FLAGS)}
+    words = {name: outcome_mark(v) if isinstance(v, str) else v for name, v in flags.items()}
     marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
-    weight = words[marked[0]] if marked and role == "assistant" else None
+    weight = words[marked[0]] if marked else None
     if marked:
         fields.skip(*marked)
     if weight is None or weight in (True, 1):
         return None
     return float(weight) if 0 < weight < float("inf") else False
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(outcome_mark(value) if isinstance(value, str) else value, bool | int | float)
+
+
+def _is_masked(fields: Fields) -> bool:
+    """Whether a field says that a turn is not to be learned from, by a known name or one that is
+    made of such words; or Axolotl's offsets, which leave out a part of it."""
+    for name in fields.have(aliases.MASKED):
+        says = outcome_mark(fields.peek(name))
+        if says is not None:
+            fields.skip(name)
+        if says == 1.0:
+            return True
+    for name in [n for n in fields.left if n not in aliases.LOSS.every]:
+        sign = _speaks_of_loss(str(fields.left[name]))
+        # a number may be a count, or a mask whose 1 is what is learned
+        says = outcome_mark(value) if isinstance(value := fields.peek(name), bool | str) else None
+        if sign and says is not None:
+            fields.skip(name)
+            if (says == 1.0) == (sign < 0):
+                return True
+    parts = fields.peek("train_detail", "training_detail")
+    return isinstance(parts, list) and not all(object_of(p).get("train", True) for p in parts)
+
+
+@lru_cache(maxsize=4096)
+def _speaks_of_loss(name: str) -> int:
+    """1 for a name that says what is learned, -1 for what is not, 0 for any other."""
+    words = {word.lower() for word in _WORD.findall(name)}
+    if not words & (OF_LOSS | {"mask", "masked"}) or words - OF_LOSS - OF_NO_LOSS - BESIDE_LOSS:
+        return 0
+    return -1 if words & OF_NO_LOSS else 1
 
 
 def called_recipient(fields: Fields) -> str:

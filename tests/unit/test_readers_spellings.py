@@ -12,6 +12,7 @@ from raytune_agents import readers
 from raytune_agents.agents.init import tools_of_file
 from raytune_agents.calls import judge, parse, schema_errors
 from raytune_agents.dedup.text import calls_key, situation_key
+from raytune_agents.readers.fields import unread_fields
 from raytune_agents.records import RecordError, ToolCall, ToolSpec, Trajectory
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -184,11 +185,30 @@ def test_an_empty_turn_within_a_conversation_is_not_trained() -> None:
 @pytest.mark.parametrize(("mark", "trained"), [
     ({"trained": False}, False), ({"include_in_loss": 0}, False), ({"masked": True}, False),
     ({"no_loss": "true"}, False), ({"masked": False}, True), ({"loss_scale": 1.0}, True),
-    ({"chosen": False}, False),
+    ({"chosen": False}, False), ({"mask": True}, False), ({"mask": False}, True),
+    ({"exclude": True}, False), ({"use_for_training": False}, False), ({"maskLoss": True}, False),
+    ({"is_learnable": True}, True), ({"output_with_loss": False}, False), ({"loss": "no"}, False),
+    ({"train_detail": [{"begin_offset": 0, "end_offset": 1, "train": True}]}, True),
+    ({"train_detail": [{"begin_offset": 0, "end_offset": 1, "train": False}]}, False),
+    # a count, a mask of ones and zeros, a name with another word in it say nothing
+    ({"mask": 1}, True), ({"train_count": 0}, True), ({"attention_mask": True}, True),
+    ({"constrained": False}, True), ({"training_run": False}, True),
 ])
 def test_marks_of_the_loss(mark: dict[str, Any], trained: bool) -> None:
     row = read(chat({"role": "assistant", "content": "b"} | mark, ASK, DONE))
     assert row.messages[1].trained is trained
+    # each turn that is made of one with a mark has it
+    run = "Thought: t\nAction: f[1]\nObservation: x\nThought: u\nAction: finish[2]"
+    parts = read({"messages": [ASK, {"role": "assistant", "content": run} | mark], "tools": []})
+    assert [m.trained for m in parts.messages if m.role == "assistant"] == [trained] * 2
+
+
+def test_marks_of_the_loss_that_nothing_reads_are_said() -> None:
+    detail = [{"begin_offset": 0, "end_offset": 1, "train": False}]
+    marks = {"train_detail": detail, "mask": 1, "exclude": "why"}
+    with unread_fields() as unread:
+        read(chat({"role": "assistant", "content": "b"} | marks, ASK, DONE))
+    assert {name.removeprefix("turn.") for name in unread} == set(marks)
 
 
 @pytest.mark.parametrize("column", ["prompt", "question", "task"])
