@@ -167,6 +167,10 @@ def _chosen_clause(p: Parameter, value: Any) -> str:
     values = [str(v) for v in (p.items or p).values]
     if values and all(WEEKDAY.fullmatch(v) for v in values):
         return "on {x}"
+    if values and all(
+        re.fullmatch("morning|afternoon|evening|midday|noon|night", v) for v in values
+    ):
+        return "at {x}" if value in ("midday", "noon", "night") else "in the {x}"
     if isinstance(value, str) and RELATIVE_DAY.match(value):
         return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"
     if re.search(r"\brooms?$", p.words) and any(v.endswith("room") for v in values):
@@ -224,6 +228,11 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         return (
             f"(the {found[1].replace('tail', 'last').replace('head', 'first')} {{x}}{found[2]})",
         )
+    act = re.fullmatch(
+        r"(forward|move|copy|send|assign|share|save|label|tag) (to|as|with)", p.words
+    )
+    if act and not p.items:  # "forward to" + an address
+        return (f"and {act[1]} it {act[2]} {{x}}",)
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
     if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):
@@ -242,9 +251,11 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         return (f"at {{x}} {period}",)
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
-    if re.search(LOCATIVE, p.words) and p.kind in ("id", "choice"):
-        coded = p.kind == "id" or len(str(value)) <= 3 or bool(re.search(r"\d", str(value)))
+    if re.search(LOCATIVE, p.words) and p.kind in ("id", "id_number", "amount", "choice", ""):
+        coded = p.kind not in ("choice", "") or len(str(value)) <= 3 or re.search(r"\d", str(value))
         return ("in {noun} {x}",) if coded else ("in the {x} {noun}",)
+    if p.kind == "choice" and re.search(r"\b(term|semester|season|shift)$", p.words):
+        return ("for the {x} {noun}",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number"):
         return ("at {noun} {x}",)
     return ()

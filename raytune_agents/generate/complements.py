@@ -101,7 +101,7 @@ class Complements:
         if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
             return ""
         if " or " in phrase and (chosen := self._among(phrase)):
-            return f"{preposition} {slot_of(chosen)}"
+            return f"{preposition} {chosen}"
         p = self.take(phrase)
         which = indefinite and not re.match("the (next|last|past)", phrase)
         if p is None and which and not is_plural(phrase):
@@ -275,14 +275,17 @@ class Complements:
         ends = [p for p in codes if p.role in ("from", "to")]
         return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
 
-    def _among(self, phrase: str) -> Parameter | None:
-        """The choice whose values a complement lists: "for ports, malware or viruses"."""
+    def _among(self, phrase: str) -> str:
+        """What stands for a complement that lists the values of a choice: "for ports, malware or
+        viruses", "for a lost or damaged shipment"; "" where it lists none."""
         for p in self.left:
-            values = [str(v).lower()[:5] for v in p.values] if p.kind == "choice" else []
-            if sum(v in phrase.lower() for v in values) > 1:
+            values = [str(v).lower().replace("_", " ") for v in p.values if p.kind == "choice"]
+            if sum(v[:5] in phrase.lower() for v in values) > 1:
                 self.left.remove(p)
-                return p
-        return None
+                one = "|".join(map(re.escape, values))
+                thing = re.fullmatch(rf"an? (?:{one})(?:, (?:{one}))*,? or (?:{one}) (\w+)", phrase)
+                return f"a {slot_of(p)} {thing[1]}" if thing else slot_of(p)
+        return ""
 
     def _only_id(self, phrase: str) -> Parameter | None:
         """The one id of the call, where a complement names no parameter: "label an email" + the

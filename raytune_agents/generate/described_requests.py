@@ -89,6 +89,10 @@ def _lead(
     said = ["make"] if verb == "make" else said  # "make edits" creates none
     if group == "book" and not RESERVED.search(act.head):
         said = [verb]
+    if verb == "drop" and not re.search(
+        r"\b(table|database|column|index|view|collection)", act.head
+    ):
+        said = [verb]  # who drops a course deletes none
     once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
     same = next((family for family in SAME if group in family), (group,))
     used = {

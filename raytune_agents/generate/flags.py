@@ -20,6 +20,12 @@ def flag_clause(p: Parameter, value: bool) -> str:
     )
     words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
     negated = "" if value else "not "
+    ordered = re.fullmatch(r"(\w+) (next|first|now|later|again|out|in|off)", words)
+    if ordered and base_verb(ordered[1]) == ordered[1]:  # "play next", "fade out"
+        it = "" if ordered[2] in ("out", "in", "off") else " it"
+        return f"and {'' if value else 'do not '}{ordered[1]}{it} {ordered[2]}"
+    if marked := re.fullmatch(r"mark (?:as )?(\w+)", words):
+        return f"and {'mark' if value else 'do not mark'} it as {marked[1]}"
     if re.match(rf"(?:{PREPOSITIONS}) \w", words):
         return f"({negated}{words})"  # "on view"
     if found := re.fullmatch(r"(.+) (allowed|required|needed)", words):

@@ -147,6 +147,8 @@ def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, lis
             return "id", texts  # "ts" of a message, e.g. 1712345678.000200
         formed = [e for e in texts if re.search(r"\d", str(e))]
         return (kind, formed) if formed else ("", texts)
+    if kind == "url" and texts and not any(re.search(r"^/|://|www\.", str(e)) for e in texts):
+        return "", texts  # spotify:track:4uLU6hMC
     bank = bank_of(kind)
     worded = kind in (*WORDED, "username", "column") or (bank and not any(map(is_code, bank)))
     if texts and worded and all(map(is_code, texts)):

@@ -102,6 +102,7 @@ def parameter(
     if type_ == "object":
         return _object(known, detail, context, root, depth)
     said = descriptions.thing_of(words, about) if type_ not in ("boolean", "") else ""
+    said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
     return _scalar_or_one_of_pair(known, detail, values, context)

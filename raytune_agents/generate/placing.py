@@ -50,6 +50,7 @@ IN_STATE = (
     r"(open|active|pending|existing|current|draft|failed|\w{3,}ing) \w"  # "a running mission"
 )
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
+MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -385,6 +386,7 @@ class Placing(Complements):
             self.head = f"a {slot_of(p)} {bare}"
         elif p.sense in ITSELF or p.kind == "choice":
             whole = " " not in bare or p.sense in ITSELF
-            self.head = slot_of(p) if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
+            slot = f"the {slot_of(p)}" if re.search(MACHINES, bare) else slot_of(p)
+            self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
         else:
             self.head = f"the {bare} {slot_of(p)}"

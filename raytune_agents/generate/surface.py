@@ -36,6 +36,8 @@ def rank(p: Parameter) -> tuple[int, int]:
     if p.kind == "flag" or p.sense in PAGING:
         return len(ORDER) + 1 + (p.sense in PAGING), 0
     order = next((i for i, line in enumerate(ORDER) if p.sense in line), len(ORDER))
+    if order == len(ORDER):  # two ends stand together
+        return order, {"from": 0, "to": 1}.get(p.role, 2)
     return order, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1)
 
 

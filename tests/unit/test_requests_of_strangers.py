@@ -102,6 +102,26 @@ def one_of(*values: str) -> dict[str, Any]:
          TEXT}), {"branch": "fix/x", "from_branch": "main"}, "called fix/x from main"),
         (tool_of("tag", "Tag a commit as a release", {"version": TEXT, "commit": TEXT}),
          {"version": "v1.4.2", "commit": "6dab451"}, "commit 6dab451 as release v1.4.2"),
+        (tool_of("claim", "File a claim for a lost or damaged shipment", {"claim_type":
+         one_of("lost", "damaged")}), {"claim_type": "lost"}, "for a lost shipment"),
+        (tool_of("pickup", "Schedule a pickup", {"time_window": one_of("morning", "evening")}),
+         {"time_window": "evening"}, "in the evening"),
+        (tool_of("quote", "Get a quote for a parcel", {"origin_zip": TEXT, "dest_zip": TEXT,
+         "weight_lb": WHOLE}), {"origin_zip": "74538", "dest_zip": "65759", "weight_lb": 79},
+         "from 74538 to 65759"),
+        (tool_of("enroll", "Enroll a student in a course", {"student_id": TEXT, "term":
+         one_of("fall", "spring")}), {"student_id": "S-1", "term": "fall"}, "for the fall term"),
+        (tool_of("drop", "Drop a course for a student", {"student_id": TEXT, "course_code": TEXT}),
+         {"student_id": "S-1", "course_code": "MATH-2"}, "drop "),
+        (tool_of("queue", "Add a track to the queue", {"title": TEXT, "play_next": YES}),
+         {"title": "Halo", "play_next": True}, "and play it next"),
+        (tool_of("rule", "Create a rule", {"forward_to": EMAIL, "mark_read": YES}),
+         {"forward_to": "ana@mail.com", "mark_read": False},
+         "and forward it to ana@mail.com and do not mark it as read"),
+        (tool_of("run", "Run an appliance", {"appliance": one_of("dishwasher", "dryer")}),
+         {"appliance": "dryer"}, "the dryer"),
+        (tool_of("bill", "Estimate the bill", {"tariff": of(TEXT, "basic, green or dynamic")}),
+         {"tariff": "green"}, "tariff"),
         # adjectives, two nouns, a second clause
         (tool_of("abort", "Abort a running mission", {"mission_id": TEXT}), {"mission_id": "M-1"},
          "abort the running mission M-1"),
@@ -161,6 +181,11 @@ def test_a_value_has_the_form_that_its_description_gives(name: str, about: str, 
     found = {args[name] for args in drawn(tool)}
     assert len(found) > 2
     assert all(re.fullmatch(form, value) for value in found), found
+
+
+def test_an_example_that_is_no_address_is_the_form() -> None:
+    tool = tool_of("play", "Start playback", {"uri": of(TEXT, "e.g. spotify:track:4uLU6hMCjMI7")})
+    assert all(args["uri"].startswith("spotify:track:") for args in drawn(tool))
 
 
 def test_a_list_of_things_goes_by_the_name_of_one() -> None:
