@@ -112,7 +112,15 @@ def in_quotes(p: Parameter, text: str) -> str:
     return f'"{text}"' if p.sense in QUOTED and p.kind != "choice" else text
 
 
-QUOTED = (*LAST, "subject", "event_title", "task_title", "document_title", "opinion")
+QUOTED = (
+    *LAST,
+    "subject",
+    "trouble_title",
+    "event_title",
+    "task_title",
+    "document_title",
+    "opinion",
+)
 
 
 def capital(text: str) -> str:

@@ -69,6 +69,7 @@ class Scene:
         self.meal = ""  # breakfast is not at nine in the evening
         self.repository = ""
         self.file = ""  # that is moved or copied
+        self.ticket = ""
         self.maker = ""  # who made the song or book that was spoken of
 
     def place(self, role: str) -> City:
@@ -107,6 +108,11 @@ class Scene:
         chosen = self.rng.choice(mine or list(makers))
         self.maker = makers[chosen]
         return chosen
+
+    def trouble(self, part: int) -> str:
+        """The subject (0) or the text (1) of one and the same ticket."""
+        self.ticket = self.ticket or self.rng.choice(banks()["troubles"])
+        return self.ticket.split("|")[part]
 
     def repo(self) -> str:
         """The repository that the request is about: acme/checkout."""
@@ -305,6 +311,8 @@ GENERATORS = {
     "city": _city,
     "currency": _currency,
     "datetime": _datetime,
+    "trouble_title": lambda s, p: s.trouble(0),
+    "trouble": lambda s, p: s.trouble(1),
     "unix_time": _unix_time,
     "time": _clock,
     "date": lambda s, p: _date_text(s.day(p.role, "birth" if p.role == "birth" else ""), p),

@@ -14,6 +14,7 @@ from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
 from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.generate import arguments, known
 from raytune_agents.generate.actions import action
+from raytune_agents.generate.wordlists import word_data
 
 EMAIL, DAY = TEXT | {"format": "email"}, TEXT | {"format": "date"}
 LIST = {"type": "array", "items": TEXT}
@@ -224,3 +225,11 @@ def test_a_pair_of_texts_is_of_the_kind_of_one() -> None:
     tool = tool_of("test", "Schedule a test of two subject lines", properties)
     kinds = {p.name: p.kind for p in arguments.parameters_of(tool)}
     assert kinds["subject_a"] == kinds["subject_b"] == "subject"
+
+
+def test_subject_and_text_of_a_ticket_are_of_one_trouble() -> None:
+    properties = {"subject": TEXT, "description": of(TEXT, "What is wrong")}
+    troubles = dict(line.split("|") for line in word_data("values")["troubles"])
+    found = drawn(tool_of("open_ticket", "Open a help desk ticket", properties))
+    assert all(troubles[args["subject"]] == args["description"] for args in found)
+    assert len({args["subject"] for args in found}) > 5
