@@ -29,7 +29,7 @@ from raytune_agents.config import ConfigError
 from raytune_agents.records import ToolCall, Trajectory
 from raytune_agents.sandbox.audit import walled
 from raytune_agents.sandbox.folders import CACHED, copy_tools, remove_folder, size_mib
-from raytune_agents.sandbox.protocol import parse_answer
+from raytune_agents.sandbox.protocol import is_label, parse_answer
 
 CHILD = Path(__file__).with_name("child.py")
 MODE = "RAYTUNE_AGENTS_SANDBOX"  # environment variable: "weak" where the config's `sandbox` is
@@ -57,8 +57,9 @@ class Limits:
 @dataclass(frozen=True)
 class Outcome:
     """What one call gave. `error` is "", timeout, memory, disk, killed:SIGNAL, output, not_run,
-    forbidden: WHY, import: WHY, server: WHY, or the exception's name and text. `forbidden:
-    protocol` = the process wrote something else than one answer to each request."""
+    forbidden: WHY, import: WHY, server: WHY, or the exception's name and text, after "exception "
+    where it is named as one of these. `forbidden: protocol` = the process wrote something else than
+    one answer to each request."""
 
     value: Any = None
     error: str = ""
@@ -66,11 +67,9 @@ class Outcome:
     @property
     def broken(self) -> bool:
         """Whether it was the sandbox that ended the call, and not the tool's own exception."""
-        return self.error in LABELS or self.error.startswith(BROKEN)
+        return is_label(self.error)
 
 
-BROKEN = ("killed:", "forbidden: ", "import: ", "server: ")
-LABELS = ("timeout", "memory", "disk", "output", "not_run")
 RENDERING = Limits(timeout_s=10.0, memory_mib=1024)  # of a chat template
 MOST_CHARACTERS = 100_000  # that one may write for a short question
 PROTOCOL, NOT_RUN = Outcome(error="forbidden: protocol"), Outcome(error="not_run")

@@ -107,7 +107,8 @@ def run_coroutine(coroutine: Any) -> Any:
 
 
 def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
-    """One call: ("value", JSON) or ("error", why as JSON). Never raises."""
+    """One call: ("value", JSON), ("ended", why as JSON) where the sandbox did not let it go on, or
+    ("error", its exception). Never raises."""
     try:
         function = getattr(module, name, None)
         if not callable(function) or name.startswith("_"):
@@ -117,11 +118,11 @@ def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> t
             value = run_coroutine(value)
         return "value", protocol.result_json(value)
     except MemoryError:
-        why = "memory"
+        return "ended", protocol.dumps("memory")
     except PermissionError as error:  # of a layer; one that the tool itself raises has no number
         why = protocol.described(error)
         if isinstance(error, audit.Forbidden) or error.errno:
-            why = f"forbidden: {why.partition(': ')[2]}"
+            return "ended", protocol.dumps(f"forbidden: {why.partition(': ')[2]}")
     except BaseException as error:
         why = protocol.described(error)
     return "error", protocol.dumps(why)
@@ -151,7 +152,7 @@ def serve_calls(fd: int) -> None:
             answer(request, "value", "null")
         except BaseException as error:  # the user's code may raise anything, also SystemExit
             why = f"import: {protocol.described(error)}"[: protocol.LONGEST]
-            answer(request, "error", protocol.dumps(why))
+            answer(request, "ended", protocol.dumps(why))
     os._exit(0)
 
 

@@ -1,8 +1,9 @@
 """The answers of the sandbox's child: written by it, believed by nobody.
 
-A line is `ID value JSON` or `ID error "why"`; the ID is that of the request, drawn anew for each,
-so that a line written beforehand answers nothing. Standard library only: the child loads this file
-by its path.
+A line is `ID value JSON`, `ID ended "why"` of the sandbox, or `ID error "why"` of the tool, which
+may name its exceptions as the sandbox's labels: they are told apart by that word. The ID is that of
+the request, drawn anew for each, so that a line written beforehand answers nothing. Standard
+library only: the child loads this file by its path.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any, NoReturn
 
 DEEPEST = 100  # levels of lists and objects in a value
 LONGEST = 2000  # characters of an error
+LABELS = ("timeout", "memory", "disk", "output", "not_run")  # of calls that the sandbox ended
+BROKEN = ("killed:", "forbidden: ", "import: ", "server: ")  # how others of these begin
+FROM_CHILD = ("memory", "forbidden: ", "import: ")  # of those what the child itself sees
 dumps = json.dumps  # as it is before a tool can replace it
 
 
@@ -49,7 +53,7 @@ def result_json(value: Any) -> str:
 
 
 def answer_line(ident: str, kind: str, text: str) -> bytes:
-    """One answer; `kind` is value or error, `text` its JSON."""
+    """One answer; `kind` is value, ended or error, `text` its JSON."""
     return f"{ident} {kind} {text}\n".encode()
 
 
@@ -70,10 +74,15 @@ def _finite(text: str) -> float:
     return number if isfinite(number := float(text)) else _refuse(text)
 
 
+def is_label(error: str) -> bool:
+    """Whether an error says that the sandbox ended the call."""
+    return error in LABELS or error.startswith(BROKEN)
+
+
 def parse_answer(line: bytes, ident: str) -> tuple[Any, str]:
     """The (value, error) of the answer to request `ident`. Raises ValueError for anything else."""
     head, kind, text = line.decode().split(" ", 2)
-    if head != ident or kind not in ("value", "error"):
+    if head != ident or kind not in ("value", "ended", "error"):
         raise ValueError("no answer to this request")
     try:
         found = json.loads(text, parse_constant=_refuse, parse_float=_finite)
@@ -86,4 +95,6 @@ def parse_answer(line: bytes, ident: str) -> tuple[Any, str]:
         return found, ""
     if not isinstance(found, str) or not 0 < len(found) <= LONGEST:
         raise ValueError("an error is a short text")
-    return None, found
+    if kind == "ended" and not found.startswith(FROM_CHILD):
+        raise ValueError("a label that the child cannot know")
+    return None, f"exception {found}" if kind == "error" and is_label(found) else found

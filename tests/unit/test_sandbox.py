@@ -87,6 +87,8 @@ async def is_async():
     return "ok" if found == [0.01, 1] else "no"
 async def connects(port): await asyncio.open_connection("127.0.0.1", port)
 async def async_wrong(): raise KeyError("gone")
+def raises(name, text): raise type(name, (Exception,), {})(text)
+def refuses(): raise PermissionError("forbidden: not yours")
 def _secret(): return 1
 """
 
@@ -281,11 +283,26 @@ def test_bubblewrap_is_the_first_layer_where_it_works(tools):
     assert {"bwrap", "mountns", "landlock", "seccomp"} <= set(report.layers)
 
 
+def test_an_exception_is_no_label_whatever_its_name(tools):
+    names = ["killed", "killed:SIGKILL", "forbidden", "import", "server"]
+    with Sandbox(tools) as box:
+        found = [box.call("raises", {"name": name, "text": "protocol"}) for name in names]
+        assert [o.error for o in found] == [f"exception {name}: protocol" for name in names]
+        for name in ("timeout", "memory", "KeyError", "exception killed"):
+            assert box.call("raises", {"name": name, "text": ""}).error == f"{name}: "
+        own = box.call("refuses", {})
+        assert not any(o.broken for o in (*found, own))
+        assert box.call("read", {"path": "/etc/shadow"}).broken
+
+
 def test_an_answer_is_read_strictly():
     assert parse_answer(b"ab value [1, 2.5]", "ab") == ([1, 2.5], "")
     assert parse_answer(b'ab error "KeyError: 1"', "ab") == (None, "KeyError: 1")
+    assert parse_answer(b'ab ended "forbidden: x"', "ab") == (None, "forbidden: x")
+    assert parse_answer(b'ab error "memory"', "ab") == (None, "exception memory")
     odd = [b"", b"ab", b"ab value", b"ac value 1", b"ab value 1 2", b"ab layers 1", b"ab error 1",
-           b'ab error ""', b"ab value NaN", b"ab value -Infinity", b"ab value 1e999",
+           b'ab error ""', b'ab ended "timeout"', b'ab ended "killed:SIGKILL"',
+           b"ab value NaN", b"ab value -Infinity", b"ab value 1e999",
            b"ab value \xff", b'ab value "\\ud800"', b"ab value " + b"9" * 5000,
            b"ab value " + b"[" * 101 + b"]" * 101, b"ab value " + b"[" * 10**5]  # fmt: skip
     for line in odd:
