@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ FOLDER = Path(__file__).parent
 TOOL_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 
 
+# One tool is checked each time its spec is copied or written: of hundreds that takes seconds.
+@lru_cache(maxsize=4096)
+def _check_schema(text: str) -> None:
+    bounded_validator(json.loads(text))
+
+
 class ToolConfig(BaseConfig):
     name: str = Field(pattern=f"^{TOOL_NAME}$", description="name of the function")
     description: str = Field(min_length=1, description="what it does, in one sentence")
@@ -49,9 +55,10 @@ class ToolConfig(BaseConfig):
         if value.get("type") != "object" or not isinstance(value.get("properties"), dict):
             raise ValueError("is no schema of arguments; write {type: object, properties: {...}}")
         try:
-            if strict_json(dumps(value)) != value:  # a key that is no text
+            text = dumps(value)
+            if strict_json(text) != value:  # a key that is no text
                 raise ValueError("a name in it is no text; write it in quotes")
-            bounded_validator(value)
+            _check_schema(text)
         except SchemaError as error:
             raise ValueError(f"is not JSON Schema: {error.message}") from None
         except (TypeError, ValueError) as error:  # what YAML has and JSON has not
@@ -270,9 +277,15 @@ def _shipped(name: str) -> AgentSpec:
 
 def _read(path: Path, text: str) -> AgentSpec:
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"), text)
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{text} is not YAML that we read: {error}") from None
-    spec = parse_spec(tree, text)
-    spec.__dict__["origin"] = path.resolve()  # where a cached property keeps its value
+    return _parsed(content, text, path.resolve())
+
+
+# A command asks for its specs many times; hundreds of tools take seconds to check.
+@lru_cache(maxsize=16)
+def _parsed(content: str, text: str, origin: Path) -> AgentSpec:
+    spec = parse_spec(parse_yaml(content, text), text)
+    spec.__dict__["origin"] = origin  # where a cached property keeps its value
     return spec

@@ -7,13 +7,11 @@ is not bent. What a format loses of rows that it does carry stands in LOSES, los
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-
-import yaml
 
 from raytune_agents.config.lookup import user_object
 from raytune_agents.exports import agent_flan, gemini, openai, sharegpt, trl, xlam
 from raytune_agents.records import JsonObject, Trajectory
+from raytune_agents.storage import yaml_beside
 
 Writer = Callable[[Trajectory], JsonObject]
 
@@ -30,7 +28,7 @@ WRITERS: dict[str, Writer] = {
 }
 PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], JsonObject]] = {"trl_pairs": trl.pair}
 
-LOSES: dict[str, str] = yaml.safe_load(Path(__file__).with_name("loses.yaml").read_text("utf-8"))
+LOSES: dict[str, str] = yaml_beside(__file__, "loses.yaml")
 
 
 def writer_named(name: str) -> Writer:

@@ -6,9 +6,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from raytune_agents.records import JsonObject
+from raytune_agents.storage import yaml_beside
 
 DATA = Path(__file__).parent / "data"
 
@@ -16,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 @cache
 def word_data(name: str) -> JsonObject:
     """The file `data/NAME.yaml`."""
-    return yaml.safe_load((DATA / f"{name}.yaml").read_text("utf-8"))
+    return yaml_beside(__file__, f"data/{name}.yaml")
 
 
 def phrases() -> JsonObject:

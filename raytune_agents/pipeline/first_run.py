@@ -33,7 +33,7 @@ CHARS_PER_TOKEN = 3.0  # of schemas and requests, on the safe side
 MOST_PROMPT = {EMBEDDED: 1536}  # tokens of a prompt that two CPU cores can train on
 USUAL_PROMPT = 6144
 CHANGED_SHARE = 0.25  # of test rows on which two models differ, for what a suite can show
-FEW_ROWS = 200  # of each source, from which a run's minutes are foreseen
+FEW_ROWS = 200  # of each source, and drawn, from which a run's minutes are foreseen
 
 
 def first_split(rows: Sequence[Trajectory], fold: int = 0, folds: int = 1) -> list[Trajectory]:

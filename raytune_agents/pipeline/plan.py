@@ -1,9 +1,10 @@
 """What a run will take, before it starts: tokens, memory, time, disk and money.
 
-A scaled-down copy of the run (SAMPLE rows of each source at most) is read, split, drawn, edited,
-mixed and tokenised by the steps' own functions, and what it counts is scaled up. No engine is
-asked: how long answers get is guessed (WRITTEN of max_tokens for an untrained model, the gold
-answer's length for a trained one), rejected rows are not foreseen.
+A scaled-down copy of the run (SAMPLE rows of each source at most, and as many drawn ones) is read,
+split, drawn, edited, mixed and tokenised by the steps' own functions, and what it counts is scaled
+up; each drawn row stands for as many as the run draws beyond that. No engine is asked: how long
+answers get is guessed (WRITTEN of max_tokens for an untrained model, the gold answer's length for a
+trained one), rejected rows are not foreseen.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from raytune_agents.train.job import LONGER
 from raytune_agents.train.methods import Recipe
 from raytune_agents.train.tokenized import tokenize_rows
 
-SAMPLE = 2000  # rows parsed of each source
+SAMPLE = 2000  # rows parsed of each source, rows drawn
 COUNTED = 200_000  # rows counted of each source
 MEASURED = 200  # rows whose prompts and answers are tokenised for a mean
 WRITTEN = 0.65  # of max_tokens, by a model that was not trained to stop
@@ -47,6 +48,7 @@ class Sample:
     """The scaled-down copy: rows by id, how many of the run each stands for, and what is asked."""
 
     rows: dict[str, Trajectory] = field(default_factory=dict)
+    copies: dict[str, int] = field(default_factory=dict)  # of a row, where it is not one
     scale: float = 1.0
     total: int = 0
     row_bytes: float = 0.0
@@ -54,6 +56,10 @@ class Sample:
 
     def split(self, name: str) -> list[Trajectory]:
         return [r for r in self.rows.values() if r.split == name and not r.reject_reason]
+
+    def count(self, rows: Iterable[Trajectory]) -> float:
+        """Rows of the run that these stand for."""
+        return self.scale * sum(self.copies.get(row.id, 1) for row in rows)
 
 
 @dataclass
@@ -154,14 +160,20 @@ def read_sample(config: Config, most: int = SAMPLE) -> Sample:
     return out
 
 
-def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
-    """Adds drawn positives and edited negatives; returns the drawn ones."""
+def add_generated(sample: Sample, config: Config, most: int = SAMPLE) -> list[Trajectory]:
+    """Adds drawn positives, `most` at most, and edited negatives; returns the drawn ones."""
     # which of the candidates stay says nothing about time and tokens
     negatives = config.negatives.model_copy(update={"candidates": 1.0})
-    few = {"rows": max(1, ceil(config.generate.rows / sample.scale))}
-    sampled = sampling.sample_rows(config.generate.model_copy(update=few), config.seed).rows
+    wanted = max(1, ceil(config.generate.rows / sample.scale))
+    few = min(wanted, most)
+    drawn = config.generate.model_copy(update={"rows": few})
+    sampled = sampling.sample_rows(drawn, config.seed).rows
+    for k, row in enumerate(sampled):
+        sample.copies[row.id] = (k + 1) * wanted // few - k * wanted // few
     train = [*sample.split("train"), *sampled]
     edited, _ = choice.edited(train, Counter(), negatives, config.seed)
+    # a negative is made of each copy of its good twin
+    sample.copies |= {row.id: sample.copies.get(row.parents[0], 1) for row in edited}
     sample.rows |= {row.id: row for row in (*sampled, *edited)}
     return sampled
 
@@ -180,13 +192,19 @@ def arm_work(config: Config, arm: ArmConfig, own: TrainConfig, sample: Sample, c
     how = recipe.how
     made, facts = tokenize_rows(rows.values(), recipe, recipe.pairs(rows))
     counted = zip(rows, map(mix.RowKind.of, rows.values()), facts["tokens"].to_pylist())
-    pool, share = mix.with_no_call(counted, mixed.weights, mixed.no_call)
+    copied = [
+        (f"{i} {k}", kind, n) for i, kind, n in counted for k in range(sample.copies.get(i, 1))
+    ]
+    pool, share = mix.with_no_call(copied, mixed.weights, mixed.no_call)
     budget = mixed.tokens / sample.scale if mixed.tokens else mix.auto_tokens(pool, share)
     chosen = mix.choose_rows(pool, share, max(1, round(budget)), mixed.max_epochs, config.seed)
-    times, out, table = Counter(chosen.ids), Work(start_s=START_S["arm"]), columns_table(made)
+    times = Counter(copy.partition(" ")[0] for copy in chosen.ids)
+    out, table = Work(start_s=START_S["arm"]), columns_table(made)
     out.recipe = content_hash(recipe.decided_by())
-    out.columns = sample.scale * table.nbytes
-    for column, length in zip(made, padded_lengths(table).tolist() if made else []):
+    lengths = padded_lengths(table).tolist() if made else []
+    all_copies = sum(n * sample.copies.get(c["row_id"], 1) for c, n in zip(made, lengths))
+    out.columns = sample.scale * table.nbytes * all_copies / max(1, sum(lengths))
+    for column, length in zip(made, lengths):
         count = times[column["row_id"]] * own.num_train_epochs * sample.scale
         out.train += length * count
         out.trained += column["trained_tokens"] * count
@@ -212,11 +230,12 @@ def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], cha
     out, g, n = Work(start_s=START_S["engine"]), config.generate, config.negatives
     for row in sampled:
         for turn in paraphrase.turns(row):
-            out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
-            out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
+            times = sample.count([row])
+            out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * times
+            out.write += g.candidates * g.max_tokens * WRITTEN * times
     called = [r for r in sample.split("train")[:MEASURED] if r.calls]
     limit = n.max_tokens or answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
-    tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
+    tasks = min(n.mined_tasks, round(sample.count(sample.split("train"))))
     out.read += tasks * mean_prompt(chat, called)
     out.write += tasks * n.mined_samples * limit * WRITTEN
     return out
@@ -229,14 +248,14 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     runs, talks, timing = options.trajectories, options.multi_turn, options.latency
     most = options.limit or COUNTED
     known = [row for name in options.splits for row in sample.split(name)]
-    sizes = [min(round(len(sample.split(n)) * sample.scale), most) for n in options.splits]
+    sizes = [min(round(sample.count(sample.split(n))), most) for n in options.splits]
     sizes += [min(source.limit or 100, most) for source in options.sources.values()]
     if options.unseen_agents:
         sizes.append(options.unseen_rows)
     perturbed = sum(min(options.perturbed_rows, n) for n in sizes) * len(options.perturbations)
     called = sum(sizes)  # rows on which a call is right
     sizes += [options.instruction_rows, options.irrelevance_rows, options.irrelevance_rows]
-    val = min(options.val_rows, round(len(sample.split("val")) * sample.scale))
+    val = min(options.val_rows, round(sample.count(sample.split("val"))))
     single = sum(sizes) + perturbed + val
     rollouts, conversations = runs.tasks * runs.trials, talks.rows * len(talks.categories)
     # About half of the answers that one may have.
@@ -290,13 +309,13 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
 
 
 def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
-    """The plan of a run on `have` (placement.Resources), from at most `most` rows of each source.
-    Raises ConfigError."""
+    """The plan of a run on `have` (placement.Resources), from at most `most` rows of each source
+    and as many drawn ones. Raises ConfigError."""
     config, lengths = with_max_length(config)
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = plan_placement(have, config, shape.weights_gib), read_sample(config, most)
-    sampled, named = add_generated(sample, config), config.train.arms
+    sampled, named = add_generated(sample, config, most), config.train.arms
     own = [placed.train(config.train.of(arm)) for arm in named.values()]
     arms = [arm_work(config, a, o, sample, chat) for a, o in zip(named.values(), own)]
     work = {"read": Work(), "label": Work()}
@@ -335,6 +354,6 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
 def stored_gib(sample: Sample, arms: list[Work]) -> dict[str, float]:
     """GiB of all rows, and tokenised once for the arms of one recipe; without the columns of trials
     that search how rows are written."""
-    rows = len(sample.rows) * sample.scale * sample.row_bytes
+    rows = sample.count(sample.rows.values()) * sample.row_bytes
     columns = sum({work.recipe: work.columns for work in arms}.values())
     return {"rows": rows / GIB, "columns": columns / GIB}

@@ -12,19 +12,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from raytune_agents.records import JsonObject, RecordError
 from raytune_agents.redact import SECRET_FIELD
+from raytune_agents.storage import yaml_beside
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
 
 # thing -> what sources call it
-WORDS = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text("utf-8"))
+WORDS = yaml_beside(__file__, "names.yaml")
 
 
 @lru_cache(maxsize=4096)

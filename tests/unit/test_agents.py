@@ -98,6 +98,19 @@ def test_a_schema_that_json_does_not_have_is_refused():
         )  # fmt: skip
 
 
+def test_a_file_that_stays_as_it_is_is_read_once(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text((agents.FOLDER / "qa.yaml").read_text())
+    first = agents.load_spec(path)
+    assert agents.load_spec(path) is first
+    path.write_text(path.read_text().replace("name: qa", "name: other", 1))
+    assert agents.load_spec(path).name == "other"
+    copy = tmp_path / "sub" / "mine.yaml"
+    copy.parent.mkdir()
+    copy.write_text(path.read_text())
+    assert agents.load_spec(copy).origin == copy
+
+
 def test_load_names_what_is_wrong(tmp_path):
     with pytest.raises(ConfigError, match="did you mean support"):
         agents.load_spec("suport")

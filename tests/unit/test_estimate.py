@@ -130,6 +130,26 @@ def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> Non
     assert parts["columns"] * GIB == pytest.approx(2 * 3 * columns_table(made).nbytes)
 
 
+def test_few_drawn_rows_stand_for_all_of_them() -> None:
+    """300 rows are foreseen from 100 of them: as many rows, and tokens within a few percent."""
+    options = ["generate.agents=[support, legal]", "generate.rows=300", "mix.tokens=auto"]
+    config, chat = load_config(None, options), small_chat()
+    weights = {"synthetic": 0.8, "negative": 0.2}
+    arm = ArmConfig(method="nat", weights=weights)
+
+    def foreseen(most: int) -> tuple[planner.Sample, int, planner.Work]:
+        sample = planner.Sample()
+        drawn = planner.add_generated(sample, config, most)
+        return sample, len(drawn), planner.arm_work(config, arm, config.train, sample, chat)
+
+    (few, drawn, less), (every, _, work) = foreseen(100), foreseen(300)
+    assert 90 < drawn <= 100
+    assert not {n for n in every.copies.values() if n != 1}
+    assert few.count(few.rows.values()) == pytest.approx(every.count(every.rows.values()), rel=0.03)
+    for name in ("train", "trained", "columns", "rows"):
+        assert getattr(less, name) == pytest.approx(getattr(work, name), rel=0.08), name
+
+
 def test_the_3b_preset_fits_16_gib() -> None:
     """Qwen2.5-Coder-3B in 4 bits under its adapter, by the sizes of its config.json."""
     config = load_config(ROOT / "jobs/configs/one_gpu_16gb.yaml").train
