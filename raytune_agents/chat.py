@@ -36,6 +36,7 @@ from raytune_agents.templates import (
     same_calls,
     study,
 )
+from raytune_agents.tokenizer import load_tokenizer
 
 UNLIMITED = 1_000_000  # tokens of a row, where model.max_length is auto and not yet known
 IGNORE = -100  # label of tokens without loss
@@ -121,9 +122,7 @@ def habits_of(tokenizer: Any, options: str) -> Habits:
 def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     """Raises ConfigError where the template cannot be used with tools. A Ray worker gets a new
     `Chat` with every stream, so it is kept by what makes it."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    tokenizer = load_tokenizer(path)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     native = tokenizer.chat_template

@@ -23,7 +23,7 @@ TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact", "private"},
     {"infra", "runs", "storage", "mirror", "models", "gguf_file", "progress"},
-    {"chat", "templates", "template_defaults", "calls", "sandbox"},
+    {"chat", "templates", "template_defaults", "tokenizer", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "rounds", "situations", "split"},
     {"train"},
