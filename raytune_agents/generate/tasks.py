@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
@@ -282,9 +283,14 @@ def pick_tool(spec: AgentSpec, rng: random.Random, turn: int | None = None) -> T
         return rng.choices(spec.tools, wanted)[0]
     if turn is None:
         return rng.choice(spec.tools)
-    return random.Random(f"{spec.name}/turns").sample(spec.tools, len(spec.tools))[
-        turn % len(spec.tools)
-    ]
+    order = _turns(spec.name, len(spec.tools))
+    return spec.tools[order[turn % len(order)]]
+
+
+@lru_cache(maxsize=64)
+def _turns(name: str, count: int) -> list[int]:
+    """The order in which an agent's tools have their turns."""
+    return random.Random(f"{name}/turns").sample(range(count), count)
 
 
 def sample_call(
