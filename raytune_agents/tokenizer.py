@@ -18,7 +18,7 @@ PLAIN = "TokenizersBackend"  # what transformers 5 writes for a tokenizer.json t
 def load_tokenizer(path: str) -> Any:
     """Of a folder or a name on the Hub. AutoTokenizer comes to the same class but loads PyTorch and
     every way to generate in order to choose it: several seconds of each command that looks."""
-    if is_plain(Path(path)):
+    if is_all_json(Path(path)):
         from transformers import TokenizersBackend
 
         return TokenizersBackend.from_pretrained(path)
@@ -27,7 +27,7 @@ def load_tokenizer(path: str) -> Any:
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
-def is_plain(folder: Path) -> bool:
+def is_all_json(folder: Path) -> bool:
     """Whether the files of a model say that its tokenizer is a tokenizer.json and no more."""
     names = ("tokenizer.json", "tokenizer_config.json", "config.json")
     if not all((folder / name).is_file() for name in names):

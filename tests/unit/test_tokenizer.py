@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from raytune_agents import models
-from raytune_agents.tokenizer import BELIEVED, is_plain, load_tokenizer
+from raytune_agents.tokenizer import BELIEVED, is_all_json, load_tokenizer
 
 TEXT = "<|im_start|>user\nPay 12 €, naïve  client<|im_end|>\n"
 LOOK = """
@@ -34,7 +34,7 @@ def folder(tmp_path):
 def test_it_is_what_auto_tokenizer_loads(folder) -> None:
     from transformers import AutoTokenizer
 
-    assert is_plain(folder)
+    assert is_all_json(folder)
     mine, other = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)
     assert type(mine) is type(other)
     assert {k: repr(v) for k, v in mine.init_kwargs.items()} == {
@@ -54,7 +54,7 @@ def test_a_type_whose_class_is_not_believed_is_left_to_auto_tokenizer(folder) ->
     assert not set(BELIEVED) & set(tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "qwen2"}))
-    assert not is_plain(folder)
+    assert not is_all_json(folder)
     assert type(load_tokenizer(str(folder))).__name__ == "Qwen2Tokenizer"
 
 
@@ -63,6 +63,6 @@ def test_files_that_are_missing_or_broken_are_left_to_auto_tokenizer(folder, nam
     if name != "tokenizer.json":
         for text in ("[]", "{"):
             (folder / name).write_text(text)
-            assert not is_plain(folder)
+            assert not is_all_json(folder)
     (folder / name).unlink()
-    assert not is_plain(folder)
+    assert not is_all_json(folder)
