@@ -100,15 +100,23 @@ def _parquet_sizes(groups: Sequence[Any], name: str) -> tuple[int, int]:
 
 
 def _batch_rows(batch: Any) -> Iterator[tuple[JsonObject | RecordError, int]]:
-    for i in range(batch.num_rows):
-        row = batch.slice(i, 1)
-        size = row.nbytes
-        if size > unpack.MAX_LINE_BYTES:
-            yield RecordError(TOO_LONG), 0
-            continue
-        try:
-            yield row.to_pylist(maps_as_pydicts="strict")[0], size
-        except UnicodeDecodeError:
-            yield RecordError("invalid UTF-8"), size
-        except (KeyError, ValueError):
-            yield RecordError("a key stands twice in a map"), size
+    """The rows of a batch, each with its size, or that of all where they are small: taking rows one
+    by one costs more than what stands in most. Each may be as large as all of them, for a
+    dictionary's text is stored once."""
+    count, size = batch.num_rows, batch.nbytes
+    if count > 1 and size * count > min(LARGE_ROW, unpack.MAX_LINE_BYTES):
+        for start, length in ((0, count // 2), (count // 2, count - count // 2)):
+            yield from _batch_rows(batch.slice(start, length))
+        return
+    if size > unpack.MAX_LINE_BYTES:
+        yield RecordError(TOO_LONG), 0
+        return
+    try:
+        yield from [(row, size) for row in batch.to_pylist(maps_as_pydicts="strict")]
+    except (UnicodeDecodeError, KeyError, ValueError) as error:
+        if count > 1:  # one of them is bad
+            for i in range(count):
+                yield from _batch_rows(batch.slice(i, 1))
+            return
+        twice = not isinstance(error, UnicodeDecodeError)
+        yield RecordError("a key stands twice in a map" if twice else "invalid UTF-8"), size

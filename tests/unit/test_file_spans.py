@@ -4,6 +4,7 @@ whole."""
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,9 @@ from raytune_agents.pipeline import file_spans
 from raytune_agents.pipeline.file_spans import line_starts, spans_of
 from raytune_agents.pipeline.read import parse_source
 from raytune_agents.readers import unpack
+from raytune_agents.readers.decode import file_rows
 from raytune_agents.readers.tabular import FileSpan
+from raytune_agents.records import RecordError
 
 SIZE = 1000
 
@@ -138,3 +141,30 @@ def test_a_parquet_file_stays_whole(tmp_path, kind) -> None:
     elif kind == "damaged":  # a page in the middle, while its lists of pages stand
         path.write_bytes(data[:2000] + bytes(1000) + data[3000:])
     assert spans_of(items(path)) == [items(path)[0] | {"span": ""}]
+
+
+def test_a_table_of_nulls_is_decoded_in_bulk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "MAX_LINE_BYTES", 32 << 20)
+    rows = 100_000
+    path = tmp_path / "nulls.parquet"
+    pq.write_table(pa.table({key: pa.nulls(rows, pa.string()) for key in "abc"}), path)
+    start = time.process_time()
+    found = [row for _, row in file_rows(str(path), path.name)]
+    # one by one they took 20 microseconds each
+    assert time.process_time() - start < 1.2
+    assert found == [{"a": None, "b": None, "c": None}] * rows
+
+
+def test_a_bad_row_of_a_table_costs_itself(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xff", b"b" * 30, b"c"], pa.binary()).view(pa.string())
+    path = tmp_path / "bad.parquet"
+    pq.write_table(pa.table({"text": texts}), path)
+    found = [row for _, row in file_rows(str(path), path.name)]
+    assert [str(r) if isinstance(r, RecordError) else len(r["text"]) for r in found] == [
+        1,
+        "invalid UTF-8",
+        30,
+        1,
+    ]
