@@ -85,7 +85,8 @@ def base_verb(word: str) -> str:
 def _is_verb(words: Sequence[str]) -> bool:
     """Whether the first word is used as a verb: "book a room", "books rooms", not "book list"."""
     verb = base_verb(words[0])
-    if QUESTION.match(words[0]):
+    listed = words[0].endswith(",") and len(words) > 1 and not base_verb(words[1])
+    if QUESTION.match(words[0]) or listed:  # "Requests, bandwidth and threats of a zone"
         return False  # "Whether a device is under warranty"
     after = words[1].lower() if len(words) > 1 else ""
     if after in ("when", "if", "whenever"):

@@ -130,6 +130,7 @@ def clause_of(
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
+DONE_TO_IT = "forward|move|copy|send|ship|deliver|assign|share|save|label|tag"
 DOING = {  # names that are orders themselves: "avoid" + tolls
     "avoid": "avoiding",
     "include": "including",
@@ -182,6 +183,8 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
     """Clauses that the name of a day or a time makes: "hired after", "week of", "resume on"."""
     if re.fullmatch("(occurr|happen)ed (at|on)", p.words):
         return ("on {x}",)
+    if ends := re.fullmatch(r"(clos|start|end|open)e?s (?:at|on)", p.words):
+        return (f"{ends[1]}ing on {{x}}",)
     if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
         return (f"{done[1]} on {{x}}",)
     whose = re.fullmatch(r"(\w+) (dob|date of birth|birth ?(date|day))", p.words)
@@ -199,6 +202,19 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
     if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
         return ("",)  # "last day"
     return ()
+
+
+def _ordered_clause(p: Parameter, sense: Kind) -> str:
+    """The clause of a name that is an order itself: "forward to", "remind after days"."""
+    later = re.fullmatch(r"(remind|notify|warn|alert) (after|before|every) (\w+)", p.words)
+    if later and later[3] in PERIODS:
+        return f"and {later[1]} them {later[2]} {{x}} {later[3]}"
+    if re.fullmatch(rf"expires?( in| after)? ({'|'.join(PERIODS)})", p.words):
+        return f"expiring after {{x}} {sense.kind}"
+    act = re.fullmatch(rf"({DONE_TO_IT}) (to|as|with)", p.words)
+    if act and not p.items:  # "forward to" + an address
+        return f"and {act[1]} it {act[2]} {{x}}"
+    return ""
 
 
 def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
@@ -228,11 +244,8 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         return (
             f"(the {found[1].replace('tail', 'last').replace('head', 'first')} {{x}}{found[2]})",
         )
-    act = re.fullmatch(
-        r"(forward|move|copy|send|assign|share|save|label|tag) (to|as|with)", p.words
-    )
-    if act and not p.items:  # "forward to" + an address
-        return (f"and {act[1]} it {act[2]} {{x}}",)
+    if ordered := _ordered_clause(p, sense):
+        return (ordered,)
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
     if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):
@@ -257,7 +270,8 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     if p.kind == "choice" and re.search(r"\b(term|semester|season|shift)$", p.words):
         return ("for the {x} {noun}",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number"):
-        return ("at {noun} {x}",)
+        worded = p.kind == "" and not re.search(r"\d", str(value))
+        return ("at the {x} {noun}",) if worded and p.noun not in str(value) else ("at {noun} {x}",)
     return ()
 
 

@@ -19,6 +19,7 @@ from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
     CROWD,
     DURATIONS,
+    IN_STATE,
     KINDLY,
     PERSONAL,
     PREDICATE,
@@ -74,7 +75,9 @@ class Complements:
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
         spoken_of = any(mentions(phrase, p) for p in self.present)
         user = re.fullmatch(r"something|anything|somebody|(an?|the) ([\w-]+ )?user", phrase)
-        if user and not spoken_of:
+        named = spoken_of or any(mentions(phrase, p) for p in self.absent)
+        listed = preposition == "with" and " and " in phrase and named  # "a title and questions"
+        if listed or (user and not spoken_of):
             return ""
         for p in self.left:
             if p.fields and indefinite and mentions(phrase, p):
@@ -312,6 +315,7 @@ class Complements:
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         noun = next((one for one in either if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
+        noun = re.sub(r"\b(?:an?|the) (?=\w+$)", "", noun)  # "answer a survey"
         if noun in ("name", "title") and not is_numbered(p):
             return f"the {noun} {slot_of(p)}"  # "under a new name"
         if (
@@ -320,7 +324,8 @@ class Complements:
             or is_numbered(p)
             or is_coded(p)
         ):
-            return f"{noun} {slot_of(p)}"
+            article = "the " if re.match(IN_STATE, noun) else ""
+            return f"{article}{noun} {slot_of(p)}"
         if re.fullmatch(f"{noun} (of|starting|beginning)", p.words):
             return f"the {p.words} {slot_of(p)}"  # "of a week": "of the week of 5 May"
         last = noun.rpartition(" ")[2]

@@ -31,7 +31,7 @@ from raytune_agents.generate.actions import (
     verb_words,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of
+from raytune_agents.generate.clauses import DATES, DOCUMENTS, SETTERS, clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
 from raytune_agents.generate.conditions import condition_clause, in_one
@@ -367,7 +367,8 @@ def _arranged(
         if p in records or p in texts or p.kind == "flag":
             continue
         first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
-        again = (bare or first == "to") and first in begun and first != "with"
+        again = (bare or first == "to") and first in begun - {"with"}
+        again = again and [q for q in said if q.kind in DATES] != [p]  # "on train 5 on May 6"
         if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
         elif not clause or len(spoken) >= MOST_CLAUSES or again:

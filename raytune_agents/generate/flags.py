@@ -43,7 +43,7 @@ def flag_clause(p: Parameter, value: bool) -> str:
             return f"and {verb} {thing}" if value else f"and don't {verb} {thing}"
         if not noun:
             return f"and {words} it" if value else f"and don't {words} it"
-    if re.match(r"includ(e|ing) \w+ed$", p.words):
+    if re.match(r"includ(e|ing) (\w+ed|partial|inactive|empty|hidden|private|internal)$", p.words):
         words += " ones"  # "archived"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
         return f"{'including' if value else 'without'} {words}"
@@ -53,6 +53,8 @@ def flag_clause(p: Parameter, value: bool) -> str:
         p.words,
     ):
         return f"({negated}{re.sub('^non ', 'non-', words)})"
+    if words in ("everything", "all"):
+        return f"({negated}{words})"
     if words == "value":
         return f"to {'true' if value else 'false'}"
     if re.search(r"\b(run|draft|preview|test|backup|gift)$", words):

@@ -131,6 +131,24 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     return "", False
 
 
+OF_FORM = {  # kind -> what all examples of it are
+    "email": r"[\w.+-]+@[\w-]+\.[a-z]{2,}",
+    "url": r"https?://\S+",
+    "ip": r"\d{1,3}(\.\d{1,3}){3}",
+    "domain": r"(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|edu|co|app|eu|de)",
+    "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "phone": r"\+\d[\d -]{7,}",
+    "date": r"20\d\d-[01]\d-[0-3]\d",
+}
+
+
+def kind_of_form(examples: Sequence[Any]) -> str:
+    """The kind whose form all examples have, for a name that says nothing; "" for none."""
+    texts = list(map(str, examples))
+    fits = (k for k, form in OF_FORM.items() if texts and all(re.fullmatch(form, t) for t in texts))
+    return next(fits, "")
+
+
 SECRET = pattern("secret")
 DIGITS = re.compile(r"^\d{1,4}$")
 

@@ -27,6 +27,7 @@ from raytune_agents.generate.kind_table import (
     WORDED,
     bank_of,
     kind_named,
+    kind_of_form,
     matching_kind,
     role_of,
     settled,
@@ -221,6 +222,7 @@ def _scalar(
             kind = "id"  # a code: its pattern says all
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
+        kind = kind or kind_of_form(values)
         kind, values = settled(kind, by_name, values)
         if values and re.search(NAMED_KINDS, words) and not MEASURE.fullmatch(str(values[0])):
             kind = "choice"

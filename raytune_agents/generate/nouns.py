@@ -21,6 +21,8 @@ KINDLY = regex("kindly")
 CLAUSE = regex("clause")
 PREDICATE = regex("predicate")
 OWNERS = regex("owners")
+# "a running mission": one that is known
+IN_STATE = r"(open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
 PERSONAL = ("email", "phone", "username", "person")
 NAMES = ("name", "document_title", "event_title")
 

@@ -26,6 +26,7 @@ from raytune_agents.generate.nouns import (
     CROWD,
     DURATIONS,
     FILES,
+    IN_STATE,
     ITSELF,
     NAMES,
     NUMBERED,
@@ -46,9 +47,6 @@ UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
 WITH_PEOPLE = ("assign", "invite", "notify", "email", "call", "message", "text", "appoint")
-IN_STATE = (
-    r"(open|active|pending|existing|current|draft|failed|\w{3,}ing) \w"  # "a running mission"
-)
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
@@ -281,6 +279,9 @@ class Placing(Complements):
                 if same and self.verb not in SETTERS and not p.role and not definite:
                     return p  # "order a meal" + meal=lunch
                 continue
+            either = p.sense in ITSELF and " or " in bare  # "an IP address or range"
+            if either and mentions(bare.split(" or ")[0], p):
+                return p
             compound = " " in p.noun and p.noun in self.head.lower()  # "device assurance policy"
             if noun in p.noun.split() or mentions(noun, p) or compound:
                 return p
@@ -310,10 +311,13 @@ class Placing(Complements):
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 chosen = clause and not p.role  # "when a metric is low" + pH
                 usable = chosen if p.kind == "choice" else kind_named(p.sense).placed
+                told = clause and not (p.kind or p.sense)  # known by its values alone
+                usable = usable or told
                 usable = usable or p.noun in ("amount", "sum")  # "exchanging an amount"
                 found = found if usable else None
                 if found and (p.role != "to" or clause) and not whole:
-                    self.head = self.head.replace(found[0], slot_of(p), 1)
+                    slot = f"{p.noun} {slot_of(p)}" if told else slot_of(p)
+                    self.head = self.head.replace(found[0], slot, 1)
                     self.left.remove(p)
                 continue
             noun = re.escape(re.sub(r"(?<=\w) number$", "", p.noun).split()[-1])

@@ -19,6 +19,8 @@ def owned_field(field: Parameter, owner: Parameter, fields: Sequence[Parameter])
     sold = any(f.kind in ("money", "quantity", "weight") for f in fields)
     if field.words in ("description", "item") and sold and not field.items and not field.examples:
         return replace(field, kind="product", sense="product")  # a line of an invoice
+    if field.words in ("text", "question", "title") and "question" in owner.words:
+        return replace(field, kind="survey_question", sense="survey_question")
     if field.words not in ("name", "title") or field.kind == "choice":
         return field
     kind = matching_kind("string", f"{owner.noun} name", "", "")[0]

@@ -123,6 +123,27 @@ def one_of(*values: str) -> dict[str, Any]:
          {"appliance": "dryer"}, "the dryer"),
         (tool_of("bill", "Estimate the bill", {"tariff": of(TEXT, "basic, green or dynamic")}),
          {"tariff": "green"}, "tariff"),
+        (tool_of("book_seat", "Book a seat on a train", {"train_number": of(TEXT, "e.g. ICE 5"),
+         "date": DAY}), {"train_number": "ICE 5", "date": "2027-03-01"}, "on train ICE 5 "),
+        (tool_of("invite", "Invite people to answer a survey", {"survey_id": TEXT, "emails": LIST,
+         "remind_after_days": WHOLE}), {"survey_id": "S-1", "emails": ["a@b.com", "c@d.com"],
+         "remind_after_days": 5}, "to answer survey S-1 and remind them after "),
+        (tool_of("block", "Block an IP address or range", {"ip": TEXT}), {"ip": "10.1.2.3"},
+         "block 10.1.2.3"),
+        (tool_of("stock", "How many units of a blood type are in stock", {"center": of(TEXT,
+         'e.g. "Riverside"')}), {"center": "Riverside"}, "at the Riverside center"),
+        (tool_of("units", "Request units for a hospital", {"hospital": of(TEXT, "Its name")}),
+         {"hospital": "Oslo Hospital"}, "for Oslo Hospital"),
+        (tool_of("survey", "Create a survey with a title and questions", {"title": TEXT,
+         "questions": LIST, "closes_on": DAY}, ("title",)), {"title": "Mood", "closes_on":
+         "2027-03-01"}, '"Mood" closing on'),
+        (tool_of("claim_compensation", "Claim compensation for a delayed journey", {"booking_ref":
+         of(TEXT, "e.g. QX7P2M")}), {"booking_ref": "QX7P2M"}, "for the delayed journey QX7P2M"),
+        (tool_of("facilities", "Check whether a station has a facility", {"station": TEXT,
+         "facility": one_of("lockers", "toilets")}), {"station": "Ghent", "facility": "lockers"},
+         "whether station Ghent has lockers"),
+        (tool_of("export", "Export the responses", {"include_partial": YES}),
+         {"include_partial": True}, "including partial ones"),
         # adjectives, two nouns, a second clause
         (tool_of("abort", "Abort a running mission", {"mission_id": TEXT}), {"mission_id": "M-1"},
          "abort the running mission M-1"),
@@ -148,6 +169,26 @@ def test_three_nouns_that_look_like_verbs_are_no_orders() -> None:
     assert action("x", "Creates, updates or deletes a ticket").verbs == (
         "create", "update", "delete",
     )  # fmt: skip
+
+
+def test_a_list_of_nouns_is_read_and_not_done() -> None:
+    act = action("traffic_report", "Requests, bandwidth and threats of a zone")
+    assert act.head == "requests, bandwidth and threats"
+    assert act.verbs == ("get",)
+
+
+def test_a_name_that_says_nothing_is_of_the_kind_of_its_examples() -> None:
+    tool = tool_of("purge", "Purge the files of a zone", {"zone": of(TEXT, "e.g. example.com")})
+    assert len({args["zone"] for args in drawn(tool)}) > 5
+    types = tool_of("stock", "Show the stock", {"blood_type": of(TEXT, "A+, A-, AB+ or O-")})
+    assert {args["blood_type"] for args in drawn(types)} == {"A+", "A-", "AB+", "O-"}
+
+
+def test_questions_of_a_survey_are_questions() -> None:
+    text = {"type": "object", "properties": {"text": TEXT}, "required": ["text"]}
+    properties = {"questions": {"type": "array", "items": text}}
+    tool = tool_of("create", "Create a survey", properties)
+    assert all(q["text"].endswith("?") for args in drawn(tool) for q in args["questions"])
 
 
 def test_days_are_those_that_the_description_names() -> None:
