@@ -8,6 +8,7 @@ aliases, Enum, dataclass, TypedDict and model classes, with what pydantic's Fiel
 from __future__ import annotations
 
 import ast
+import json
 import re
 from typing import Any
 
@@ -122,6 +123,21 @@ def _field(value: ast.expr | None) -> tuple[JsonSchema, ast.expr | None]:
     return said, None if empty else value
 
 
+def _default(node: ast.expr | None, types: Types) -> JsonSchema:
+    """The default that a schema says: a literal, -14 and [] too, or a member of an Enum."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        members = types.names.get(node.value.id)
+        named = members.body if isinstance(members, ast.ClassDef) else []
+        found = {_name(s.targets[0]): s.value for s in named if isinstance(s, ast.Assign)}
+        node = found.get(node.attr)
+    try:
+        value = ast.literal_eval(node) if node is not None else None
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return {}  # a call or a name: known when the program runs
+    return {} if value is None or isinstance(value, tuple) else {"default": value}
+
+
 def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
@@ -136,7 +152,8 @@ def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     for name, statement in fields.items():
         kind, (said, default) = statement.annotation, _field(statement.value)
         text = {"description": described[name]} if described.get(name) else {}
-        properties[name] = annotation_schema(kind, types) | text | said
+        schema = annotation_schema(kind, types) | text | said
+        properties[name] = schema | _default(default, types)
         marker = _name(kind.value) if isinstance(kind, ast.Subscript) else ""
         if marker == "Required" or not (partial or default or marker == "NotRequired"):
             required.append(name)
@@ -257,9 +274,7 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
             schema.setdefault("description", described[arg.arg])
         if default is None:
             required.append(arg.arg)
-        elif isinstance(default, ast.Constant) and isinstance(default.value, str | int | float):
-            schema["default"] = default.value
-        properties[arg.arg] = schema
+        properties[arg.arg] = schema | _default(default, types)
     parameters = {"type": "object", "properties": properties, "required": required}
     parameters = inlined(parameters, {"$defs": types.schemas})
     return {"name": node.name, "description": summary, "parameters": parameters}

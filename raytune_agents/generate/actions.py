@@ -200,7 +200,7 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
-    if rest and rest[0].lower() in ("when", "if", "whenever"):
+    if rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]:
         verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
     receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
@@ -297,7 +297,8 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     parts: list[tuple[str, str]] = []
     for preposition, phrase in zip(pieces[1::2], map(str.strip, pieces[2::2])):
         phrase = re.sub(r" (?:or|and)$", "", phrase)  # "of a vehicle or of the whole fleet"
-        if preposition == "to" and phrase.split(" ")[0] in _INFINITIVES and not parts:
+        done = phrase.split(" ")[0] in _INFINITIVES or head in ("when", "how", "where")
+        if preposition == "to" and done and not parts:
             head += f" to {phrase}"  # "what one needs to enter a country"
         elif not parts and (inner := re.match(rf"({PREPOSITIONS}) (.+)", phrase)):
             head += f" {preposition}"  # "let a member in at a gate"

@@ -64,6 +64,8 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
     default = detail.get("default")
+    if isinstance(default, int | float) and default < 0 <= usual[0]:
+        usual, default = (2 * default, default / 2), None  # a loudness of -14
     small = descriptions.json_type(detail) == "number" and usual[0] > (default or usual[0])
     if isinstance(default, int | float) and (default > usual[-1] or (small and default > 0)):
         usual = (default / 2, 2 * default)

@@ -6,13 +6,14 @@ for the value; what is said there is the part of `surface`.
 
 from __future__ import annotations
 
+import calendar
 import random
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.generate.actions import READING, base_verb, verb_groups
-from raytune_agents.generate.descriptions import json_type, subject_of
+from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
@@ -46,6 +47,9 @@ WHO = ("email", "person", "username", "phone")
 def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) -> str | None:
     """How a verb that changes a thing joins what it is changed to; None where it joins as ever."""
     slot = "{" + p.name + "}"
+    more = verb in ("raise", "lower", "increase", "decrease")
+    if more and p.words in SUFFIXES and not p.items:  # the gain "db"
+        return f"by {slot} {SUFFIXES[p.words]}"
     if re.match(r"by (how|what|which)\b", p.about, re.I) and sense.range:
         return f"by {slot} {UNIT_WORDS.get(p.unit, p.unit)}".rstrip()  # not to so many percent
     if p.kind in DATES and p.words not in ("from", "to") and re.fullmatch(OWN_WORD, p.words):
@@ -131,6 +135,7 @@ def clause_of(
 
 
 DONE_TO_IT = "forward|move|copy|send|ship|deliver|assign|share|save|label|tag"
+MONTHS = frozenset(calendar.month_name[1:])
 DOING = {  # names that are orders themselves: "avoid" + tolls
     "avoid": "avoiding",
     "include": "including",
@@ -168,6 +173,8 @@ def _chosen_clause(p: Parameter, value: Any) -> str:
     values = [str(v) for v in (p.items or p).values]
     if values and all(WEEKDAY.fullmatch(v) for v in values):
         return "on {x}"
+    if values and set(values) <= MONTHS:
+        return "in {x}"
     if values and all(
         re.fullmatch("morning|afternoon|evening|midday|noon|night", v) for v in values
     ):
@@ -190,6 +197,8 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
     whose = re.fullmatch(r"(\w+) (dob|date of birth|birth ?(date|day))", p.words)
     if whose and p.role == "birth":
         return (f"for a {whose[1]} born on {{x}}",)
+    if re.fullmatch(r"effective( date| from| on)?", p.words):
+        return ("effective {x}",)
     if re.fullmatch(r"(week|month|quarter|year) (of|from|starting|beginning)", p.words):
         return (f"for the {p.words} {{x}}",)
     acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)

@@ -31,12 +31,12 @@ from raytune_agents.generate.actions import (
     verb_words,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import DATES, DOCUMENTS, SETTERS, clause_of
+from raytune_agents.generate.arranging import sentence_of
+from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
 from raytune_agents.generate.conditions import condition_clause, in_one
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.forms import capital, field_noun, form_clause, unit_words
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
     DETERMINERS,
@@ -50,11 +50,12 @@ from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
-from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
+from raytune_agents.generate.wordlists import pattern, phrases, word_data
 
 # --- a wish ---------------------------------------------------------------------------------------
 
 
+OPPOSITE = {"raise": "lower", "increase": "decrease"}
 MANUAL_VERBS = pattern("manual_verbs")
 RESERVED = pattern("reserved")
 
@@ -78,6 +79,8 @@ def _lead(
         turned = switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
         if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed
             return turned, verb_groups().get(turned, ""), None if " " in value else p
+    if up := next((v for v in act.verbs if OPPOSITE.get(v) in act.verbs), ""):
+        return up, verb_groups().get(up, ""), None  # numbers are drawn above zero
     opposed = any(v != w and w.endswith(v[2:]) for v in act.verbs for w in act.verbs)
     verb = rng.choice(act.verbs[:1] if opposed else act.verbs)  # "archive or unarchive a task"
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
@@ -143,6 +146,7 @@ def _joined(
     ]
 
 
+ADDRESS = ("street", "door_number", "city", "zip", "state", "country", "country_code")
 MOST_LIFTED = 3  # fields of an object that are said like parameters of the tool
 
 
@@ -224,7 +228,7 @@ def compose(
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
     clauses = _joined(left, flags, args, rng, habits, verb, placed)
-    inline, rest = _arranged(left + flags, clauses, verb, body, act.head, form == "order", rng)
+    inline, rest = sentence_of(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(inline).replace(") (", ", ")
@@ -327,65 +331,6 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     if group == "search" and not found.startswith("the "):
         return f"is there {found}", f"if there is {found}"
     return f"what {verb_be} {found}", found
-
-
-SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
-LINES = 0.05  # share of orders with many values that give them line by line
-CARRIER = regex("carrier")
-ADDRESS = ("street", "door_number", "city", "zip", "state", "country", "country_code")
-MOST_CLAUSES = 3  # more of them make a sentence that nobody says
-
-
-def _arranged(
-    params: Sequence[Parameter],
-    clauses: list[str],
-    verb: str,
-    body: str,
-    head: str,
-    order: bool,
-    rng: random.Random,
-) -> tuple[list[str], str]:
-    """Clauses that stand in the first sentence, and what follows it: clauses of which no two begin
-    alike, the other values with their nouns, a text to the end, and lists on their own."""
-    said = dict(zip(params, clauses))
-    records = [p for p in said if (p.items or p).fields and not is_measure(p)]
-    texts = [p for p, c in said.items() if c.startswith(":") and p not in records]
-    ends = [p for p in records if p.role in ("from", "to") and not p.items]
-    if [p.role for p in ends] == ["from", "to"]:
-        del said[ends[1]]
-        said[ends[0]] = f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
-        records = [p for p in records if p not in ends]
-    for p in records[:1]:  # "add stops to load L-1: ..."
-        named = mentions(head, p) or re.fullmatch(CARRIER, p.words)
-        if order and named and len(records) == 1 and not texts:
-            said[p], texts, records = f": {slot_of(p)}", [p], []
-    flags = [c for p, c in said.items() if p.kind == "flag"]
-    begun = set(re.findall(rf"\b({PREPOSITIONS})(?: [\w-]+)? \{{", body))
-    spoken: list[str] = []
-    noted = texts[1:]
-    for p, clause in said.items():
-        if p in records or p in texts or p.kind == "flag":
-            continue
-        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
-        again = (bare or first == "to") and first in begun - {"with"}
-        again = again and [q for q in said if q.kind in DATES] != [p]  # "on train 5 on May 6"
-        if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
-            spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
-        elif not clause or len(spoken) >= MOST_CLAUSES or again:
-            noted.append(p)
-        else:
-            spoken.append(f"and {clause[5:]}" if first == "with" and "with" in begun else clause)
-            begun.add(first)
-    rest = "".join(f" {capital(field_noun(p))}: {slot_of(p)}." for p in records).strip()
-    form: list[str] = []
-    if len(noted) > 2 and order and not records and not texts and rng.random() < LINES:
-        rest = "".join(f"\n- {field_noun(p)}: {slot_of(p)} {unit_words(p)}".rstrip() for p in noted)
-    elif noted:
-        brackets = "(" in " ".join([body, *spoken])
-        last = spoken[-1] if spoken else ""
-        after = last.startswith("with ") or (last.startswith("and ") and last not in clauses)
-        form = [form_clause(noted, verb, brackets, rng, "and" if after else "with")]
-    return [*spoken, *form, *flags, *(said[p] for p in texts[:1])], rest
 
 
 def _filled(text: str, anchors: Mapping[str, str], marks: Mapping[str, str]) -> str:

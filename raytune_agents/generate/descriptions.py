@@ -116,7 +116,7 @@ def thing_of(words: str, about: str) -> str:
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
     subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
     subject = re.sub(rf"^(unique|new) |(?<=\w)( or)? {_GENERAL}$", "", subject)
-    clause = re.match(r"(who|what|when|where|which|why|how|whether|if)\b", subject)
+    clause = re.search(r"\b(who|what|when|where|which|why|how|whether|if|that)\b", subject)
     if (
         clause
         or UNITS.fullmatch(subject)

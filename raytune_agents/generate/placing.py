@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
-from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, WHO, clause_of
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, clause_of
 from raytune_agents.generate.codes import MEASURE
-from raytune_agents.generate.complements import ARTICLE, Complements
+from raytune_agents.generate.complements import ARTICLE
 from raytune_agents.generate.conditions import FIELD
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
@@ -23,15 +23,12 @@ from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
-    CROWD,
     DURATIONS,
-    FILES,
     IN_STATE,
     ITSELF,
     NAMES,
     NUMBERED,
     OWNERS,
-    PERSONAL,
     TITLED,
     is_coded,
     is_numbered,
@@ -39,6 +36,7 @@ from raytune_agents.generate.nouns import (
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.wholes import ADDED, Wholes
 from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
@@ -46,11 +44,7 @@ ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 TOLD = "(?:belonging|associated|linked|attached|related)"
-WITH_PEOPLE = ("assign", "invite", "notify", "email", "call", "message", "text", "appoint")
-ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
-PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
-ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
 
@@ -61,7 +55,7 @@ def first_of_all(text: str) -> str:
     return re.sub(r"\b((?:an?|the) [\w-]+(?: [\w-]+)?) or (?:an? )?[\w-]+(?= |$)", r"\1", text)
 
 
-class Placing(Complements):
+class Placing(Wholes):
     """The object of a wish while values are put into it and its complements."""
 
     def body(self, rng: random.Random) -> str:
@@ -187,67 +181,6 @@ class Placing(Complements):
             parts = [("for" if p == "of" else p, phrase) for p, phrase in self.act.parts]
             self.act = replace(self.act, head=self.head, parts=tuple(parts))
 
-    def operands(self) -> None:
-        """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
-        found = [p for p in self.left if p.sense == "operand"]
-        many = re.search(
-            r"\b(the |two |these |a list of |list of )*(numbers|integers|values)\b", self.head
-        )
-        kinds = r"positive |whole |single |prime |given "
-        one = re.search(rf"\b(a|an|the) ({kinds})?(number|integer|value)\b", self.head)
-        match = many if len(found) > 1 or (found and found[0].items) else one
-        if not found or not match:
-            return
-        used = found if match is many else found[:1]
-        self.left = [p for p in self.left if p not in used]
-        slots = " and ".join(map(slot_of, used))
-        self.head = self.head[: match.start()] + slots + self.head[match.end() :]
-
-    def alternatives(self) -> None:
-        """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""
-        for p in [p for p in self.left if p.kind == "choice" and len(p.values) > 1]:
-            one = rf"(?:an? )?(?:{'|'.join(re.escape(str(v).lower()) for v in p.values)})"
-            listed = re.search(rf"\b{one}(?:, {one})*,? or {one}\b", self.head)
-            if listed:
-                self.left.remove(p)
-                article = "a " if re.match("an? ", listed[0]) else ""
-                self.head = self.head.replace(listed[0], article + slot_of(p))
-
-    def whole(self) -> None:
-        """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
-        bare = ARTICLE.sub("", self.head)
-        for p in list(self.left):
-            amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
-            crowd_ids = p.items is not None and is_numbered(p) and not self.makes
-            things = p.items is not None and p.items.sense in ADDED and not self.makes
-            looked_for = verb_groups().get(self.verb) in ("search", "list")
-            plainly = bare.removeprefix("list of ")
-            if things and plainly in (p.noun, p.words) and not (looked_for or self.verb in SETTERS):
-                self.left.remove(p)  # "check a list of drugs"
-                self.head = slot_of(p)
-                return
-            same = bare in (p.noun, f"{p.noun}s") or bare.split()[:1] == [p.noun.rstrip("s")]
-            if crowd_ids and same:  # "put crew on standby"
-                self.left.remove(p)
-                self.head = f"{bare} {slot_of(p)}"
-                return
-            quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
-            one = p.items.sense if p.items is not None else ""
-            crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
-            people = one in ("email", "person", "username") and crowd
-            files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
-            if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):
-                self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
-                self.head = f"{slot_of(p)} as {bare}"
-                return
-            person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
-            listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
-            person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
-            if ((quantity or person) and not p.items) or people or files:
-                self.left.remove(p)
-                self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
-                return
-
     def own(self) -> Parameter | None:
         """The parameter that is the object itself, or says which one it is."""
         bare = re.sub(rf" {TOLD}$", "", self.head)  # "the brand associated" with a domain
@@ -289,6 +222,12 @@ class Placing(Complements):
 
     def inside(self) -> None:
         """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
+        if self.head.endswith(" something"):  # "when to plant something"
+            whole = [p for p in self.left if p.required and not (p.items or p.role)]
+            whole.sort(key=lambda p: (p.noun not in self.head.split(), p.kind == "choice"))
+            for p in whole[:1]:
+                self.left.remove(p)
+                self.head = f"{self.head.removesuffix('something')}{slot_of(p)}"
         for p in list(self.left):
             named, which = p.sense == "name", p.sense == "amount" and not p.unit
             new = self.verb in SETTERS and p.words.startswith("new ")  # what it is set to

@@ -81,14 +81,15 @@ def test_python_functions(tmp_path):
         "properties": {
             "city": {"type": "string", "description": "Name of the city, with its country."},
             "days": {"type": "integer", "description": "Days ahead.", "default": 3},
-            "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
             "tags": {"type": "array", "items": {"type": "string"}},
         },
         "required": ["city"],
     }
     assert ship.parameters["properties"] == {
         "box": {"type": "object", "required": ["width"],
-                "properties": {"width": {"type": "integer"}, "label": {"type": "string"}}},
+                "properties": {"width": {"type": "integer"},
+                               "label": {"type": "string", "default": ""}}},
         "speed": {"type": "string", "enum": ["slow", "fast"], "description": "How fast."},
         "when": {"type": "string", "format": "date"},
         "insured": {"type": "boolean", "default": False},
@@ -99,6 +100,33 @@ def test_python_functions(tmp_path):
         "note": {"type": "string", "description": "Free text."},
         "extra": {"type": "object", "additionalProperties": {"type": "integer"}},
     }
+
+
+def test_defaults_that_are_no_plain_word(tmp_path):
+    source = '''
+from enum import Enum
+from dataclasses import dataclass, field
+
+class Route(str, Enum):
+    ORAL = "by mouth"
+    SKIN = "on the skin"
+
+@dataclass
+class Mix:
+    loudness: int = -14
+    tags: list[str] = field(default_factory=list)
+
+def give(mix: Mix, route: Route = Route.ORAL, gain: float = -1.5, tags: list[str] = ["a"],
+         scale: float = float("inf"), other: str = Route.NONE, pair: tuple[int, int] = (1, 2)):
+    """Give."""
+'''
+    (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+    got = tool.parameters["properties"]
+    defaults = {name: schema["default"] for name, schema in got.items() if "default" in schema}
+    assert defaults == {"route": "by mouth", "gain": -1.5, "tags": ["a"]}
+    assert got["mix"]["properties"]["loudness"]["default"] == -14
+    assert "default" not in got["mix"]["properties"]["tags"]
+    assert tool.parameters["required"] == ["mix"]
 
 
 def test_type_aliases_of_the_file(tmp_path):
@@ -152,7 +180,7 @@ def order(tests: list[Test], slot: Slot, only: Filter, level: Annotated[int, Fie
     assert test["required"] == ["code", "note"]
     assert test["properties"] == {
         "code": {"type": "string", "description": "LOINC code", "examples": ["2345-7"]},
-        "runs": {"type": "integer", "minimum": 1, "maximum": 9},
+        "runs": {"type": "integer", "minimum": 1, "maximum": 9, "default": 1},
         "note": {"type": "string", "pattern": "^[A-Z]$"},
     }
     assert got["slot"]["required"] == ["day"]

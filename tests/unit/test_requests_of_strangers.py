@@ -144,6 +144,19 @@ def one_of(*values: str) -> dict[str, Any]:
          "whether station Ghent has lockers"),
         (tool_of("export", "Export the responses", {"include_partial": YES}),
          {"include_partial": True}, "including partial ones"),
+        (tool_of("plan", "Plan when to plant something in a bed", {"plant": TEXT, "bed": of(TEXT,
+         'e.g. "south bed"'), "month": one_of("March", "April")}), {"plant": "basil", "bed":
+         "south bed", "month": "April"}, "plan when to plant basil in the south bed in April"),
+        (tool_of("diagnose", "Find out what is wrong with a plant", {"plant": TEXT, "symptoms":
+         LIST}), {"plant": "basil", "symptoms": ["spots"]}, "what is wrong with basil "),
+        (tool_of("gain", "Raise or lower the gain of a track", {"track": WHOLE, "db": {"type":
+         "number"}}), {"track": 5, "db": 3}, "raise the gain of track 5 by 3 dB"),
+        (tool_of("mute", "Mute one or more tracks", {"tracks": {"type": "array", "items": WHOLE}}),
+         {"tracks": [2, 7]}, ("tracks 2 and 7", "tracks [2, 7]")),
+        (tool_of("invite", "Invite a guest to a project", {"project_id": TEXT, "can_edit": YES}),
+         {"project_id": "P-1", "can_edit": True}, "(can edit)"),
+        (tool_of("cancel", "Cancel a policy", {"policy_number": TEXT, "effective": of(DAY, "Date "
+         "when it ends")}), {"policy_number": "P-1", "effective": "2027-03-01"}, "P-1 effective "),
         # adjectives, two nouns, a second clause
         (tool_of("abort", "Abort a running mission", {"mission_id": TEXT}), {"mission_id": "M-1"},
          "abort the running mission M-1"),
@@ -259,6 +272,11 @@ def test_the_ids_of_one_thing_are_of_one_form_in_all_tools() -> None:
     ids = {v["candidate_id"] for v in values}
     assert len(ids) > 5
     assert all(re.fullmatch(r"CAND-\d{4}", i) for i in ids)
+
+
+def test_numbers_lie_about_a_default_below_zero() -> None:
+    tool = tool_of("export", "Export the mix", {"loudness": WHOLE | {"default": -14}})
+    assert all(-28 <= args["loudness"] <= -7 for args in drawn(tool))
 
 
 def test_a_pair_of_texts_is_of_the_kind_of_one() -> None:

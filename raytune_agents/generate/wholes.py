@@ -1,0 +1,87 @@
+"""Objects that a value stands for as a whole: "two numbers", "a list of drugs", "people"."""
+
+from __future__ import annotations
+
+import re
+
+from raytune_agents.generate.actions import verb_groups
+from raytune_agents.generate.clauses import SETTERS, WHO
+from raytune_agents.generate.complements import ARTICLE, Complements
+from raytune_agents.generate.descriptions import json_type
+from raytune_agents.generate.nouns import CROWD, FILES, PERSONAL, is_numbered, mentions, slot_of
+
+WITH_PEOPLE = ("assign", "invite", "notify", "email", "call", "message", "text", "appoint")
+ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
+PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
+ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
+
+
+class Wholes(Complements):
+    """The object of a wish while values take the place of all of it."""
+
+    def operands(self) -> None:
+        """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
+        found = [p for p in self.left if p.sense == "operand"]
+        many = re.search(
+            r"\b(the |two |these |a list of |list of )*(numbers|integers|values)\b", self.head
+        )
+        kinds = r"positive |whole |single |prime |given "
+        one = re.search(rf"\b(a|an|the) ({kinds})?(number|integer|value)\b", self.head)
+        match = many if len(found) > 1 or (found and found[0].items) else one
+        if not found or not match:
+            return
+        used = found if match is many else found[:1]
+        self.left = [p for p in self.left if p not in used]
+        slots = " and ".join(map(slot_of, used))
+        self.head = self.head[: match.start()] + slots + self.head[match.end() :]
+
+    def alternatives(self) -> None:
+        """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""
+        for p in [p for p in self.left if p.kind == "choice" and len(p.values) > 1]:
+            one = rf"(?:an? )?(?:{'|'.join(re.escape(str(v).lower()) for v in p.values)})"
+            listed = re.search(rf"\b{one}(?:, {one})*,? or {one}\b", self.head)
+            if listed:
+                self.left.remove(p)
+                article = "a " if re.match("an? ", listed[0]) else ""
+                self.head = self.head.replace(listed[0], article + slot_of(p))
+
+    def whole(self) -> None:
+        """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
+        bare = ARTICLE.sub("", self.head)
+        for p in list(self.left):
+            amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
+            crowd_ids = p.items is not None and is_numbered(p) and not self.makes
+            things = p.items is not None and p.items.sense in ADDED and not self.makes
+            looked_for = verb_groups().get(self.verb) in ("search", "list")
+            plainly = bare.removeprefix("list of ")
+            if things and plainly in (p.noun, p.words) and not (looked_for or self.verb in SETTERS):
+                self.left.remove(p)  # "check a list of drugs"
+                self.head = slot_of(p)
+                return
+            several = re.fullmatch(r"(?:one or more|several|multiple|some) (\w+)", self.head)
+            if several and p.items is not None and several[1] in (p.words, p.noun):
+                self.left.remove(p)  # "mute one or more tracks" by their numbers
+                coded = is_numbered(p) or json_type(p.items.detail) in ("integer", "number")
+                self.head = f"{several[1]} {slot_of(p)}" if coded else slot_of(p)
+                return
+            same = bare in (p.noun, f"{p.noun}s") or bare.split()[:1] == [p.noun.rstrip("s")]
+            if crowd_ids and same:  # "put crew on standby"
+                self.left.remove(p)
+                self.head = f"{bare} {slot_of(p)}"
+                return
+            quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
+            one = p.items.sense if p.items is not None else ""
+            crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
+            people = one in ("email", "person", "username") and crowd
+            files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
+            if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):
+                self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
+                self.head = f"{slot_of(p)} as {bare}"
+                return
+            person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
+            listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
+            person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
+            if ((quantity or person) and not p.items) or people or files:
+                self.left.remove(p)
+                self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
+                return
