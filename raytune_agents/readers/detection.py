@@ -32,6 +32,7 @@ from raytune_agents.readers.sessions import (
     log_format,
 )
 from raytune_agents.readers.strict import value_of
+from raytune_agents.readers.swe import is_history, is_mini_swe
 from raytune_agents.readers.template_text import template_turns
 from raytune_agents.readers.turn_columns import turns_in, with_messages
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -212,8 +213,10 @@ FORMATS = (
     _of_turns("openai", "messages"),
     Sign("nebius", "instance_id target trajectory", lists("trajectory"), reader="swe.nebius"),
     Sign("swe_agent", "history trajectory info", lists("history"), reader="swe.swe_agent"),
+    Sign("swe_agent", "history", is_history, 3, reader="swe.swe_agent"),
     Sign("mini_swe", "messages info trajectory_format", lists("messages"), reader="swe.mini_swe"),
     Sign("mini_swe", "messages", says("```mswea_bash_command"), 3, reader="swe.mini_swe"),
+    Sign("mini_swe", "messages", is_mini_swe, 3, reader="swe.mini_swe"),
     Sign("openhands", "history", _events_of_openhands, 3),
     Sign("langfuse", "trace observations", lists("observations")),
     Sign("langfuse", "observations scores", lists("observations")),

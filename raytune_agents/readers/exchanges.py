@@ -1,6 +1,6 @@
 """Requests to a model with their answers: what `raytune-agents capture` wrote, batch files, and the
 rows of logs and data sets that have both (LangSmith's and Weave's data sets, Braintrust, Helicone,
-LiteLLM, Bedrock's invocation log, OpenAI's evals).
+LiteLLM, Bedrock's invocation log, OpenAI's evals, claude-trace).
 
 Chat completions, Responses and Anthropic's messages have bodies of their own; each becomes one
 model call of a trace, and calls that go on from one another become one conversation.
@@ -17,7 +17,8 @@ from raytune_agents.readers.outcomes import metadata_fields, outcome_of, outcome
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode
-from raytune_agents.records import JsonObject, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
+from raytune_agents.streams import joined_stream
 
 
 def read(row: Event) -> list[Trajectory]:
@@ -35,7 +36,9 @@ def read(row: Event) -> list[Trajectory]:
             note = as_text(event.get("note"))
             word = f"outcome={event.get('outcome')}" + (f", {note}" if note else "")
             outcomes[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
-    steps = spans.spans_read(_exchanged, (e for e in events if e["type"] == "exchange"))
+    said: Said = {}
+    exchanged = (e for e in events if e["type"] == "exchange")
+    steps = spans.spans_read(lambda event: _exchanged(event, said), exchanged)
     stated = outcomes.pop("", (None, ""))
     outcome, word = stated if row["session"] else (None, "")
     arms = list(dict.fromkeys(as_text(e["arm"]) for e in events if not blank(e.get("arm"))))
@@ -43,8 +46,12 @@ def read(row: Event) -> list[Trajectory]:
     return spans.trajectories_of(steps, row["session"], meta, outcome, word, outcomes)
 
 
-def _exchanged(event: Event) -> spans.Span:
-    call_fields = model_call_of(event.get("request"), event.get("response"))
+# the turns after which a later request of a log may go on: of a response, of a conversation
+Said = dict[str, tuple[Message, ...]]
+
+
+def _exchanged(event: Event, said: Said) -> spans.Span:
+    call_fields = model_call_of(event.get("request"), event.get("response"), said=said)
     start, seconds = (float(event.get(name) or 0.0) for name in ("at", "seconds"))
     if not math.isfinite(start + seconds):
         raise RecordError("a time that is no number")
@@ -77,12 +84,16 @@ def _batched(events: list[Event]) -> spans.Span:
 
 REQUEST, ANSWER, BODY = names_of("request"), names_of("answer"), names_of("body")
 WANTED = names_of("wanted_answer")  # names that data sets have for an answer
+STREAMED = ("event: ", "data: {", "data:{")  # how the text of server-sent events begins
 
 
 def one(row: JsonObject) -> Trajectory:
     """A request and its answer, under the names of a log or of a data set. Raises RecordError."""
     fields = Fields(row)
     request, answer = (body_of(fields(names)) for names in (REQUEST, ANSWER))
+    if isinstance(answer, str) and answer.lstrip().startswith(STREAMED):
+        body, ended = joined_stream(answer)
+        answer = body if ended else None
     if isinstance(answer, list) and answer and isinstance(answer[0], str):  # alternatives
         answer = answer[0]
     asked = Fields(request, "request") if isinstance(request, dict) else request
@@ -148,10 +159,12 @@ def _are_choices(value: Any) -> bool:
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = None) -> Event:
+def model_call_of(
+    asked: Any, answered: Any, tools: Any = None, system: Any = None, said: Said | None = None
+) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
-    from the turns alone; `tools` and `system` where the bodies have none. What cannot be read is
-    its `error`."""
+    from the turns alone; `tools` and `system` where the bodies have none, `said` in the calls
+    before. What cannot be read is its `error`."""
     request = Fields(asked) if isinstance(asked, dict) else asked
     body, prompt, model = object_of(answered), asked, ""
     if isinstance(request, Fields):
@@ -167,6 +180,8 @@ def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = No
     tools, system = tools or body.get("tools"), system or body.get("instructions")
     system = object_of(system).get("parts", system)  # Gemini's
     call_fields = spans.read_model_call(prompt, answer_turns(answered), tools, system)
+    if isinstance(request, Fields):
+        call_fields = _after_earlier(call_fields, request, body, said)
     model = body.get("model") or body.get("model_version") or model
     answer = call_fields.get("answer")
     if answer and answer[-1].loss is False:  # as its turn says of itself
@@ -175,6 +190,36 @@ def model_call_of(asked: Any, answered: Any, tools: Any = None, system: Any = No
         "model": as_text(model),
         "tokens": spans.token_counts(body.get("usage", body.get("usage_metadata"))),
     }
+
+
+def _after_earlier(call_fields: Event, request: Fields, body: Event, said: Said | None) -> Event:
+    """A call of Responses with the turns that its provider keeps: those before another response,
+    or of a conversation, which its request names. Where they are not in `said`, its prompt is not
+    known, nor is that of one that begins with a compaction."""
+    after, held = as_text(request("previous_response_id")), request.peek("conversation")
+    held = as_text(object_of(held).get("id", held))
+    if held.startswith("conv"):
+        request.skip("conversation")
+    else:  # another API's word
+        held = ""
+    missing = "a conversation" if held and said is None else ""
+    missing = "a response" if after and (said is None or after not in said) else missing
+    first = request.item.get("input")
+    first = object_of(first[0]) if isinstance(first, list) and first else {}
+    if first.get("type") == "compaction" and not blank(first.get("encrypted_content")):
+        missing = "a compaction"
+    if missing:
+        return {"error": f"{spans.UNREAD}it goes on from {missing} whose turns are not there"}
+    if said is None or not call_fields.get("answer") or not isinstance(body.get("output"), list):
+        return call_fields
+    system = [m for m in call_fields["prompt"] if m.role == "system"]
+    fresh = [m for m in call_fields["prompt"] if m.role != "system"]
+    # instructions hold for their own request alone
+    earlier = [m for m in said.get(after or held, ()) if m.role != "system"]
+    prompt = (*system, *earlier, *fresh) if earlier else call_fields["prompt"]
+    for key in filter(None, (as_text(body.get("id")), held)):
+        said[key] = (*prompt, *call_fields["answer"])
+    return call_fields | {"prompt": prompt}
 
 
 def answer_turns(answered: Any) -> Any:

@@ -81,7 +81,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     (key, name), loss = turn_fields.answered_call(fields, role), turn_fields.turn_loss(fields, role)
     fields.skip(aliases.CALLS)
     if content is None or isinstance(content, str):
-        made = [Message(role, content or "", thought, calls, name, key, loss)]
+        made = [_told_once(Message(role, content or "", thought, calls, name, key, loss))]
     else:
         now = Message(role, "", thought, calls, name, key, loss)
         made = [_split(m) for m in _made(parts.pieces(content, role, tools), now)]
@@ -124,7 +124,17 @@ def _split(message: Message) -> Message:
     if message.role != "assistant" or not message.content:
         return message
     content, more = _apart(message.content)
-    return replace(message, content=content, thought=message.thought or more)
+    return _told_once(replace(message, content=content, thought=message.thought or more))
+
+
+def _told_once(message: Message) -> Message:
+    """A turn whose text is in the source as its thought too (SWE-agent's): a thought before calls,
+    else what is said."""
+    if not message.thought or message.thought.strip() != message.content.strip():
+        return message
+    if message.tool_calls:
+        return replace(message, content="")
+    return replace(message, thought="")
 
 
 def _between(made: list[Message], results: list[Message]) -> list[Message]:
@@ -183,7 +193,8 @@ def _made(found: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
             value = replace(value, tool_call_id=key, name=value.name or message.name)
             out += [*_unless_empty(now), value]
             now = Message(message.role, loss=message.loss)
-    return out + _unless_empty(now, bool(out))
+    # a system turn of tools that are added (Anthropic's) says nothing
+    return out + _unless_empty(now, bool(out) or message.role == "system")
 
 
 def _unless_empty(message: Message, optional: bool = True) -> list[Message]:
@@ -193,10 +204,10 @@ def _unless_empty(message: Message, optional: bool = True) -> list[Message]:
 
 
 def message_of(item: Any) -> Message:
-    """A turn that is one message. Raises RecordError where it is more."""
+    """A turn that is one message. Raises RecordError where it is more, or none."""
     found = turns_of(item)
-    if len(found) > 1:
-        raise RecordError("a turn of calls and their results")
+    if len(found) != 1:
+        raise RecordError("a turn of calls and their results" if found else "an empty turn")
     return found[0]
 
 

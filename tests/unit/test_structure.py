@@ -23,11 +23,11 @@ TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact", "private"},
     {"infra", "runs", "storage", "mirror", "models", "gguf_file", "progress"},
-    {"chat", "templates", "template_defaults", "tokenizer", "calls", "sandbox"},
+    {"chat", "templates", "template_defaults", "tokenizer", "calls", "sandbox", "streams"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "rounds", "situations", "split"},
     {"train"},
-    {"evaluate", "report", "serving", "capture", "streams", "openenv_server"},
+    {"evaluate", "report", "serving", "capture", "openenv_server"},
     {"tune"},
     {"pipeline"},
     {"cli", "api", "__main__", "__init__"},
