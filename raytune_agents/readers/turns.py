@@ -81,10 +81,10 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     (key, name), loss = turn_fields.answered_call(fields, role), turn_fields.turn_loss(fields, role)
     fields.skip(aliases.CALLS)
     if content is None or isinstance(content, str):
-        made = [_told_once(Message(role, content or "", thought, calls, name, key, loss))]
+        made = [_told_once(Message(role, content or "", thought, calls, name, key, loss), item)]
     else:
         now = Message(role, "", thought, calls, name, key, loss)
-        made = [_split(m) for m in _made(parts.pieces(content, role, tools), now)]
+        made = [_told_once(_split(m), item) for m in _made(parts.pieces(content, role, tools), now)]
     if not blank(answers := fields(ANSWERED)):  # Cohere, AutoGen, agents' logs
         if role != "assistant":
             made = [m for m in made if m.content and m.role != "tool"]
@@ -124,13 +124,14 @@ def _split(message: Message) -> Message:
     if message.role != "assistant" or not message.content:
         return message
     content, more = _apart(message.content)
-    return _told_once(replace(message, content=content, thought=message.thought or more))
+    return replace(message, content=content, thought=message.thought or more)
 
 
-def _told_once(message: Message) -> Message:
-    """A turn whose text is in the source as its thought too (SWE-agent's): a thought before calls,
-    else what is said."""
-    if not message.thought or message.thought.strip() != message.content.strip():
+def _told_once(message: Message, item: JsonObject) -> Message:
+    """A turn of SWE-agent, whose text stands as its thought too: a thought before calls, else what
+    is said. In other sources the two may be equal by themselves."""
+    other = message.thought.strip() != message.content.strip() or not message.thought
+    if other or not {"thought", "agent"} <= item.keys():
         return message
     if message.tool_calls:
         return replace(message, content="")
