@@ -14,12 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from raytune_agents.records import JsonObject, Trajectory
-from raytune_agents.storage import read_json
+from raytune_agents.storage import read_json, yaml_beside
 
-TABLE = Path(__file__).with_suffix(".yaml")
 METRICS_FILE = "metrics.json"  # in the folder of the evaluate step
 Unit = Literal["share", "s", "ms", "tokens", "tokens/s", "nats", "J", "MiB", "rows", "steps", ""]
 Better = Literal["higher", "lower", ""]
@@ -49,7 +46,7 @@ REFUSALS = ("nonexistent_tool", "invalid_parameter", "unsupported_action", "out_
 
 GROUPS: dict[str, tuple[Metric, ...]] = {
     group: tuple(Metric(name, **about) for name, about in table.items())
-    for group, table in yaml.safe_load(TABLE.read_text(encoding="utf-8")).items()
+    for group, table in yaml_beside(__file__, "metrics.yaml").items()
 }
 ANSWER_METRICS, LATENCY_METRICS, COST_METRICS = (GROUPS[g] for g in ("answer", "latency", "cost"))
 METRICS: dict[str, Metric] = {m.name: m for group in GROUPS.values() for m in group}

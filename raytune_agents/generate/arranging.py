@@ -43,6 +43,7 @@ def sentence_of(
         if order and named and len(records) == 1 and not texts:
             said[p], texts, records = f": {slot_of(p)}", [p], []
     flags = [c for p, c in said.items() if p.kind == "flag"]
+    dated = [p for p in said if p.kind in DATES or p.sense == "month"]
     begun = set(re.findall(rf"\b({PREPOSITIONS})(?: [\w-]+)? \{{", body))
     spoken: list[str] = []
     noted = texts[1:]
@@ -51,9 +52,7 @@ def sentence_of(
             continue
         first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
         again = (bare or first == "to") and first in begun - {"with"}
-        again = again and [q for q in said if q.kind in DATES or q.sense == "month"] != [
-            p
-        ]  # "on train 5 on May 6"
+        again = again and dated != [p]  # "on train 5 on May 6"
         if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
         elif not clause or len(spoken) >= MOST_CLAUSES or again:

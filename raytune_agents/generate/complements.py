@@ -19,7 +19,6 @@ from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
     CROWD,
     DURATIONS,
-    IN_STATE,
     KINDLY,
     PERSONAL,
     PREDICATE,
@@ -27,6 +26,8 @@ from raytune_agents.generate.nouns import (
     is_coded,
     is_numbered,
     mentions,
+    named_slot,
+    numbered_slot,
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
@@ -141,28 +142,29 @@ class Complements:
             return None
         if any(mentions(owner[2], p) for p in self.left):
             return ""  # "from the animal's weight" + the weight
-        p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
-        noun = f"{owner[1]} " if p is not None and is_numbered(p) else ""
-        return None if p is None else f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
+        whose = self._owner(owner[1])
+        return f"{preposition} {whose}'s {owner[2]}" if whose else None
+
+    def _owner(self, noun: str) -> str:
+        """Whoever is meant by a noun, "" for nobody that the call names."""
+        p = self.take(noun) or self._only_id(f"an {noun}")
+        return "" if p is None else named_slot(noun, p)
 
     def possessor(self) -> None:
         """Whose the object is: "a user's password" -> "ana's password", or mine."""
         owner = re.fullmatch(r"(?:an?|the) (\w+)'s (.+)", self.head)
         if not owner:
             return
-        p = self.take(f"a {owner[1]}") or self._only_id(f"an {owner[1]}")
-        if p is not None:
-            noun = f"{owner[1]} " if is_numbered(p) else ""
-            self.head = f"{noun}{slot_of(p)}'s {owner[2]}"
+        if whose := self._owner(owner[1]):
+            self.head = f"{whose}'s {owner[2]}"
         elif owner[1] == "user":
             self.head = f"my {owner[2]}"
 
     def receiver(self) -> None:
         """To whom the object is given: "grant a user access" -> "grant ana access"."""
         given = re.match(r"(?:an?|the) (\w+) (?=\w)", self.head)
-        if given and self.verb in GIVING and (p := self.take(f"a {given[1]}")):
-            noun = f"{given[1]} " if is_numbered(p) else ""
-            self.head = f"{noun}{slot_of(p)} {self.head[given.end() :]}"
+        if given and self.verb in GIVING and (p := self.take(given[1])):
+            self.head = f"{named_slot(given[1], p)} {self.head[given.end() :]}"
 
     def take(self, phrase: str) -> Parameter | None:
         """The one parameter that a complement speaks of, taken from those left."""
@@ -324,8 +326,7 @@ class Complements:
             or is_numbered(p)
             or is_coded(p)
         ):
-            article = "the " if re.match(IN_STATE, noun) else ""
-            return f"{article}{noun} {slot_of(p)}"
+            return numbered_slot(noun, p)
         if re.fullmatch(f"{noun} (of|starting|beginning)", p.words):
             return f"the {p.words} {slot_of(p)}"  # "of a week": "of the week of 5 May"
         last = noun.rpartition(" ")[2]

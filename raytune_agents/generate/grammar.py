@@ -38,7 +38,8 @@ def with_article(noun: str, definite: bool) -> str:
         return noun
     after = "called|named|titled|related|associated|regarding|concerning"
     head = re.split(rf"\s(?:{PREPOSITIONS}|{after})\s|\s\{{", noun)[0]
-    head = re.split(r"\sand\s", head)[0] if is_plural(re.split(r"\sand\s", head)[0]) else head
+    first_of_two = re.split(r"\sand\s", head)[0]
+    head = first_of_two if is_plural(first_of_two) else head
     last = re.sub(r"\W", "", head.split()[-1].lower())
     if definite:
         return noun if re.match(r"\w+ \{\S+\}'s ", noun) else f"the {noun}"  # "driver 7's shift"

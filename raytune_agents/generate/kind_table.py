@@ -136,7 +136,7 @@ OF_FORM = {  # kind -> what all examples of it are
     "url": r"https?://\S+",
     "ip": r"\d{1,3}(\.\d{1,3}){3}",
     "domain": r"(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|edu|co|app|eu|de)",
-    "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "uuid": word_data("names")["shapes"]["uuid"],
     "phone": r"\+\d[\d -]{7,}",
     "date": r"20\d\d-[01]\d-[0-3]\d",
 }

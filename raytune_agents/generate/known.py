@@ -30,6 +30,7 @@ MOST = 40  # values kept of one field
 DRAWS = 8  # of a parameter, to see whether its values differ
 MORE = "give more examples in its description, or values in the spec"
 PROBES = 3  # calls of each look-up tool
+CODED = ("id", "barcode")  # kinds of one form in all tools of a catalogue
 VAGUE = ("type", "kind", "mode", "name", "value", "option", "action", "state", "op")
 LOOK_UPS = ("show", "search", "list")  # groups of verbs that change nothing
 
@@ -181,17 +182,14 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
         worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
         if p.kind == "choice" or worded:
             found[p.words] += p.values
-        elif p.kind in ("id", "barcode") and p.examples and p.noun != "ID":  # the form of all
-            scene = Scene(random.Random(p.words), p.words)
-            found[p.words] += [arguments.value(scene, p) for _ in range(MOST)]
-        elif (
-            (p.kind or p.examples)
-            and p.words in unknown
-            and descriptions.json_type(p.detail) == "string"
-        ):
+            continue
+        coded = p.kind in CODED and p.examples and p.noun != "ID"  # the form of all
+        told = (p.kind or p.examples) and p.words in unknown
+        if coded or (told and descriptions.json_type(p.detail) == "string"):
             scene = Scene(random.Random(p.words), p.words)
             with suppress(NoValue):  # its schema may want what nobody knows
-                found[p.words] += [arguments.value(scene, p) for _ in range(DRAWS)]
+                count = MOST if coded else DRAWS
+                found[p.words] += [arguments.value(scene, p) for _ in range(count)]
     return {words: list(dict.fromkeys(values))[:MOST] for words, values in found.items()}
 
 
@@ -200,7 +198,7 @@ def _with_values(
 ) -> ToolConfig:
     values = dict(tool.values)
     for p in arguments.parameters_of(tool):
-        quoted = p.kind in ("id", "barcode") and p.words in fields
+        quoted = p.kind in CODED and p.words in fields
         if unknown_only and (p.examples or not (quoted or p.kind in ("", "name"))):
             continue
         found = [v for v in _matching(p, fields) if "{" not in str(v)]

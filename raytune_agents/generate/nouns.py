@@ -38,6 +38,16 @@ def is_numbered(p: Parameter) -> bool:
     return p.sense in NUMBERED or codes
 
 
+def named_slot(noun: str, p: Parameter) -> str:
+    """The place of a value, behind its noun where it says which one: "member 7", but "ana"."""
+    return f"{noun} {slot_of(p)}" if is_numbered(p) else slot_of(p)
+
+
+def numbered_slot(noun: str, p: Parameter) -> str:
+    """A noun and its value, with an article where an adjective says in which state it is."""
+    return f"the {noun} {slot_of(p)}" if re.match(IN_STATE, noun) else f"{noun} {slot_of(p)}"
+
+
 def is_constant(p: Parameter) -> bool:
     """Whether a parameter has one value alone, which nobody needs to say."""
     return p.closed and len(p.examples) == 1

@@ -24,7 +24,6 @@ from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
     DURATIONS,
-    IN_STATE,
     ITSELF,
     NAMES,
     NUMBERED,
@@ -33,6 +32,7 @@ from raytune_agents.generate.nouns import (
     is_coded,
     is_numbered,
     mentions,
+    numbered_slot,
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
@@ -200,9 +200,8 @@ class Placing(Wholes):
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
-            itself = itself and not (
-                self.makes and (p.sense == "url" or p.role == "from")
-            )  # a link to it is made
+            apart = p.sense == "url" or p.role == "from"  # a link to it, what it is made of
+            itself = itself and not (self.makes and apart)
             other = not p.required and any(q.words == "id" and q.required for q in self.present)
             if p.items or p.fields or other or not (itself or p.kind == "choice"):
                 continue
@@ -315,8 +314,7 @@ class Placing(Wholes):
             bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
-            article = "the " if re.match(IN_STATE, noun) else ""
-            self.head = f"{article}{noun} {slot_of(p)}{rest}"
+            self.head = numbered_slot(noun, p) + rest
         elif self.verb in ("add", "put") and self.act.parts and p.sense in ADDED:
             self.head = slot_of(p)  # "add an item to the list": "add oat milk to the list"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):

@@ -279,6 +279,15 @@ def test_numbers_lie_about_a_default_below_zero() -> None:
     assert all(-28 <= args["loudness"] <= -7 for args in drawn(tool))
 
 
+def test_an_id_whose_schema_no_example_fits_is_named() -> None:
+    long = of(TEXT, "e.g. ORD-1042", maxLength=3)
+    schema = {"type": "object", "properties": {"order_id": long}, "required": ["order_id"]}
+    tool = {"name": "show", "description": "Show an order", "parameters": schema}
+    spec = known.with_known(parse_spec({"name": "s", "description": "d", "tools": [tool]}))
+    (gap,) = known.gaps(spec)
+    assert (gap.tool, gap.parameter) == ("show", "order_id")
+
+
 def test_a_pair_of_texts_is_of_the_kind_of_one() -> None:
     properties = {"campaign_id": WHOLE, "subject_a": TEXT, "subject_b": TEXT, "urgent": YES}
     tool = tool_of("test", "Schedule a test of two subject lines", properties)
