@@ -64,11 +64,12 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
     default = detail.get("default")
-    if isinstance(default, int | float) and default < 0 <= usual[0]:
-        usual, default = (2 * default, default / 2), None  # a loudness of -14
-    small = descriptions.json_type(detail) == "number" and usual[0] > (default or usual[0])
-    if isinstance(default, int | float) and (default > usual[-1] or (small and default > 0)):
-        usual = (default / 2, 2 * default)
+    if isinstance(default, int | float):  # some write "5"
+        small = descriptions.json_type(detail) == "number" and 0 < default < usual[0]
+        if default < 0 <= usual[0]:
+            usual = (2 * default, default / 2)  # a loudness of -14
+        elif default > usual[-1] or small:
+            usual = (default / 2, 2 * default)
     of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
     bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
     least, most = descriptions.limits_in(p.about)

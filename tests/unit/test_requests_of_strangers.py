@@ -279,6 +279,12 @@ def test_numbers_lie_about_a_default_below_zero() -> None:
     assert all(-28 <= args["loudness"] <= -7 for args in drawn(tool))
 
 
+def test_a_default_written_as_a_text_says_nothing_of_a_numbers_range() -> None:
+    number = {"type": "number", "default": "5"}
+    tool = tool_of("rent", "Rent a car", {"days": number, "price": number | {"default": "dear"}})
+    assert all(args["days"] > 0 and args["price"] > 0 for args in drawn(tool))
+
+
 def test_an_id_whose_schema_no_example_fits_is_named() -> None:
     long = of(TEXT, "e.g. ORD-1042", maxLength=3)
     schema = {"type": "object", "properties": {"order_id": long}, "required": ["order_id"]}
