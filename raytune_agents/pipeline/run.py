@@ -117,6 +117,8 @@ def run_steps(
     try:
         left = steps_left(context, names)
         if left:
+            require_engine_packages(left)
+            preflight(config)
             # rows that changed may have other lengths, and then more steps are left
             config, lengths = with_max_length(config)
             context.settle(config)
@@ -125,8 +127,6 @@ def run_steps(
             say_done(display, context.step(name))
         if not left:
             return context
-        require_engine_packages(left)
-        preflight(config)
         display.say(lengths.describe(config.model.max_length), style="dim")
         # only now: what cannot run is not announced
         if announce:
