@@ -44,6 +44,35 @@ def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
             args[p.name] = re.sub(r"(?<=\w)\.\w+$", f".{ENDINGS.get(wanted[0], wanted[0])}", text)
 
 
+def fit_together(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let the values of one call agree: pairs in order, files and days as their formats say."""
+    for fit in (set_in_order, fit_format, fit_dates, fit_count):
+        fit(params, args)
+
+
+def fit_dates(params: Sequence[Parameter], args: Arguments) -> None:
+    """Write a day in the format that it is said to have."""
+    formats = [p for p in params if p.kind == "date_format" and p.role == "from"]
+    written = [args[p.name] for p in formats if p.name in args]
+    for p in params:
+        day = args.get(p.name)
+        parts = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", day) if isinstance(day, str) else None
+        if p.kind == "date" and parts and len(written) == 1 and isinstance(written[0], str):
+            text = written[0].replace("YYYY", parts[1]).replace("MM", parts[2])
+            args[p.name] = text.replace("DD", parts[3])
+
+
+def fit_count(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let no more things of a list be wanted than it has: "the 3 largest numbers in a list"."""
+    several = [p for p in params if p.items and p.items.sense == "operand"]
+    lists = [v for p in several if isinstance(v := args.get(p.name), list)]
+    for p in params:
+        some = p.words in ("n", "k", "count") or p.about.lower().startswith("the number of")
+        n = args.get(p.name)
+        if some and len(lists) == 1 and len(lists[0]) > 1 and isinstance(n, int):
+            args[p.name] = min(n, len(lists[0]) - 1) if n > 0 else n
+
+
 def _stem(p: Parameter) -> str:
     pattern = "|".join(ROLE.values())
     return re.sub(pattern, "", p.words).strip()

@@ -8,6 +8,7 @@ the caller's `random.Random`.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -20,8 +21,8 @@ from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.agreement import differ, fit_format, set_in_order
-from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
+from raytune_agents.generate.agreement import differ, fit_together, set_in_order
+from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
@@ -106,6 +107,8 @@ def number(scene: Scene, p: Parameter) -> int | float:
         low += (high - low) / 2
     elif p.role == "min" and low < high:
         high -= (high - low) / 2
+    if p.values and all(re.fullmatch(r"20\d{2}20\d{2}", str(v)) for v in p.values):
+        return int(shaped(str(p.values[0]), rng))  # a season of two years: 20172018
     step = detail.get("multipleOf")
     whole = descriptions.json_type(detail) != "number" or (
         high - low > 2 and not kind.digits and kind.step >= 1
@@ -210,7 +213,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         coded = coded or MEASURE.fullmatch(str(chosen))
         coded = coded or (p.kind == "version" and re.fullmatch(r"v?\d+(\.\d+)+", str(chosen)))
         letters = re.fullmatch("[A-Z]{3,5}", str(chosen)) and len(plain) == 1
-        coded = coded or (letters and (p.kind == "id" or re.search(r"\bcode\b", p.about)))
+        open_code = p.kind == "id" or (not p.kind and re.search(r"\bcode\b", p.about))
+        coded = coded or (letters and open_code)
         return like_example(scene, chosen) if coded or PATH.fullmatch(str(chosen)) else chosen
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
@@ -256,7 +260,8 @@ def _array(
 ) -> list[Any]:
     detail = p.detail
     numbers = descriptions.json_type(item.detail) in ("integer", "number")
-    usual = (3, 6) if numbers else (1, 3)  # who lists numbers lists several
+    pairs = item.kind in ("span", "point")
+    usual = (3, 5) if pairs else (3, 6) if numbers else (1, 3)  # who lists numbers lists several
     if re.search(OF_MANY, scene.context):
         usual = (max(2, usual[0]), usual[1])
     least = int(detail.get("minItems", min(usual[0], int(detail.get("maxItems", usual[0])))))
@@ -282,7 +287,10 @@ def _array(
             leads.append(lead)
         if len(out) == wanted:
             break
-    return sorted(out) if detail_of_days(item) else out
+    if item.kind == "point" and re.search(r"polygon|vertices|corners", scene.context):
+        x, y = (sum(axis) / len(out) for axis in zip(*out))  # no side crosses another
+        return sorted(out, key=lambda point: math.atan2(point[1] - y, point[0] - x))
+    return sorted(out) if detail_of_days(item) or item.kind == "span" else out
 
 
 def detail_of_days(item: Parameter) -> bool:
@@ -335,8 +343,7 @@ def sample(
                 fit_condition(params, args, rng)
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
-        set_in_order(params, args)
-        fit_format(params, args)
+        fit_together(params, args)
         if differ(params, args) and accepts(schema, args):
             return args, scene
     raise NoValue(f"{tool.name}: no values together fit its schema")

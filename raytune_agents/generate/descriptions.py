@@ -18,12 +18,14 @@ NAMES = word_data("names")
 UNITS = pattern("units")
 _PER = pattern("per_unit")
 SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
+AREAS: dict[str, str] = NAMES["units_of_two_words"]
 DATE_FORM = pattern("date_form")
 
 
 def spelled_out(words: str, about: str) -> str:
     """Words with their abbreviations written out: "dest loc" -> "destination location", and of a
     description that says "ID of the customer" "customer" -> "customer id"."""
+    words = " ".join(map(_parted, words.split()))
     words = " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
     of_it = rf"(?:the |an? |unique )*(?:ID (?:of|for)|{re.escape(words)} ID)\b"
     numbered = re.match(of_it.replace("ID", "(?:id|identifier)"), about, re.I)
@@ -36,6 +38,9 @@ def measured(words: str) -> tuple[str, str]:
     *rest, last = words.split() or [""]
     if len(rest) == 1 and rest[0] in SUFFIXES and last in ("amount", "size", "limit", "quota"):
         return last, SUFFIXES[rest[0]]  # "gb amount"
+    for unit, said in AREAS.items():
+        if words.endswith(f" {unit}"):
+            return words.removesuffix(f" {unit}"), said
     if rest and last in SUFFIXES and rest[-1] not in ("max", "min", "per"):
         return words.removesuffix(f" {last}").removesuffix(" l"), SUFFIXES[last]
     return words, ""
@@ -76,14 +81,29 @@ def subject_of(about: str) -> str:
 _GENERAL = regex("id_words")
 
 
+def as_written(thing: str, about: str) -> str:
+    """The words of a thing, all but the last as the description writes a name: "YouTube video"."""
+    *names, last = thing.split() or [""]
+    names = [
+        found[0] if (found := re.search(rf"\b(?i:{w})\b", about)) and found[0][1:] != w[1:] else w
+        for w in names
+    ]
+    return " ".join([*names, last])
+
+
+ASIDE = (  # what stands around the thing that a description speaks of
+    r"\s*\([^()]*\)|[`\"]|(?<!\w)'|'(?!\w)|^(the|an?) "
+    r"|^(?:update|set|change|filter(?: \w+)? by) "
+)
+
+
 def thing_of(words: str, about: str) -> str:
     """What a person calls a parameter whose name says less than its description: "node" for
     name = "Name of the node", "pipe diameter" for d, "pull request" for pull; "" for any other.
 
     >>> thing_of("name", "Name of the node to get logs from")  # "node"
     """
-    aside = r"\s*\([^()]*\)|[`\"]|(?<!\w)'|'(?!\w)|^(?:update|set|change|filter by) |^(the|an?) "
-    text = re.sub(aside, "", about.lower()).replace("_", " ")
+    text = re.sub(ASIDE, "", about.lower()).replace("_", " ")
     short = re.sub(rf"(?<=\w) {_GENERAL}$", "", words)
     code = re.match(r"(?:python|sql|source|html|javascript|shell) code\b", text)
     if words in ("title", "label", "key") or code:
@@ -103,14 +123,19 @@ def thing_of(words: str, about: str) -> str:
     if re.fullmatch(rf"{_GENERAL}|\w+ed", words) or (short != words and not known):
         found = re.search(
             rf"\b{_GENERAL} (?:of|for) (?:the |an? |this |your )?"
-            r"(?:specific |new |existing |unique )*([a-z][\w-]*(?: (?!to\b|that|this|wh|in\b|"
+            r"(?:specific |given |particular |new |existing |unique )*"
+            r"(?!wh(?:ich|om|ose)\b)([a-z][\w-]*(?: (?!to\b|that|this|wh|in\b|"
             r"\w+ed\b|from|for|with|on\b|is\b|and\b|or\b|you|by\b|at\b|being)[a-z][\w-]+)?)",
             text,
         ) or re.search(r"\bwhat the (\w+) is called", text)
         if found:
             thing = re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
             return "" if thing in NAMES["anything"] else thing
-        text = re.sub(rf"^(?:unique )?(\w+(?: \w+)?) {_GENERAL}\b.*$", r"\1", text)
+        text = re.sub(
+            rf"^(?:(?:unique|specific|given|particular) )*(\w+(?: \w+)?) {_GENERAL}\b.*$",
+            r"\1",
+            text,
+        )
         said = re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words
         return text if said and text not in NAMES["anything"] else ""
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
@@ -129,15 +154,31 @@ def thing_of(words: str, about: str) -> str:
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
     foreign = not any(w[:4] in ENGLISH_STEMS or w in subject for w in words.split())
     if foreign or ((opaque or richer) and not is_meta(subject)):
+        subject = subject.partition(" of ")[0] if words in subject.split() else subject
         return subject if subject != words else ""
     return ""
 
 
+KNOWN_WORDS = frozenset(
+    word
+    for name in ("kinds", "values", "phrases", "names")
+    for word in re.findall("[a-z]{3,}", (DATA / f"{name}.yaml").read_text("utf-8").lower())
+)
 ENGLISH_STEMS = frozenset(  # a name of other words is of another language, or rare
     word[:4]
     for name in ("kinds", "values", "phrases")
     for word in re.findall("[a-z]{2,}", (DATA / f"{name}.yaml").read_text("utf-8").lower())
 )
+
+
+RUN_TOGETHER = re.compile(r"([a-z]{3,})(code|type|size|mode|count|number|index|name|level)")
+
+
+def _parted(word: str) -> str:
+    """A word that is two, run together: "countrycode" -> "country code", but "barcode"."""
+    found = RUN_TOGETHER.fullmatch(word)
+    known = found and found[1] in KNOWN_WORDS and word not in KNOWN_WORDS
+    return f"{found[1]} {found[2]}" if found and known else word
 
 
 def is_english(text: str) -> bool:
@@ -197,6 +238,9 @@ def examples_in(text: str) -> tuple[list[str], bool]:
         return [found[1].strip("\"'`.")], False
     if found := _CLOSED.search(text):
         items = [i for i in _listed(found[1]) if len(i.split()) <= 3]
+        quoted = _QUOTED.findall(text)
+        if len(items) < 2 and len(quoted) > 1:
+            return quoted, True  # 'either "hamwi" (default) or "devine"'
         return (items, True) if len(items) > 1 else ([], False)
     quoted = _QUOTED.findall(text)
     if len(quoted) > 1:
@@ -211,6 +255,19 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     return ([quoted[0]], False) if formed else ([], False)
 
 
+NESTED = pattern("nested")
+PAIRS: dict[str, str] = NAMES["pairs"]
+
+
+def pair_in(about: str, item: Mapping[str, Any]) -> str:
+    """The kind of the pairs of numbers that a list is described to hold, "span" for "[start, end]"
+    and "point" for "(x, y)"; "" for another list."""
+    of_numbers = {"integer", "number", ""} >= {json_type(item.get("items") or {})}
+    if json_type(item) not in ("array", "") or (item and "items" in item and not of_numbers):
+        return ""
+    return next((kind for kind, form in PAIRS.items() if re.search(form, about, re.I)), "")
+
+
 def bounds_in(text: str) -> tuple[float, float] | None:
     """The smallest and the largest number that a description allows, None where it says none."""
     number = r"(-?\d+(?:\.\d+)?)"
@@ -218,6 +275,7 @@ def bounds_in(text: str) -> tuple[float, float] | None:
     found = found or re.search(
         rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I
     )
+    found = found or re.search(rf"\bscale (?:of|from) {number}\s*(?:-|–|to)\s*{number}", text, re.I)
     found = found or re.search(rf"\(\s*{number}\s*(?:-|–|to|\.\.)\s*{number}\s*\)", text)
     found = found or re.search(rf"\b{number}\s*(?:-|–|to)\s*{number}\s*(?:scale|stars|$|\.)", text)
     if found and float(found[1]) < float(found[2]):
@@ -230,8 +288,12 @@ def limits_in(text: str) -> tuple[float, float]:
     other end."""
     # no "5 digits", "2 decimals" or "10MB", which bound something else
     number = r":?\s*(-?\d[\d,]*(?:\.\d+)?)(?![\w.,]*\w)(?! (?:digits|decimal|characters|places))"
-    least = re.search(rf"\b(?:at least|min(?:imum)?(?: of)?|no less than){number}", text, re.I)
-    most = re.search(rf"\b(?:at most|max(?:imum)?(?: of)?|up to|no more than){number}", text, re.I)
+    least = re.search(
+        rf"\b(?:at least|min(?:imum)?(?: value)?(?: of| is)?|no less than){number}", text, re.I
+    )
+    most = re.search(
+        rf"\b(?:at most|max(?:imum)?(?: value)?(?: of| is)?|up to|no more than){number}", text, re.I
+    )
     low, high = (float(m[1].replace(",", "")) if m else None for m in (least, most))
     return -inf if low is None else low, inf if high is None else high
 
@@ -296,6 +358,21 @@ def json_type(schema: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def _number_in(default: Any, about: str) -> float | int | None:
+    """The default of a number that schema or description writes as a text: "50000", "defaults to
+    0.05"; None where there is none or the schema has it as a number."""
+    if isinstance(default, int | float):
+        return None
+    told = re.search(
+        r"\bdefault(?:s to| is|:| value is) ['\"]?(-?\d[\d,]*(?:\.\d+)?)\b", about, re.I
+    )
+    text = default if isinstance(default, str) and default else told[1] if told else ""
+    text = text.replace(",", "")
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return None
+    return float(text) if "." in text else int(text)
+
+
 def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]:
     """Values that schema and description give, and whether they are all there are."""
     if isinstance(schema.get("enum"), list):
@@ -311,6 +388,9 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
         ]
         closed = closed and len(examples) > 1
     default = schema.get("default")
-    if isinstance(default, str) and default.strip() and not closed and default not in examples:
+    if json_type(schema) in ("integer", "number"):
+        default = _number_in(default, about)
+        own += [] if default is None or closed or default in examples else [default]
+    elif isinstance(default, str) and default.strip() and not closed and default not in examples:
         own.append(default)
     return [*own, *examples], closed and not own

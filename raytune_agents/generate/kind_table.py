@@ -184,5 +184,7 @@ def role_of(words: str, kind: str) -> str:
     for role, words_of_role in OTHER_ROLES.items():
         if role in own and re.search(words_of_role, words):
             return role
+    if kind == "date_format" and re.match("input|current|given", words):
+        return "from"
     order = ("min", "max", "from", "to") if line.range else ROLES
     return next((r for r in order if re.search(ROLE[r], words)), "")

@@ -23,7 +23,12 @@ VERBS_NOT_THINGS = re.split(" ", "show switch plan book order file track name ob
 @lru_cache(maxsize=4096)
 def entity_kind(context: str) -> str:
     """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
-    words = [w for w in re.findall(r"[a-z]+", context) if w not in VERBS_NOT_THINGS]
+    context = re.sub(
+        r"\b(?:to|into|from) (?:an?|the|my|your)? ?[a-z]+", " ", context
+    )  # where it goes
+    things = re.findall(r"\b(?:an?|the) ([a-z]+)", context)
+    unusual = [w for w in VERBS_NOT_THINGS if w not in things]  # "a track" is one
+    words = [w for w in re.findall(r"[a-z]+", context) if w not in unusual]
     for word in [w for w in words if len(w) > 3][:8]:
         single = re.sub(r"s$", "", word)
         found, by_name = matching_kind("string", f"{single} name", "", context)

@@ -69,8 +69,8 @@ def parameter(
         return next((p for p in tried if p.kind or p.examples), tried[0])
     detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
-    words = descriptions.spelled_out(name_words(name) or "value", about)
     type_ = descriptions.json_type(detail)
+    words = descriptions.spelled_out(_own_words(name, type_), about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
     if not written and (
@@ -103,10 +103,18 @@ def parameter(
     if type_ == "object":
         return _object(known, detail, context, root, depth)
     said = descriptions.thing_of(words, about) if type_ not in ("boolean", "") else ""
+    said = descriptions.as_written(said, about)
     said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
     return _scalar_or_one_of_pair(known, detail, values, context)
+
+
+def _own_words(name: str, type_: str) -> str:
+    """A name as words, without the "is" of "is_from": so some rename Python's own words."""
+    words = name_words(name) or "value"
+    kept = "id|from|to|in|as|class|type|import|global|with"
+    return words if type_ == "boolean" else re.sub(rf"^is (?=(?:{kept})$)", "", words)
 
 
 def _scalar_or_one_of_pair(
@@ -140,6 +148,7 @@ def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])
 
 
+COUNTED = r"^party size(?: number)?$|^(?:number|count) of \w+s$"
 TECHNICAL = pattern("technical")
 
 
@@ -148,6 +157,12 @@ def _list(
 ) -> Parameter:
     """A list is known where its items are."""
     item = found if isinstance(found := detail.get("items"), dict) else {}
+    if pair := descriptions.pair_in(known.about, item):
+        two = json.dumps({"type": "array", "minItems": 2, "maxItems": 2})
+        inner = replace(known, schema=two, required=True, kind=pair, sense=pair, examples=())
+        return replace(known, kind="list", sense=pair, items=inner, closed=False)
+    if not descriptions.json_type(item) and descriptions.NESTED.search(known.about):
+        return known  # of what its lists are it does not say
     if not descriptions.json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
         many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
         item = item | {"type": "number" if many else "string"}
@@ -176,6 +191,31 @@ def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
     return bool((told and technical) or secret or raw)
 
 
+def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
+    """The kind of a number or a code where its unit, bounds or pattern say more than its name."""
+    type_ = descriptions.json_type(detail)
+    bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(known.about)
+    bounded = type_ in ("integer", "number") and bounds
+    if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
+        kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
+    if not kind and (bounded or (known.unit and type_ != "string")):
+        kind = "amount"  # bounds say what size it has
+    elif kind == "id" and bounded:
+        kind = "id_number"
+    elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
+        kind = "money"
+    elif kind == "operand" and known.unit and known.words not in ("n", "x", "a", "b"):
+        kind = "amount"  # an area of so many square metres
+    elif kind == "money" and known.unit and known.unit not in (*CURRENCIES, "euros", "dollars"):
+        kind = "amount"  # value_kwh
+    elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
+        counted = re.search(r"\bnumber of (?!the\b)", known.about)
+        kind = "count" if counted else kind
+    elif not kind and re.search(r"\\d|0-9", str(detail.get("pattern", ""))):
+        kind = "id"  # a code: its pattern says all
+    return kind
+
+
 def _scalar(
     known: Parameter, detail: Mapping[str, Any], values: list[Any], context: str
 ) -> Parameter:
@@ -198,28 +238,14 @@ def _scalar(
         if not kind and type_ == "string" and values and all(DIGITS.match(str(v)) for v in values):
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
             kind = kind if by_name else "id"  # "last four": "4471"
+        if not kind and type_ == "string" and re.search(COUNTED, words) and not values:
+            kind, by_name = matching_kind("integer", words, about, context)  # how many, as a text
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
-        bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(about)
-        bounded = type_ in ("integer", "number") and bounds
         pattern = str(detail.get("pattern", ""))
         if kind_named(kind).bank and not values and CODED.match(pattern):
             kind = "id"  # "asset tag": its pattern says more
-        if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
-            kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
-        if not kind and (bounded or (known.unit and type_ != "string")):
-            kind = "amount"  # bounds say what size it has
-        elif kind == "id" and bounded:
-            kind = "id_number"
-        elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
-            kind = "money"
-        elif kind == "money" and known.unit and known.unit not in (*CURRENCIES, "euros", "dollars"):
-            kind = "amount"  # value_kwh
-        elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
-            counted = re.search(r"\bnumber of (?!the\b)", about)
-            kind = "count" if counted else kind
-        elif not kind and re.search(r"\\d|0-9", str(detail.get("pattern", ""))):
-            kind = "id"  # a code: its pattern says all
+        kind = _sized(kind, known, detail)
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
         kind = kind or kind_of_form(values)

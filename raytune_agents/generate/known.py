@@ -183,7 +183,7 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
         if p.kind == "choice" or worded:
             found[p.words] += p.values
             continue
-        coded = p.kind in CODED and p.examples and p.noun != "ID"  # the form of all
+        coded = p.kind in CODED and p.examples and p.words != "id"  # the form of all
         told = (p.kind or p.examples) and p.words in unknown
         if coded or (told and descriptions.json_type(p.detail) == "string"):
             scene = Scene(random.Random(p.words), p.words)

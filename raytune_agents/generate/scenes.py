@@ -23,6 +23,7 @@ from raytune_agents.generate.wordlists import pattern, regex, word_data
 
 # of which year a thing or a person is, or a work
 MADE_THEN = regex("made_then")
+WORKS = regex("works")
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def _year(scene: Scene, p: Parameter) -> int:
     if re.search(r"\b(former|historic|archive|ancient|old)", scene.context):
         return scene.rng.randint(1850, 1949)
     year = scene.day(p.role).year
-    if re.search(MADE_THEN, p.about):
-        return year - scene.rng.randint(1, 20)
+    if re.search(MADE_THEN, p.about) or (not p.role and re.search(WORKS, scene.context)):
+        return year - scene.rng.randint(1, 45 if re.search(WORKS, scene.context) else 20)
     return year - (scene.rng.randint(0, 6) if scene.past else 0)
 
 
@@ -300,7 +301,15 @@ def _shape(scene: Scene, p: Parameter) -> Any:
     return int(text) if descriptions.json_type(p.detail) == "integer" and text.isdigit() else text
 
 
+def _span(scene: Scene, p: Parameter) -> list[int]:
+    """A start and an end, as on a clock that counts minutes."""
+    start = 5 * scene.rng.randint(0, 18)
+    return [start, start + 5 * scene.rng.randint(1, 8)]
+
+
 GENERATORS = {
+    "span": _span,
+    "point": lambda s, p: [s.rng.randint(0, 9), s.rng.randint(0, 9)],
     "email": _email,
     "phone": _phone,
     "query": _query,
