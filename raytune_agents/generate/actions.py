@@ -200,7 +200,10 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
-    if rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]:
+    if verbs == ["log"] and re.match(r"(an?|the) (\w+ )?(user|member|customer) in", " ".join(rest)):
+        verbs = ["log in"]  # "logs a user into the system"
+    told = rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]
+    if told and verbs[-1] in TELLING:
         verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
     receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
@@ -209,6 +212,20 @@ def action(name: str, description: str) -> Action:
     if any(re.fullmatch("an?|the", phrase) for phrase in (head, *dict(parts).values())):
         return Action((), "", (), False)  # "of the by its barcode given product" is no English
     return Action(tuple(verbs), head, parts)
+
+
+TELLING = (
+    "alert",
+    "notify",
+    "warn",
+    "tell",
+    "inform",
+    "remind",
+    "email",
+    "message",
+    "text",
+    "ping",
+)
 
 
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
@@ -256,6 +273,7 @@ READING = ("show", "give", "list", "compute", "check")  # what is read is wanted
 
 
 _TITLED = re.compile(  # "another Object", "a list of Saved Commands"; no "Slack channel"
+    r"(?!.*[A-Z][a-z]+ of [A-Z][a-z]+ [a-z])"
     rf"(^|\b(?:an?|new|another|each|of|or|all|the|available) )((?:[A-Z][a-z]+ )*[A-Z][a-z]+)"
     rf"(?=$| (?:{PREPOSITIONS}|or|and) )"
 )
@@ -290,6 +308,7 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     # "the lights on": a particle at the end is the verb's.
     text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
     text = re.sub(rf",(?= (?:{PREPOSITIONS}) )", "", text)
+    text = NAME_WITH_OF.sub(lambda m: m[0].replace(" ", "_"), text)
     pieces = re.split(rf"(?<!\bnumber)\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition
@@ -301,11 +320,16 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         if preposition == "to" and done and not parts:
             head += f" to {phrase}"  # "what one needs to enter a country"
         elif not parts and (inner := re.match(rf"({PREPOSITIONS}) (.+)", phrase)):
-            head += f" {preposition}"  # "let a member in at a gate"
+            if preposition not in DROPPED:  # "torrents based on given keywords"
+                head += f" {preposition}"  # "let a member in at a gate"
             parts.append((inner[1], inner[2]))
         elif phrase:
             parts.append((preposition, phrase))
-    return head, tuple(parts)
+    whole = tuple((p, phrase.replace("_of_", " of ")) for p, phrase in parts)
+    return head.replace("_of_", " of "), whole
+
+
+NAME_WITH_OF = re.compile(r"\b[A-Z][a-z]+ of [A-Z][a-z]+(?= [a-z])")  # "League of Legends champion"
 
 
 # --- the tool -------------------------------------------------------------------------------------
@@ -354,7 +378,10 @@ def decided(
     for p in flags:
         for k, (preposition, phrase) in enumerate(act.parts):
             yes, _, no = phrase.partition(" or ")
-            if no and yes == p.words:
+            turned = no.startswith(f"{p.words} ")  # "in ascending or descending order"
+            if turned:
+                yes, no = no, f"{yes}{no.removeprefix(p.words)}"
+            if turned or (no and yes == p.words):
                 parts = [*act.parts[:k], (preposition, yes if args[p.name] else no)]
                 rest = act.parts[k + 1 :] if not args[p.name] else ()
                 return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]

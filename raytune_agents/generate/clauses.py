@@ -22,6 +22,7 @@ from raytune_agents.generate.nouns import mentions
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
+WORKS = regex("works")
 LAST: list[str] = phrases()["last_kinds"]
 
 
@@ -113,6 +114,9 @@ def clause_of(
         options = ('with "{x}"',)
     if sense.kind == "message" and not WRITTEN.search(head.split()[-1] if head else "x message"):
         options = [c for c in options if not c.startswith("that says")]  # of a customer
+    lies = sense.kind in ("country", "country_code") and not p.role
+    if lies and group not in (*READING, "search") and len(options) > 1:
+        options = ["in {x}"]  # who reserves a table for a country
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
     if sense.kind in INSIDE and changes and not p.role:  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
@@ -181,6 +185,9 @@ def _chosen_clause(p: Parameter, value: Any) -> str:
         return "at {x}" if value in ("midday", "noon", "night") else "in the {x}"
     if isinstance(value, str) and RELATIVE_DAY.match(value):
         return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"
+    aim = re.search(r"\b(goal|aim|objective|intent)$", p.words)
+    if aim and isinstance(value, str) and base_verb(value) == value:
+        return "with the {noun} to {x}"  # "lose", "maintain"
     if re.search(r"\brooms?$", p.words) and any(v.endswith("room") for v in values):
         return "in the {x}"
     return ""
@@ -291,7 +298,8 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
-    if p.kind == "choice" and isinstance(value, str) and BY_MEANS.match(value):
+    means = p.kind == "choice" and sense.kind != "format"
+    if means and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)
     counted = sense.kind in PERIODS and isinstance(value, int)
     if (
@@ -302,6 +310,8 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
         return ()
     if sense.kind == "query":
         return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
+    if sense.kind == "year" and re.search(WORKS, head):
+        return ("from {x}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
         return (': "{x}"',)  # "add a note"
     if sense.kind == "id" and re.match(NUMBERS, noun):
@@ -335,6 +345,9 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
     core = re.sub(r" (spent|worked|logged|taken)$", "", core)
+    core = re.sub(
+        r"^(geographic|current|nearest|exact|physical|served|preferred|desired) ", "", core
+    )
     names = [k.name for k in all_kinds() if k.kind == sense.kind]
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):
         return True  # "minutes duration"

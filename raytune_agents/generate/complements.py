@@ -7,20 +7,16 @@ whose value is not given goes without. Left out on purpose: the object itself (`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, Action, makes, verb_groups
-from raytune_agents.generate.agreement import ONE_OF_PAIR
+from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, verb_groups
 from raytune_agents.generate.clauses import CONTAINER, WHO
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
-from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kind_table import kind_named, matching_kind
 from raytune_agents.generate.nouns import (
     BEFORE_NOUN,
-    CROWD,
     DURATIONS,
     KINDLY,
-    PERSONAL,
     PREDICATE,
     TITLED,
     is_coded,
@@ -31,6 +27,7 @@ from raytune_agents.generate.nouns import (
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.several import Several
 from raytune_agents.generate.wordlists import pattern, regex
 
 ARTICLE = pattern("article")
@@ -39,33 +36,40 @@ PEOPLE = pattern("people")
 
 DATED = ("date", "datetime", "time", "month", "year")
 PLACES = ("city", "zip", "street", "landmark", "latlon")
-ALIKE = ("date", "month", "iso_week", "version", "commit", "branch", "file")  # told apart by name
+TEXTS = ("message", "translate_text", "file_text")
 PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
 INDEFINITE = regex("indefinite")
+WHICH_ONE = regex("which_one")
+OBJECTS = ("object", "item", "entity", "thing", "work", "element")
 
 
-class Complements:
+def is_object(p: Parameter) -> bool:
+    """Whether a parameter is what it is all about, as its name says no more: "object name"."""
+    return p.noun in OBJECTS and not p.role and bool(p.sense == "name" or TITLED.match(p.sense))
+
+
+def fitting_preposition(preposition: str, p: Parameter) -> str:
+    """The preposition before a value: "at a time" is "on 5 May at 11:30"."""
+    if p.sense in ("date", "datetime") and preposition == "at":
+        return "on"
+    if preposition == "in" and p.sense in ("restaurant", "hotel") and p.kind != "choice":
+        return "at"
+    return "for" if preposition == "per" else preposition
+
+
+class Complements(Several):
     """The parameters of a wish while its complements take theirs; `left` are those still to say."""
-
-    def __init__(
-        self, act: Action, present: Sequence[Parameter], absent: Sequence[Parameter], verb: str
-    ):
-        self.act, self.present, self.absent, self.verb = act, present, absent, verb
-        self.left = list(present)
-        self.head = act.head
-        self.listed = any((p.items or p).kind == "choice" for p in present)
-        self.spoken = act.head  # the object before any value stands in it
-        self.first: Parameter | None = None  # the object's own value
-        self.makes = makes(act)
 
     @property
     def query(self) -> Parameter | None:
         """The text that is searched for, or the work that is played, while it is not said."""
         plays = self.verb in PLAYED
         for p in self.left:
-            work = plays and p.required and not p.role and TITLED.match(p.sense)
-            if not p.items and (p.sense == "query" or work):
+            titled = TITLED.match(p.sense) and not p.role
+            work = plays and titled and (p.required or p.sense in ("song", "movie"))
+            looked_for = is_object(p) and verb_groups().get(self.act.verbs[0]) == "search"
+            if not p.items and (p.sense == "query" or work or looked_for):
                 return p
         return None
 
@@ -75,8 +79,12 @@ class Complements:
         if inner := re.match(PREDICATE, phrase):  # "of an item are left"
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
         spoken_of = any(mentions(phrase, p) for p in self.present)
-        user = re.fullmatch(r"something|anything|somebody|(an?|the) ([\w-]+ )?user", phrase)
         named = spoken_of or any(mentions(phrase, p) for p in self.absent)
+        if re.fullmatch(r"(?:an?|the) [\w-]+ (?:user|account|member)", phrase) and not named:
+            p = self._only_id(phrase)  # "about an Instagram user" + its id
+            if p is not None:
+                return f"{preposition} {self.named(p, phrase)}"
+        user = re.fullmatch(r"something|anything|somebody|(an?|the) ([\w-]+ )?user", phrase)
         listed = preposition == "with" and " and " in phrase and named  # "a title and questions"
         if listed or (user and not spoken_of):
             return ""
@@ -88,36 +96,53 @@ class Complements:
             return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
             return found
+        texts = [p for p in self.left if p.sense in TEXTS and p.kind != "choice" and not p.items]
+        if len(texts) == 1 and re.fullmatch("(?:an?|the) (?:string|sentence|text|phrase)", phrase):
+            self.left.remove(texts[0])  # "the order of words in a sentence"
+            return f'{preposition} the {phrase.split()[-1]} "{slot_of(texts[0])}"'
         kind = re.fullmatch(rf"(?:an?|some|any) ({KINDLY})", phrase)
         if kind and not any(p.noun == kind[1] for p in self.left):
             return ""  # "a car of some class" is "a compact car"
         if (owned := self.owned(preposition, phrase)) is not None:
             return owned
-        dated = [p for p in self.present if p.kind in DATED or p.unit in DURATIONS]
-        dated = [p for p in dated if p.role in ("from", "to")]
-        if dated and re.fullmatch(SPAN, phrase):
-            return ""  # "within a date range" is "from May 5 to May 8"
-        sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
-        if sized and any(kind_named(p.sense).range for p in self.left):
-            return ""  # "to a number of replicas"
-        if preposition in ("for", "about") and self.query and not spoken_of:
-            return ""  # what is looked for is said by its value
-        if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
+        if self._goes_without(preposition, phrase, spoken_of):
             return ""
         if " or " in phrase and (chosen := self._among(phrase)):
             return f"{preposition} {chosen}"
+        if re.fullmatch("ascending or descending(?: order)?", phrase):
+            return ""  # which of them nobody said
         p = self.take(phrase)
         which = indefinite and not re.match("the (next|last|past)", phrase)
         if p is None and which and not is_plural(phrase):
             p = self._only_id(phrase)
         if p is not None:
-            if p.sense in ("date", "datetime") and preposition == "at":
-                preposition = "on"  # "at a time" is "on 5 May at 11:30"
-            preposition = "for" if preposition == "per" else preposition
+            preposition = fitting_preposition(preposition, p)
             return f"{preposition} {self.named(p, phrase)}"
+        return self._without_place(preposition, phrase, spoken_of)
+
+    def _goes_without(self, preposition: str, phrase: str, spoken_of: bool) -> bool:
+        """Whether a complement is said by other words, or is nobody's business."""
+        dated = [p for p in self.present if p.kind in DATED or p.unit in DURATIONS]
+        dated = [p for p in dated if p.role in ("from", "to")]
+        if dated and re.fullmatch(SPAN, phrase):
+            return True  # "within a date range" is "from May 5 to May 8"
+        if re.fullmatch(SPAN, phrase) and any(p.sense == "step_minutes" for p in self.left):
+            return True  # "at 5-minute intervals"
+        sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
+        if sized and any(kind_named(p.sense).range for p in self.left):
+            return True  # "to a number of replicas"
+        if preposition in ("for", "about") and self.query and not spoken_of:
+            return True  # what is looked for is said by its value
+        return preposition in DROPPED or bool(SYSTEM.search(phrase) and not spoken_of)
+
+    def _without_place(self, preposition: str, phrase: str, spoken_of: bool) -> str:
+        """A complement that no value stands for: with a size behind it, as it is, or not at all."""
+        indefinite = re.match(INDEFINITE, phrase) is not None
         sizes = [p for p in self.left if kind_named(p.sense).range and mentions(phrase, p)]
         if indefinite and sizes and not sizes[0].items and not is_plural(phrase):
             self.left.remove(sizes[0])  # "to a net price of 109"
+            if re.search(WHICH_ONE, phrase):
+                return f"{preposition} {ARTICLE.sub('', phrase)} {slot_of(sizes[0])}"  # "page 4"
             return f"{preposition} {phrase} of {slot_of(sizes[0])} {unit_words(sizes[0])}".strip()
         described = self.adjectives(phrase) if indefinite else phrase
         if described != phrase:
@@ -125,8 +150,10 @@ class Complements:
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         unsaid = unsaid or phrase == "another"
         paired = spoken_of and (indefinite or is_plural(phrase))
+        paired = paired and not (preposition == "of" and re.search(r"\blist$", self.head))
         # "the forecast for a place and time" says no more than "the forecast"
         loose = indefinite and bool(self.present) and preposition in ("for", "in", "at")
+        loose = loose or (preposition == "on" and phrase in ("a date", "a day"))
         loose = loose or (indefinite and self.first is not None and preposition == "of")
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
 
@@ -193,93 +220,6 @@ class Complements:
             return False  # "over today"
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
 
-    def letters(self, phrase: str) -> list[Parameter]:
-        """The parameters whose very names a complement lists: "of a and b"."""
-        names = re.split(r",? and |,? or |, ", phrase)
-        found = [p for name in names for p in self.left if p.name == name]
-        return found if len(found) == len(names) > 1 else []
-
-    def counted(self, preposition: str, phrase: str) -> str:
-        """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
-        and b", "after some days"; "" for any other."""
-        if span := re.match(
-            r"(?:the )?(next |last |past |coming )?(few |some )?((?:\w+ )?\w+s)$", phrase
-        ):
-            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
-            found = [p for p in spans if span[3].split()[-1] in (p.sense, *p.words.split())]
-            if found and (span[1] or span[2]):  # "within the next days", "after some days"
-                self.left.remove(found[0])
-                when = f"the {span[1]}" if span[1] else ""
-                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
-        lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
-        if re.fullmatch(CROWD, phrase):  # "with friends" + usernames
-            lists += [p for p in self.left if p.items is not None and p.items.sense in PERSONAL]
-        if preposition == "by" and verb_groups().get(self.act.verbs[0]) == "search":
-            lists = []  # "search the pool by skills": for people with these skills
-        if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
-            self.left.remove(lists[0])  # "of multiple files"
-            noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
-            return f"{preposition} {noun}{slot_of(lists[0])}"
-        if preposition != "by" and (listed := self.letters(phrase)):
-            self.left = [p for p in self.left if p not in listed]
-            return f"{preposition} {' and '.join(map(slot_of, listed))}"
-        if re.match(r"(a|some|a given) (\w+ )?(time|while|period|duration|delay)\b", phrase):
-            for p in self.left:
-                if p.sense in DURATIONS:
-                    self.left.remove(p)
-                    return f"{preposition} {slot_of(p)} {p.sense}"
-        return ""
-
-    def several(self, preposition: str, phrase: str) -> str:
-        """A complement that speaks of how many, or of two ends; "" for any other: "among people",
-        "for a party", "between two currencies", "from one unit to another"."""
-        for p in [p for p in self.left if p.sense == "people" and not p.items]:
-            if preposition == "for" and phrase in ("a party", "a group"):
-                self.left.remove(p)
-                return f"for {phrase} of {slot_of(p)}"
-        one = re.match(
-            r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
-        )
-        if one and preposition in ("from", "to", "into", "in"):
-            role = "from" if "from" in (preposition, one[1].replace("one", "from")) else "to"
-            dates = ("date", "datetime", "time")  # "lend it to another museum" until May
-            ends = [p for p in self.left if p.role == role and not p.items]
-            ends = [p for p in ends if p.kind not in dates][:1]
-            if not ends and preposition == "into":  # "merge contacts into one" + the first one's id
-                ends = [p for p in self.left if is_numbered(p) and not p.items and p.required][:1]
-        elif preposition == "between" and is_plural(phrase):
-            of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
-            ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
-            if len(ends) != 2 and len(two := self.two()) == 2:
-                self.left = [p for p in self.left if p not in two]
-                noun = re.sub(r"^(the )?(two )?", "", phrase)
-                worded = all(re.fullmatch("[a-z_ ]+", str(v)) for p in two for v in p.values or "1")
-                both = f"{slot_of(two[0])} and {slot_of(two[1])}"
-                return f"{preposition} {both}" if worded else f"{preposition} {noun} {both}"
-            ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
-            ends = ends if len(ends) == 2 else []
-        else:
-            return ""
-        if not ends or any(p.kind not in ("choice", ends[0].kind) for p in ends):
-            return ""
-        self.left = [p for p in self.left if p not in ends]
-        if {p.role for p in ends} == {"from", "to"}:
-            ends.sort(key=lambda p: p.role)
-            return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
-        after = one[2] if one else ""
-        return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
-
-    def two(self) -> list[Parameter]:
-        """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source
-        and the target; [] where there are none."""
-        codes = [p for p in self.left if not p.items and p.kind != "choice"]
-        codes = [p for p in codes if is_numbered(p) or (not p.kind and p.values)]
-        plain = [p for p in self.left if p.kind in ALIKE and not p.items]
-        told = [p for p in dict.fromkeys((*codes, *plain)) if re.search(ONE_OF_PAIR, p.words)]
-        same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
-        ends = [p for p in codes if p.role in ("from", "to")]
-        return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
-
     def _among(self, phrase: str) -> str:
         """What stands for a complement that lists the values of a choice: "for ports, malware or
         viruses", "for a lost or damaged shipment"; "" where it lists none."""
@@ -307,6 +247,8 @@ class Complements:
             return None
         if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":
             return None
+        if matching_kind("string", ARTICLE.sub("", phrase), "", "")[0] in DATED:
+            return None  # no number is a date
         self.left.remove(ids[0])
         return ids[0]
 
@@ -315,7 +257,8 @@ class Complements:
         other = r"^(different|other|new|earlier|previous|later) "
         noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
-        noun = next((one for one in either if mentions(one, p)), noun)
+        either += noun.split(" and ") if " and " in noun else []  # "for a date and range"
+        noun = next((one for one in either[::-1] if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
         noun = re.sub(r"\b(?:an?|the) (?=\w+$)", "", noun)  # "answer a survey"
         if noun in ("name", "title") and not is_numbered(p):

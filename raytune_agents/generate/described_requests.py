@@ -41,6 +41,7 @@ from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weight
 from raytune_agents.generate.grammar import (
     DETERMINERS,
     PREPOSITIONS,
+    asked,
     is_plural,
     mended,
     with_article,
@@ -87,6 +88,8 @@ def _lead(
     group = "" if giving else verb_groups().get(verb, "")
     if verb == "search" and act.parts and act.head.startswith("the "):
         return verb, group, None  # "search the library for songs" finds no library
+    if YES_OR_NO.match(act.head) and group in ("check", "compute", *LISTING):
+        return rng.choice(("check", "tell me")), group, None  # nobody calculates whether
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
     said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
     said = ["make"] if verb == "make" else said  # "make edits" creates none
@@ -109,6 +112,7 @@ def _lead(
 SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
 
 
+YES_OR_NO = re.compile("(?:if|whether) ")
 LISTING = ("show", "give", "list", "search")  # groups of verbs whose answer is a list
 UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
 
@@ -121,6 +125,36 @@ def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[P
     owner, repo = halves["repo_owner"], halves["repo_name"]
     anchors[repo.name] = f"{anchors[owner.name]}/{anchors[repo.name]}"
     return [p for p in present if p != owner]
+
+
+def _one_place(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """A city with its state or country is said in one: "in Austin, Texas"."""
+    here = [p for p in present if p.sense in ("city", "state", "country") and not p.items]
+    here = [p for p in here if not p.role and re.fullmatch(HERE, p.words)]
+    told: dict[str, Parameter] = {}
+    for p in here:  # the current location is said once where it is that city
+        same = told.setdefault(p.sense, p)
+        if same is not p and anchors[same.name] == anchors[p.name]:
+            present = [q for q in present if q != p]
+    ends = [told[sense] for sense in ("city", "state", "country") if sense in told]
+    if len(ends) > 1:
+        anchors[ends[0].name] = f"{anchors[ends[0].name]}, {anchors[ends[1].name]}"
+        present = [p for p in present if p != ends[1]]
+    return present
+
+
+def _told_in_one(
+    present: list[Parameter], args: Mapping[str, Any], anchors: dict[str, str], act: Action
+) -> list[Parameter]:
+    """The parameters without those whose value is said by that of another one."""
+    if any(p.sense == "date_format" and p.role == "from" for p in present):
+        anchors |= {p.name: str(args[p.name]) for p in present if p.kind == "date"}  # as it is
+    present = _one_repository(present, anchors)
+    made = makes(act) and any(p.sense == "street" for p in present)  # an address of its own
+    return present if made else _one_place(present, anchors)
+
+
+HERE = "(?:current )?(?:city|state|country|location|place|region)"
 
 
 def _joined(
@@ -197,7 +231,7 @@ def compose(
     given, args = _lifted(given, args, act)
     present = sorted(given, key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
-    present = _one_repository(present, anchors)
+    present = _told_in_one(present, args, anchors, act)
     flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     plain = [p for p in plain if not is_constant(p)]
@@ -289,20 +323,25 @@ def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) ->
 
 def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Profile) -> str:
     """An order, a thing or a question, by what suits the action and how often each is said."""
+    if YES_OR_NO.match(act.head) and asked(act.head):
+        return drawn({f: w for f, w in form_weights(habits).items() if f != "thing"}, rng)
     if not ask or re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):
         return "order"
     vague = re.search(
         r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
     )
-    asked = not (vague or entity or re.match(r"an? |[A-Z]", act.head))
-    return drawn({f: w for f, w in form_weights(habits).items() if asked or f != "question"}, rng)
+    askable = not (vague or entity or re.match(r"an? |[A-Z]", act.head))
+    return drawn({f: w for f, w in form_weights(habits).items() if askable or f != "question"}, rng)
 
 
+MEASURED = re.compile(r"\b(?:number|sum|amount|value|total|average|(?:min|max)imum|\w+est)\b")
 SWITCHES = ("enable", "disable", "activate", "deactivate")  # "enable international roaming"
 
 
 def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[str, str]:
     """The body as an order, a thing or a question (and that question reported)."""
+    if form == "question" and YES_OR_NO.match(body):
+        return asked(body) or f"can you tell me {body}", body
     if re.match(r"(who|what|when|where|which|why|how)\b", body):
         verb = "tell me" if group in ("show", "give", "search", "list") else verb
         return (f"{verb} {body}", "") if form != "question" else (body, body)
@@ -326,7 +365,8 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
     verb_be = "are" if many else "is"
-    if group == "search" and found.startswith("the ") and act.verbs[0] in ("find", "locate"):
+    located = act.verbs[0] in ("find", "locate") and not MEASURED.search(head)
+    if group == "search" and found.startswith("the ") and located:
         return f"where {verb_be} {found}", f"where {found} {verb_be}"
     if group == "search" and not found.startswith("the "):
         return f"is there {found}", f"if there is {found}"

@@ -86,6 +86,8 @@ def listed_calls(
         text = made.wish.anchors[name]
         slot = re.compile(rf"(?<!\w)(['\"]?){re.escape(text)}\1(?!\w|'s)")
         alone = name in args and not params[name].role and not made.wish.rest
+        whole = params[name].sense in ("city", "state", "repo_name") and text != args[name]
+        alone = alone and not whole  # "Austin, Texas" says two values
         if not alone or isinstance(args[name], bool | list | dict):
             continue
         if len(slot.findall(made.wish.text)) != 1 or made.wish.text.count(text) != 1:

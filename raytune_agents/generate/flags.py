@@ -20,6 +20,9 @@ def flag_clause(p: Parameter, value: bool) -> str:
     )
     words = re.sub(r"\s+(included|enabled|flag)$", "", words) or p.words
     negated = "" if value else "not "
+    if direction := re.fullmatch(r"(?:sort(?:ed)? )?(ascending|descending)(?: order)?", words):
+        other = {"ascending": "descending", "descending": "ascending"}[direction[1]]
+        return f"in {direction[1] if value else other} order"
     ordered = re.fullmatch(r"(\w+) (next|first|now|later|again|out|in|off)", words)
     if ordered and base_verb(ordered[1]) == ordered[1]:  # "play next", "fade out"
         it = "" if ordered[2] in ("out", "in", "off") else " it"

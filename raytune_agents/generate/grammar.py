@@ -23,6 +23,15 @@ def is_plural(phrase: str) -> bool:
     return many or word in ("people", "children", "men", "women", "teeth", "feet")
 
 
+def asked(clause: str) -> str:
+    """The question that a clause reports, "" where it reports none that is so easily asked.
+
+    >>> asked("whether a room is free")  # "is a room free"
+    """
+    found = re.fullmatch(pattern("reported"), clause)
+    return f"{found[2]} {found[1]} {found[3]}" if found else ""
+
+
 PAST = "spent|worked|logged|used|saved|lost|taken|left"  # participles behind a noun
 
 

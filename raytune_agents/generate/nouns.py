@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
@@ -79,6 +80,9 @@ def mentions(phrase: str, p: Parameter) -> bool:
         own.add("user")
     own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
+    subject = re.findall(r"[a-z]+", descriptions.subject_of(p.about).replace(" of ", " "))
+    if len(subject) > 1 and sorted(subject) == sorted(words - {"a", "an", "the"}):
+        return True  # "The type of measurement" is a measurement type
     speaks = kind_named(p.sense).nouns or p.sense.replace("_", " ")
     return bool((words | singular) & own) or bool(
         speaks and re.search(rf"\b({speaks})s?$", phrase.lower())

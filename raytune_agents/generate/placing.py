@@ -15,7 +15,7 @@ from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, clause_of
 from raytune_agents.generate.codes import MEASURE
-from raytune_agents.generate.complements import ARTICLE
+from raytune_agents.generate.complements import ARTICLE, is_object
 from raytune_agents.generate.conditions import FIELD
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
@@ -25,6 +25,7 @@ from raytune_agents.generate.nouns import (
     CLAUSE,
     DURATIONS,
     ITSELF,
+    KINDLY,
     NAMES,
     NUMBERED,
     OWNERS,
@@ -36,6 +37,7 @@ from raytune_agents.generate.nouns import (
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.persona import persona_of
 from raytune_agents.generate.wholes import ADDED, Wholes
 from raytune_agents.generate.wordlists import pattern, regex
 
@@ -60,15 +62,18 @@ class Placing(Wholes):
 
     def body(self, rng: random.Random) -> str:
         """The object with its values."""
-        self.operands()
-        self.alternatives()
-        self.whole()
+        self.wholes()
         self.settings()
         if (both := re.fullmatch(r"(?:the )?two (\w+s)", self.head)) and (two := self.two()):
             self.left = [p for p in self.left if p not in two]  # "link issues A-1 and A-2"
             self.head = f"{both[1]} {slot_of(two[0])} and {slot_of(two[1])}"
         one = any(p.words == "name" and not p.items for p in self.left)
-        if self.makes and is_plural(self.head) and (self.head.startswith("the ") or one):
+        if (
+            self.makes
+            and is_plural(self.head)
+            and "{" not in self.head
+            and (self.head.startswith("the ") or one)
+        ):
             self.head = "a " + self.head.removeprefix("the ").removesuffix("s")
         if self.head == "the user" and not any(
             re.search("user|customer", p.words) for p in (*self.present, *self.absent)
@@ -91,6 +96,17 @@ class Placing(Wholes):
         self.possessed()
         self.counted_things()
         self.head = self.adjectives(self.head)
+        self.names(rng)
+        if not self.listed:
+            self.head = first_of_all(self.head)
+        person, told = persona_of(self.left)
+        self.left = [p for p in self.left if p not in told]
+        kept.append(person)
+        text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
+        return text if self.listed else first_of_all(text)
+
+    def names(self, rng: random.Random) -> None:
+        """The name of the object: "export the dashboard X", 'a member named "Ana"'."""
         named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
         for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
@@ -112,10 +128,6 @@ class Placing(Wholes):
             ):
                 self.left.remove(p)
                 self.head += f" {clause}"
-        if not self.listed:
-            self.head = first_of_all(self.head)
-        text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
-        return text if self.listed else first_of_all(text)
 
     def called(self, p: Parameter, clause: str) -> str:
         """The clause of a name, of what is made always as one: no "group in the Sales group"."""
@@ -200,9 +212,12 @@ class Placing(Wholes):
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
+            # "add a track" + entity name; what is searched for is a query
+            itself = itself or (is_object(p) and p != self.query)
             apart = p.sense == "url" or p.role == "from"  # a link to it, what it is made of
             itself = itself and not (self.makes and apart)
             other = not p.required and any(q.words == "id" and q.required for q in self.present)
+            other = other or bool(re.match(rf"(?:{KINDLY}) of ", p.noun))  # not the sequence itself
             if p.items or p.fields or other or not (itself or p.kind == "choice"):
                 continue
             if p.kind == "choice" and not itself:
@@ -214,7 +229,11 @@ class Placing(Wholes):
             either = p.sense in ITSELF and " or " in bare  # "an IP address or range"
             if either and mentions(bare.split(" or ")[0], p):
                 return p
-            compound = " " in p.noun and p.noun in self.head.lower()  # "device assurance policy"
+            # "device assurance policy"
+            whole = rf"\b{re.escape(p.noun.lower())}(?: \w+)?$"
+            compound = " " in p.noun and re.search(whole, self.head.lower())
+            if is_object(p):
+                return p
             if noun in p.noun.split() or mentions(noun, p) or compound:
                 return p
         return None
@@ -244,7 +263,8 @@ class Placing(Wholes):
                 names += r"|(?:prepaid |mobile )?number" if p.sense == "phone" else ""
                 clause = re.match(CLAUSE, self.head)  # "what one needs to enter a country"
                 names += f"|{kind_named(p.sense).nouns}" if clause and p.role == "to" else ""
-                one = rf"\b(?:an?|the) (?:{names})(?= |$)"
+                kindly = r"(?:\w+ )?" if clause and not p.role else ""  # "an email domain"
+                one = rf"\b(?:an?|the) {kindly}(?:{names})(?= |$)"
                 found = re.search(one, self.head)
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 chosen = clause and not p.role  # "when a metric is low" + pH
@@ -299,7 +319,7 @@ class Placing(Wholes):
         """Put the object's own value into its head."""
         bare = ARTICLE.sub("", self.head)
         if " or " in bare:  # "an album or a track" + a track
-            ones = [ARTICLE.sub("", one) for one in bare.split(" or ")]
+            ones = [ARTICLE.sub("", one) for one in re.split(",? or |, ", bare)]
             bare = next((one for one in ones if mentions(one, p)), ones[0])
             self.head = f"a {bare}"
         setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
@@ -315,7 +335,7 @@ class Placing(Wholes):
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = numbered_slot(noun, p) + rest
-        elif self.verb in ("add", "put") and self.act.parts and p.sense in ADDED:
+        elif self.verb in ("add", "put") and self.act.parts and (p.sense in ADDED or is_object(p)):
             self.head = slot_of(p)  # "add an item to the list": "add oat milk to the list"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):
             self.head = f"{self.head} called {slot_of(p)}"

@@ -6,19 +6,22 @@ word, an enum without underscores. `filters.grounding` is the rule that each mus
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
+from raytune_agents.filters.grounding import Evidence, is_grounded
 from raytune_agents.generate.clauses import DATES, LAST, clause_of
 from raytune_agents.generate.conditions import condition_text
 from raytune_agents.generate.forms import field_noun, unit_words
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.scenes import Scene, cities
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import Arguments
 
@@ -35,6 +38,8 @@ def rank(p: Parameter) -> tuple[int, int]:
         return len(ORDER) + 3, 0
     if p.kind == "flag" or p.sense in PAGING:
         return len(ORDER) + 1 + (p.sense in PAGING), 0
+    if p.sense in ("latitude", "longitude"):  # first the one, right after it the other
+        return len(ORDER), 1 + (p.sense == "longitude")
     order = next((i for i, line in enumerate(ORDER) if p.sense in line), len(ORDER))
     if order == len(ORDER):  # two ends stand together
         return order, {"from": 0, "to": 1}.get(p.role, 2)
@@ -93,12 +98,20 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, list) and p.items is not None and p.items.fields:
         records = [v for v in value if isinstance(v, dict)]
         return "; ".join(_object_text(p.items, v, scene, rng, True) for v in records)
+    if isinstance(value, list) and any(isinstance(v, list) for v in value):
+        return pairs_text(value, p.sense == "point")
     if isinstance(value, list) and len(value) > 2 and not any(isinstance(v, str) for v in value):
         plain = ", ".join(map(shown, value))
         return rng.choices((shown(value), plain, f"[{plain}]"), NUMBER_LISTS)[0]
     if isinstance(value, list) and p.items is not None and p.items.kind == "choice":
         return shown([_in_words(p.items, str(v)) for v in value])
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
+
+
+def pairs_text(pairs: list[Any], rounded: bool) -> str:
+    """Pairs of numbers as one writes them down: "[[0, 30], [5, 10]]", "[(0, 0), (5, 0)]"."""
+    text = json.dumps(pairs)
+    return re.sub(r"\[([^][]*)\]", r"(\1)", text) if rounded else text
 
 
 NUMBER_LISTS = (5, 3, 2)  # weights of "1, 2 and 3", "1, 2, 3" and "[1, 2, 3]"
@@ -172,7 +185,26 @@ def _in_words(p: Parameter, value: str) -> str:
     return value.replace("_", " ") if re.fullmatch(r"[A-Za-z]+(_[A-Za-z]+)+", value) else value
 
 
+@lru_cache(maxsize=1)
+def named_codes() -> dict[tuple[str, str], str]:
+    """(kind, code) -> its name, of which the code can be proven: "de" is said by "German"."""
+    countries = {("country_code", c.code.lower()): c.country for c in cities()}
+    languages = {("language_code", c): n for c, n in LANGUAGES.items()}
+    return {
+        (kind, code): name
+        for (kind, code), name in (countries | languages).items()
+        if is_grounded(code, Evidence(name))
+    }
+
+
+LANGUAGES: dict[str, str] = word_data("names")["language_names"]
+NAMED = 0.85  # share of codes of countries and languages that are said by their names
+
+
 def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
+    name = named_codes().get((p.sense, value.lower()))
+    if name and not p.items and rng.random() < NAMED:
+        return name
     if p.kind == "choice" or (not p.kind and re.fullmatch(r"[a-z]+(_[a-z]+)+", value)):
         return _in_words(p, value)
     if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):

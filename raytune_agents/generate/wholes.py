@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from raytune_agents.generate.actions import verb_groups
 from raytune_agents.generate.clauses import SETTERS, WHO
@@ -10,21 +11,62 @@ from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.nouns import CROWD, FILES, PERSONAL, is_numbered, mentions, slot_of
 
-WITH_PEOPLE = ("assign", "invite", "notify", "email", "call", "message", "text", "appoint")
+LIST = "an? (?:list|array|series|sequence)"
+WITH_PEOPLE = (
+    "assign",
+    "invite",
+    "notify",
+    "email",
+    "call",
+    "message",
+    "text",
+    "appoint",
+    "log in",
+)
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
-ADDED = ("product", "dish", "ingredient", "drink", "medication", "song", "book", "movie")
+ADDED = (
+    "product",
+    "dish",
+    "ingredient",
+    "drink",
+    "medication",
+    "song",
+    "album",
+    "artist",
+    "book",
+    "movie",
+)
 
 
 class Wholes(Complements):
     """The object of a wish while values take the place of all of it."""
 
+    def wholes(self) -> None:
+        """All of them, one after the other."""
+        self.letters_of()
+        self.lists_of()
+        self.operands()
+        self.alternatives()
+        self.inputs()
+        self.whole()
+
+    def inputs(self) -> None:
+        """ "whether the input is a domain" -> "whether {it} is a domain"."""
+        if len(self.left) == 1 and re.match(r"(?:if|whether) (?:an?|the) input\b", self.head):
+            (p,) = self.left
+            self.left = []
+            self.head = re.sub(r"\b(?:an?|the) input\b", slot_of(p), self.head, count=1)
+
     def operands(self) -> None:
         """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
-        found = [p for p in self.left if p.sense == "operand"]
+        found = [p for p in self.left if p.sense in ("operand", "binary")]
         many = re.search(
-            r"\b(the |two |these |a list of |list of )*(numbers|integers|values)\b", self.head
+            r"\b(the |two |these |a list of |list of )*(binary )?(numbers|integers|values)\b",
+            self.head,
         )
+        if any(re.fullmatch(LIST, phrase) for _, phrase in self.act.parts):
+            return  # "the largest numbers in a list"
         kinds = r"positive |whole |single |prime |given "
         one = re.search(rf"\b(a|an|the) ({kinds})?(number|integer|value)\b", self.head)
         match = many if len(found) > 1 or (found and found[0].items) else one
@@ -33,7 +75,41 @@ class Wholes(Complements):
         used = found if match is many else found[:1]
         self.left = [p for p in self.left if p not in used]
         slots = " and ".join(map(slot_of, used))
+        if used[0].items or used[0].sense == "binary":  # "sort the numbers 3, 9 and 7"
+            slots = (
+                f"the {(match[2] or '') + match[3] if match is many else 'binary number'} {slots}"
+            )
         self.head = self.head[: match.start()] + slots + self.head[match.end() :]
+
+    def letters_of(self) -> None:
+        """ "the first n numbers" -> "the first {n} numbers", "the nth one" -> "the {n}th one"."""
+        for p in (*self.left, *self.absent):
+            if not re.fullmatch("[b-hj-z]", p.name) or p.items:
+                continue
+            letter = re.compile(rf"(?<![\w'’]){p.name}(?=(?:th)? \w)")
+            texts = (self.head, *(phrase for _, phrase in self.act.parts))
+            if not any(map(letter.search, texts)):
+                continue
+            given = p in self.left
+            slot = slot_of(p) if given else ""
+            self.head = " ".join(letter.sub(slot, self.head).split())
+            parts = [
+                (x, " ".join(letter.sub(slot, phrase).split())) for x, phrase in self.act.parts
+            ]
+            self.act = replace(self.act, parts=tuple(parts))
+            if given:
+                self.left.remove(p)
+
+    def lists_of(self) -> None:
+        """ "of a list of numbers" -> "of the numbers", where they are said."""
+        lists = [p for p in self.left if p.items is not None]
+        parts: list[tuple[str, str]] = []
+        for preposition, phrase in self.act.parts:
+            of_list = parts and preposition == "of" and re.fullmatch(LIST, parts[-1][1])
+            if of_list and any(mentions(phrase, p) for p in lists):
+                preposition, phrase = parts.pop()[0], f"the {phrase}"
+            parts.append((preposition, phrase))
+        self.act = replace(self.act, parts=tuple(parts))
 
     def alternatives(self) -> None:
         """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""

@@ -1,0 +1,131 @@
+"""What a description's complements take of lists, counts and two ends: "of multiple files", "after
+some days", "between two currencies", "from one unit to another".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from raytune_agents.generate.actions import Action, makes, verb_groups
+from raytune_agents.generate.agreement import ONE_OF_PAIR
+from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.nouns import (
+    CROWD,
+    DURATIONS,
+    PERSONAL,
+    is_numbered,
+    mentions,
+    slot_of,
+)
+from raytune_agents.generate.parameter import Parameter
+
+ALIKE = ("date", "month", "iso_week", "version", "commit", "branch", "file")  # told apart by name
+
+
+class Several:
+    """The parameters of a wish, and the complements that speak of more than one thing."""
+
+    def __init__(
+        self, act: Action, present: Sequence[Parameter], absent: Sequence[Parameter], verb: str
+    ):
+        self.act, self.present, self.absent, self.verb = act, present, absent, verb
+        self.left = list(present)
+        self.head = act.head
+        self.listed = any((p.items or p).kind == "choice" for p in present)
+        self.spoken = act.head  # the object before any value stands in it
+        self.first: Parameter | None = None  # the object's own value
+        self.makes = makes(act)
+
+    def letters(self, phrase: str) -> list[Parameter]:
+        """The parameters whose very names a complement lists: "of a and b"."""
+        names = re.split(r",? and |,? or |, ", phrase)
+        found = [p for name in names for p in self.left if p.name == name]
+        return found if len(found) == len(names) > 1 else []
+
+    def counted(self, preposition: str, phrase: str) -> str:
+        """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
+        and b", "after some days"; "" for any other."""
+        if span := re.match(
+            r"(?:the )?(next |last |past |coming )?(few |some )?((?:\w+ )?\w+s)$", phrase
+        ):
+            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
+            found = [p for p in spans if span[3].split()[-1] in (p.sense, *p.words.split())]
+            if found and (span[1] or span[2]):  # "within the next days", "after some days"
+                self.left.remove(found[0])
+                when = f"the {span[1]}" if span[1] else ""
+                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
+        numbers = [p for p in self.left if p.items is not None and p.items.sense == "operand"]
+        if len(numbers) == 1 and re.fullmatch("(?:an?|the) (?:list|array|series|sequence)", phrase):
+            self.left.remove(numbers[0])
+            return f"{preposition} the list {slot_of(numbers[0])}"
+        lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
+        if re.fullmatch(CROWD, phrase):  # "with friends" + usernames
+            lists += [p for p in self.left if p.items is not None and p.items.sense in PERSONAL]
+        if preposition == "by" and verb_groups().get(self.act.verbs[0]) == "search":
+            lists = []  # "search the pool by skills": for people with these skills
+        if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
+            self.left.remove(lists[0])  # "of multiple files"
+            noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
+            noun = f"{phrase} " if re.fullmatch("the (numbers|integers|values)", phrase) else noun
+            return f"{preposition} {noun}{slot_of(lists[0])}"
+        if preposition != "by" and (listed := self.letters(phrase)):
+            self.left = [p for p in self.left if p not in listed]
+            return f"{preposition} {' and '.join(map(slot_of, listed))}"
+        if re.match(r"(a|some|a given) (\w+ )?(time|while|period|duration|delay)\b", phrase):
+            for p in self.left:
+                if p.sense in DURATIONS:
+                    self.left.remove(p)
+                    return f"{preposition} {slot_of(p)} {p.sense}"
+        return ""
+
+    def several(self, preposition: str, phrase: str) -> str:
+        """A complement that speaks of how many, or of two ends; "" for any other: "among people",
+        "for a party", "between two currencies", "from one unit to another"."""
+        for p in [p for p in self.left if p.sense == "people" and not p.items]:
+            if preposition == "for" and phrase in ("a party", "a group"):
+                self.left.remove(p)
+                return f"for {phrase} of {slot_of(p)}"
+        one = re.match(
+            r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
+        )
+        if one and preposition in ("from", "to", "into", "in"):
+            role = "from" if "from" in (preposition, one[1].replace("one", "from")) else "to"
+            dates = ("date", "datetime", "time")  # "lend it to another museum" until May
+            ends = [p for p in self.left if p.role == role and not p.items]
+            ends = [p for p in ends if p.kind not in dates][:1]
+            if not ends and preposition == "into":  # "merge contacts into one" + the first one's id
+                ends = [p for p in self.left if is_numbered(p) and not p.items and p.required][:1]
+        elif preposition == "between" and is_plural(phrase):
+            of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
+            ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
+            if len(ends) != 2 and len(two := self.two()) == 2:
+                self.left = [p for p in self.left if p not in two]
+                noun = re.sub(r"^(the )?(two )?", "", phrase)
+                worded = all(re.fullmatch("[a-z_ ]+", str(v)) for p in two for v in p.values or "1")
+                both = f"{slot_of(two[0])} and {slot_of(two[1])}"
+                return f"{preposition} {both}" if worded else f"{preposition} {noun} {both}"
+            ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
+            ends = ends if len(ends) == 2 else []
+        else:
+            return ""
+        if not ends or any(p.kind not in ("choice", ends[0].kind) for p in ends):
+            return ""
+        self.left = [p for p in self.left if p not in ends]
+        if {p.role for p in ends} == {"from", "to"}:
+            ends.sort(key=lambda p: p.role)
+            return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
+        after = one[2] if one else ""
+        return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
+
+    def two(self) -> list[Parameter]:
+        """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source
+        and the target; [] where there are none."""
+        codes = [p for p in self.left if not p.items and p.kind != "choice"]
+        codes = [p for p in codes if is_numbered(p) or (not p.kind and p.values)]
+        plain = [p for p in self.left if p.kind in ALIKE and not p.items]
+        told = [p for p in dict.fromkeys((*codes, *plain)) if re.search(ONE_OF_PAIR, p.words)]
+        same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
+        ends = [p for p in codes if p.role in ("from", "to")]
+        return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
