@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, verb_groups
-from raytune_agents.generate.clauses import CONTAINER, WHO
+from raytune_agents.generate.clauses import CONTAINER, WHO, is_plain
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named, matching_kind
@@ -257,8 +257,10 @@ class Complements(Several):
         other = r"^(different|other|new|earlier|previous|later) "
         noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
-        either += noun.split(" and ") if " and " in noun else []  # "for a date and range"
-        noun = next((one for one in either[::-1] if mentions(one, p)), noun)
+        if " and " in noun and not is_plain(p, kind_named(p.sense), ""):
+            return f"the {p.noun} {slot_of(p)}"  # "for a passport and destination"
+        both = noun.split(" and ") if " and " in noun else []  # "for a date and range"
+        noun = next((one for one in [*both, *either] if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
         noun = re.sub(r"\b(?:an?|the) (?=\w+$)", "", noun)  # "answer a survey"
         if noun in ("name", "title") and not is_numbered(p):

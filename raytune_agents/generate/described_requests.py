@@ -323,6 +323,8 @@ def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) ->
 
 def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Profile) -> str:
     """An order, a thing or a question, by what suits the action and how often each is said."""
+    if act.verbs[0] == "search" and act.parts and act.head.startswith("the "):
+        return "order"  # "search the library for songs" wants no library
     if YES_OR_NO.match(act.head) and asked(act.head):
         return drawn({f: w for f, w in form_weights(habits).items() if f != "thing"}, rng)
     if not ask or re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):

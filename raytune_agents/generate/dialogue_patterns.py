@@ -19,7 +19,7 @@ from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.forms import field_noun, in_quotes, request_noun
 from raytune_agents.generate.frames import Wish, framed, joined_orders
-from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.grammar import is_plural, mended
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
@@ -105,6 +105,7 @@ def listed_calls(
             slot.sub(lambda m: shown([f"{m[1]}{t}{m[1]}" for t in texts]), part)  # noqa: B023
             for part in (made.wish.text, made.wish.reported)
         ]
+        several = list(map(mended, several))  # "if a and b are valid"
         anchors = made.wish.anchors | {f"{i}.{name}": t for i, t in enumerate(texts)}
         wish = Wish(made.wish.form, several[0], "", anchors, several[1])
         return wish, [ordered_call(tool, args | {name: v}) for v in values], anchors

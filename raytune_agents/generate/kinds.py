@@ -239,7 +239,8 @@ def _scalar(
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
             kind = kind if by_name else "id"  # "last four": "4471"
         if not kind and type_ == "string" and re.search(COUNTED, words) and not values:
-            kind, by_name = matching_kind("integer", words, about, context)  # how many, as a text
+            many = words.removesuffix(" number")  # how many, as a text
+            kind, by_name = matching_kind("integer", many, about, context)
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
         pattern = str(detail.get("pattern", ""))

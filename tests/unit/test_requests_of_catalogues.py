@@ -3,6 +3,7 @@ and values that fit each other."""
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 
 from raytune_agents.agents import ToolConfig
-from raytune_agents.generate import arguments
+from raytune_agents.generate import arguments, described_requests
 from raytune_agents.generate.actions import action
 from raytune_agents.generate.grammar import asked
+from raytune_agents.generate.scenes import Scene
 
 ARRAY, NUMBER, YES = {"type": "array"}, {"type": "number"}, {"type": "boolean"}
 NUMBERS = of(ARRAY, "The list of numbers.")
@@ -95,6 +97,9 @@ def body(**more: Any) -> dict[str, Any]:
          "about Instagram user 4711"),
         (tool_of("stores", "Fetches all stores in a specified country.", {"countrycode": of(TEXT,
                  "The two-letter country code")}), {"countrycode": "dk"}, ("in dk", "in Denmark")),
+        (tool_of("visa", "Fetches visa requirements for a given passport and destination.", {
+            "passport": of(TEXT, "The passport country code.")}), {"passport": "FR"},
+         ("for the passport country FR", "for the passport country France")),
         # people and places
         (tool_of("intake", "Calculates the calorie intake based on goals", body()),
          {"age": 80, "sex": "female", "weight_kg": 60},
@@ -110,6 +115,8 @@ def body(**more: Any) -> dict[str, Any]:
          "add Halo to the Focus playlist"),
         (tool_of("play", "Play music by track or artist", {"track": TEXT, "artist": TEXT}),
          {"track": "Yellow", "artist": "Coldplay"}, "play Yellow by Coldplay"),
+        (tool_of("book", "Book a table in a restaurant", {"party_size_number": TEXT}),
+         {"party_size_number": "4"}, ("for 4 people", "for four people")),
         (tool_of("book", "Book a table in a restaurant", {"restaurant_name": TEXT, "timeRange":
                  TEXT}), {"restaurant_name": "Sakura", "timeRange": "tomorrow"},
          "at Sakura tomorrow"),
@@ -127,6 +134,14 @@ def test_a_reported_question_is_asked() -> None:
     assert asked("whether {room} is free") == "is {room} free"
     assert asked("if a person can attend all meetings") == "can a person attend all meetings"
     assert asked("if {email} exists") == asked("what is free") == ""
+
+
+def test_where_one_searches_is_not_what_one_wants() -> None:
+    tool = tool_of("search", "Search the X database for artist names", {"page": WHOLE})
+    for seed in range(20):
+        rng = random.Random(seed)
+        wish = described_requests.compose(tool, {"page": 6}, Scene(rng), rng)
+        assert wish.text.startswith("search the X database for artist names")
 
 
 def test_only_who_is_told_is_me() -> None:
