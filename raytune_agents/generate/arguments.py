@@ -80,6 +80,7 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
         low, high = min(*numbers, low), max(*numbers, high)
         if p.kind in ("amount", "money", "quantity"):  # any size: theirs says which
             low, high = min(numbers) / 2, max(numbers) * 2
+        low, high = max(low, least), min(high, most)
     step = 1 if descriptions.json_type(detail) == "integer" else 0.01
     if "minimum" in detail and "maximum" in detail:
         least, most = detail["minimum"], detail["maximum"]
@@ -107,8 +108,9 @@ def number(scene: Scene, p: Parameter) -> int | float:
         low += (high - low) / 2
     elif p.role == "min" and low < high:
         high -= (high - low) / 2
-    if p.values and all(re.fullmatch(r"20\d{2}20\d{2}", str(v)) for v in p.values):
-        return int(shaped(str(p.values[0]), rng))  # a season of two years: 20172018
+    shown = str((p.values or [detail.get("default")])[0])
+    if re.fullmatch(r"(20\d\d){2}", shown):
+        return int(shaped(shown, rng))  # a season of two years: 20172018
     step = detail.get("multipleOf")
     whole = descriptions.json_type(detail) != "number" or (
         high - low > 2 and not kind.digits and kind.step >= 1

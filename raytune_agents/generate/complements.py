@@ -21,6 +21,7 @@ from raytune_agents.generate.nouns import (
     TITLED,
     is_coded,
     is_numbered,
+    is_subject,
     mentions,
     named_slot,
     numbered_slot,
@@ -215,7 +216,7 @@ class Complements(Several):
         one it is ("a tooth" + tooth 21)."""
         unknown = p.sense == "amount" or not (p.kind or p.sense)
         which = not p.unit and f" {phrase}".endswith((f" {p.noun}", f" {p.words}"))
-        which = which and unknown
+        which = (which and unknown) or (unknown and not p.items and is_subject(phrase, p))
         if p.sense == "period":
             return False  # "over today"
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which

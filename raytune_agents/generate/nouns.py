@@ -65,6 +65,14 @@ def is_coded(p: Parameter) -> bool:
     return p.kind == "choice" and bool(p.values) and all(coded)
 
 
+def is_subject(phrase: str, p: Parameter) -> bool:
+    """Whether a noun phrase has the words of what a description speaks of: "The type of
+    measurement" is a measurement type."""
+    words = set(re.findall(r"[a-z]+", phrase.lower())) - {"a", "an", "the"}
+    subject = re.findall(r"[a-z]+", descriptions.subject_of(p.about).replace(" of ", " "))
+    return len(subject) > 1 and sorted(subject) == sorted(words)
+
+
 def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
@@ -80,9 +88,8 @@ def mentions(phrase: str, p: Parameter) -> bool:
         own.add("user")
     own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
-    subject = re.findall(r"[a-z]+", descriptions.subject_of(p.about).replace(" of ", " "))
-    if len(subject) > 1 and sorted(subject) == sorted(words - {"a", "an", "the"}):
-        return True  # "The type of measurement" is a measurement type
+    if is_subject(phrase, p):
+        return True
     speaks = kind_named(p.sense).nouns or p.sense.replace("_", " ")
     return bool((words | singular) & own) or bool(
         speaks and re.search(rf"\b({speaks})s?$", phrase.lower())

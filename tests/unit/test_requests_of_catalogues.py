@@ -100,6 +100,9 @@ def body(**more: Any) -> dict[str, Any]:
         (tool_of("visa", "Fetches visa requirements for a given passport and destination.", {
             "passport": of(TEXT, "The passport country code.")}), {"passport": "FR"},
          ("for the passport country FR", "for the passport country France")),
+        (tool_of("units", "Fetches all units associated with a specific measurement type.", {
+            "measure": of(TEXT, "The type of measurement (e.g., 'length', 'weight').")}),
+         {"measure": "length"}, "with measurement type length"),
         # people and places
         (tool_of("intake", "Calculates the calorie intake based on goals", body()),
          {"age": 80, "sex": "female", "weight_kg": 60},
@@ -174,8 +177,10 @@ def test_of_lists_of_what_nobody_knows_no_value_is_drawn(about: str) -> None:
         (WHOLE, "Activity level on a scale of 1 to 5 (1 = low)", "[1-5]"),
         (NUMBER, "The significance level of the test. Defaults to 0.05.", r"0\.(0[1-9]?|1)"),
         (WHOLE | {"default": "50000"}, "The mileage of the car", r"(2[5-9]|[3-9]\d)\d{3}|100000"),
+        (WHOLE | {"default": "40"}, "Results. Maximum value is 40.", "[23]?[0-9]|40"),
         (TEXT | {"default": "USD"}, "The 3-letter currency code.", "[A-Z]{3}"),
-        (TEXT, "The season, e.g. 20172018", r"(20\d\d)(20\d\d)"),
+        (TEXT, "The season, e.g. 20172018", r"(20\d\d){2}"),
+        (WHOLE | {"default": 20172018}, "The season", r"(20\d\d){2}"),
     ],
 )
 def test_a_number_is_of_the_size_that_is_told(schema: Any, about: str, form: str) -> None:
