@@ -262,6 +262,8 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
         )
     if ordered := _ordered_clause(p, sense):
         return (ordered,)
+    if p.words == "locale" and not p.items:
+        return ("for the {x} locale",)  # "in it" says nothing
     if p.words in ("min", "max") and sense.range:
         return (f"with a {p.words}imum of {{x}}{unit}",)
     if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):

@@ -103,6 +103,9 @@ def body(**more: Any) -> dict[str, Any]:
         (tool_of("units", "Fetches all units associated with a specific measurement type.", {
             "measure": of(TEXT, "The type of measurement (e.g., 'length', 'weight').")}),
          {"measure": "length"}, "with measurement type length"),
+        (tool_of("prices", "Retrieves the latest prices of a product", {"locale": of(TEXT,
+                 "The locale code. Options include 'au', 'fr', 'it', 'uk'.")}), {"locale": "it"},
+         ("for the it locale", "for the Italian locale")),
         # people and places
         (tool_of("intake", "Calculates the calorie intake based on goals", body()),
          {"age": 80, "sex": "female", "weight_kg": 60},
