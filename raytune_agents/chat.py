@@ -109,6 +109,14 @@ def today(form: str) -> str:
     return datetime.combine(date.today(), time()).strftime(form)
 
 
+@cache
+def takes_too_much(template: str) -> str:
+    """What a template takes too much of, in words, or "": a model and its adapters have one text,
+    which is tried once."""
+    probe = openai_turns((SYSTEM, REQUEST), Habits())
+    return sandbox.template_fault(template, probe, [TOOL.openai()])
+
+
 def habits_of(tokenizer: Any, options: str) -> Habits:
     vocabulary = tokenizer.get_vocab()
     return study(
@@ -130,8 +138,7 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
         native = native.get("tool_use") or native.get("default")
     native = tokenizer.chat_template = native if isinstance(native, str) else ""
     if native and template != "ours" and not native.startswith(OURS):
-        probe = openai_turns((SYSTEM, REQUEST), Habits())
-        if much := sandbox.template_fault(native, probe, [TOOL.openai()]):
+        if much := takes_too_much(native):
             raise ConfigError(
                 f"model.template={template!r}: the chat template of {path} takes {much} for a "
                 "short question; write model.template=ours"

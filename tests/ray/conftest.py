@@ -95,6 +95,17 @@ def vllm_server(line: str, folder: Path, log: Path) -> Iterator[OpenAI]:
             os.killpg(running.pid, signal.SIGKILL)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: one process makes the tiny run and looks at it, another has the
+    modules that need none, those that share a Ray together."""
+    for item in items:
+        module = item.module.__name__
+        alone = "shared" if module in SHARING else module
+        fixtures = item.fixturenames
+        own = "story" in fixtures or module == "test_engine"
+        item.add_marker(pytest.mark.xdist_group("tiny" if own else alone))
+
+
 @dataclass(frozen=True)
 class Head:
     """A head node: its process, and the environment of its clients."""

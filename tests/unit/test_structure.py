@@ -12,6 +12,7 @@ import sys
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+NODES = {path: list(ast.walk(tree)) for path, tree in TREES.items()}
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact", "private"},
@@ -73,10 +75,11 @@ def targets(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield from (f"{name}.{alias.name}" for alias in node.names)
 
 
-def typing_only(tree: ast.AST) -> set[ast.AST]:
+@cache
+def typing_only(path: Path) -> set[ast.AST]:
     """The nodes below `if TYPE_CHECKING`, which never run."""
     blocks = (
-        node for node in ast.walk(tree)
+        node for node in NODES[path]
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )  # fmt: skip
     return {inside for block in blocks for inside in ast.walk(block)}
@@ -84,9 +87,8 @@ def typing_only(tree: ast.AST) -> set[ast.AST]:
 
 def imported(path: Path, inside: bool) -> set[str]:
     """Modules that a file imports: at its top level, or `inside` functions too."""
-    tree = TREES[path]
-    skipped = typing_only(tree)
-    nodes = ast.walk(tree) if inside else tree.body
+    skipped = typing_only(path)
+    nodes = NODES[path] if inside else TREES[path].body
     return set(targets(node for node in nodes if node not in skipped))
 
 
@@ -107,6 +109,7 @@ def test_imports_in_functions_run_one_way_too() -> None:
     assert len(up) <= UPWARD_IMPORTS, sorted(up)
 
 
+@cache
 def files_by_name() -> dict[str, Path]:
     """Dotted name within the package -> file."""
     return {
@@ -117,10 +120,10 @@ def files_by_name() -> dict[str, Path]:
 def used_files(path: Path) -> set[str]:
     """The files that a file imports anywhere; `from room import file` uses the file, not the
     `__init__` of its room."""
-    known, skipped = files_by_name(), typing_only(TREES[path])
+    known, skipped = files_by_name(), typing_only(path)
     named = {
         (node.module.removeprefix("raytune_agents").lstrip("."), alias.name)
-        for node in ast.walk(TREES[path])
+        for node in NODES[path]
         if isinstance(node, ast.ImportFrom) and node not in skipped
         if (node.module or "").split(".")[0] == "raytune_agents"
         for alias in node.names
@@ -148,8 +151,8 @@ def test_imports_in_functions_name_what_is_there() -> None:
     files = files_by_name()
     absent = [
         f"{place(path)}:{node.lineno} {node.module}"
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        for path, nodes in NODES.items()
+        for node in nodes
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").startswith("raytune_agents.")
         and not (
@@ -203,7 +206,7 @@ def test_a_public_function_occurs_once() -> None:
 @pytest.mark.parametrize("path", FILES, ids=place)
 def test_sizes(path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("\n") <= 400
-    for node in ast.walk(TREES[path]):
+    for node in NODES[path]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
 
@@ -218,7 +221,7 @@ def lines_of_code(path: Path) -> tuple[int, int]:
         elif token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT,
                                 tokenize.DEDENT, tokenize.ENDMARKER):  # fmt: skip
             code.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(TREES[path]):
+    for node in NODES[path]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             code -= set(range(node.lineno, node.end_lineno + 1))
     return len(code), len(comments)
@@ -277,8 +280,8 @@ def test_commands_that_only_look_start_at_once() -> None:
 
 def test_only_the_engine_and_its_parser_import_vllm() -> None:
     users = set()
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path, nodes in NODES.items():
+        for node in nodes:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             users |= {place(path) for name in names if name.split(".")[0] == "vllm"}
@@ -288,8 +291,8 @@ def test_only_the_engine_and_its_parser_import_vllm() -> None:
 def test_nothing_is_printed_outside_the_command_line() -> None:
     users = {
         place(path)
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        for path, nodes in NODES.items()
+        for node in nodes
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
     assert {u for u in users if not u.startswith("cli/")} <= {
