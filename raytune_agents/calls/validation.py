@@ -11,7 +11,7 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache, reduce
@@ -222,10 +222,22 @@ _Tolerant = extend(Bounded, {word: _if_it_is_one(word) for word in ("$ref", "pat
 
 def accepts(schema: Mapping[str, Any], value: Any) -> bool:
     """Whether a value fits a schema; what takes too long to tell, or is no schema, does not."""
-    try:
-        return next(bounded_errors(Bounded(schema, registry=Registry()), value), None) is None
-    except Exception:  # a stranger's schema may do anything to the library
-        return False
+    return bool(accepted(schema, [value]))
+
+
+def accepted(schema: Mapping[str, Any], values: Collection[Any]) -> list[Any]:
+    """Those of the values that `accepts` lets pass; to make the validator costs more than to use
+    it."""
+    out: list[Any] = []
+    if not values:
+        return out
+    with suppress(Exception):  # a stranger's schema may do anything to the library
+        validator = Bounded(schema, registry=Registry())
+        for value in values:
+            with suppress(Exception):
+                if next(bounded_errors(validator, value), None) is None:
+                    out.append(value)
+    return out
 
 
 def bounded_errors(validator: Validator, instance: Any) -> Errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from raytune_agents.generate.wordlists import regex
@@ -44,7 +45,7 @@ class Parameter:
         """The examples as values."""
         return [json.loads(e) for e in self.examples]
 
-    @property
+    @cached_property
     def noun(self) -> str:
         """What a person calls it: "order" for order_id, "check in date" for check_in_date."""
         if self.said:
