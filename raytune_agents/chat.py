@@ -137,12 +137,12 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     if isinstance(native, dict):  # several by name
         native = native.get("tool_use") or native.get("default")
     native = tokenizer.chat_template = native if isinstance(native, str) else ""
-    if native and template != "ours" and not native.startswith(OURS):
-        if much := takes_too_much(native):
-            raise ConfigError(
-                f"model.template={template!r}: the chat template of {path} takes {much} for a "
-                "short question; write model.template=ours"
-            )
+    tried = native and template != "ours" and not native.startswith(OURS)
+    if tried and (much := takes_too_much(native)):
+        raise ConfigError(
+            f"model.template={template!r}: the chat template of {path} takes {much} for a "
+            "short question; write model.template=ours"
+        )
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
     lack = "" if habits.native else lacking(native, habits, path)
     if lack and (template == "native" or (template == "auto" and habits.unread)):
