@@ -16,7 +16,7 @@ from pydantic import Field
 
 from raytune_agents.agents.phrasing import clauses_of, join_of, taken_apart, value_marks
 from raytune_agents.agents.word_banks import leaves
-from raytune_agents.calls.validation import accepted, accepts
+from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.config import BaseConfig
 from raytune_agents.records import Message, Trajectory, finish
 
@@ -192,7 +192,7 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
     many = schema.get("type") == "array"
     allowed = schema.get("items", {}) if many else schema
     if known.texts:
-        texts = accepted(allowed, known.texts)
+        texts = accepted_values(allowed, known.texts)
         if many:
             return texts if len(texts) >= schema.get("minItems", 1) else []
         return rng.choices(texts, [known.texts[t] for t in texts]) if texts else []

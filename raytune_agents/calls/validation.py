@@ -222,10 +222,10 @@ _Tolerant = extend(Bounded, {word: _if_it_is_one(word) for word in ("$ref", "pat
 
 def accepts(schema: Mapping[str, Any], value: Any) -> bool:
     """Whether a value fits a schema; what takes too long to tell, or is no schema, does not."""
-    return bool(accepted(schema, [value]))
+    return bool(accepted_values(schema, [value]))
 
 
-def accepted(schema: Mapping[str, Any], values: Collection[Any]) -> list[Any]:
+def accepted_values(schema: Mapping[str, Any], values: Collection[Any]) -> list[Any]:
     """Those of the values that `accepts` lets pass; to make the validator costs more than to use
     it."""
     out: list[Any] = []

@@ -19,7 +19,7 @@ from typing import Any
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
-from raytune_agents.calls.validation import accepted, accepts
+from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.agreement import differ, fit_together, set_in_order
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
@@ -186,7 +186,7 @@ def _cased(text: str, p: Parameter) -> str:
 def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
-    usable = accepted(p.detail, known)
+    usable = accepted_values(p.detail, known)
     open_kind = p.kind in ("id", "id_number", "name") or not (p.kind or p.examples)
     if usable and (only or open_kind):
         return rng.choice(usable)
@@ -204,7 +204,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         found = number(scene, p)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
     dated = p.kind in OF_SCENE  # an example shows the form alone
-    plain = [] if dated else accepted(p.detail, p.values)
+    plain = [] if dated else accepted_values(p.detail, p.values)
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
