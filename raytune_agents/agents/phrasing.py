@@ -154,4 +154,5 @@ def clauses_of(row: Trajectory) -> Iterator[tuple[str, str]]:
             number = re.fullmatch(r"[\d.]+", str(value)) is not None
             if found := clause_in(row.query, value, name, number):
                 noun = found["noun"] or "" if number else ""
-                yield name, f"{found['before'].lower()} {{x}}{noun}"
+                before = " ".join(w if w.isupper() else w.lower() for w in found["before"].split())
+                yield name, f"{before} {{x}}{noun}"

@@ -176,7 +176,10 @@ def action(name: str, description: str) -> Action:
     if QUESTION.match(words[0]):
         verb = "check" if words[0].lower() in ("whether", "if") else "tell"
         return Action((verb,), *_cut(_lowered(_cleaned(text))))
-    if not _is_verb(words):
+    # "Update planning information" of update_plan is an order
+    first = words[0].lower()
+    changes = named[:1] == [first] and verb_groups().get(first) == "update"
+    if not (_is_verb(words) or changes):
         return Action(("get",), *_cut(_lowered(_untitled(_cleaned(text)))), False)
     verbs, rest = [base_verb(words[0]) or _stemmed(words[0])], words[1:]
     while rest:  # "create, update or delete a ticket"

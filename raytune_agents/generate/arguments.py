@@ -78,7 +78,7 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
-        if p.kind in ("amount", "money", "quantity"):  # any size: theirs says which
+        if p.kind in ("amount", "money", "quantity", "radius"):  # any size: theirs says which
             low, high = min(numbers) / 2, max(numbers) * 2
         low, high = max(low, least), min(high, most)
     step = 1 if descriptions.json_type(detail) == "integer" else 0.01
@@ -205,6 +205,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         return str(found) if descriptions.json_type(p.detail) == "string" else found
     dated = p.kind in OF_SCENE  # an example shows the form alone
     plain = [] if dated else accepted_values(p.detail, p.values)
+    if p.sense == "gender":  # nobody is "other"
+        plain = [v for v in plain if str(v).lower() not in ("other", "any", "all")] or plain
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):

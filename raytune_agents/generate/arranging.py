@@ -16,7 +16,13 @@ from raytune_agents.generate.wordlists import regex
 SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
 LINES = 0.05  # share of orders with many values that give them line by line
 CARRIER = regex("carrier")
+CALENDAR = ("month", "year", "year_number")
 MOST_CLAUSES = 3  # more of them make a sentence that nobody says
+
+
+def begun_in(body: str) -> set[str]:
+    """The prepositions that join values in a text."""
+    return set(re.findall(rf"\b({PREPOSITIONS})(?: [\w-]+)? \{{", body))
 
 
 def sentence_of(
@@ -43,8 +49,8 @@ def sentence_of(
         if order and named and len(records) == 1 and not texts:
             said[p], texts, records = f": {slot_of(p)}", [p], []
     flags = [c for p, c in said.items() if p.kind == "flag"]
-    dated = [p for p in said if p.kind in DATES or p.sense == "month"]
-    begun = set(re.findall(rf"\b({PREPOSITIONS})(?: [\w-]+)? \{{", body))
+    dated = [p for p in said if p.kind in DATES or p.sense in CALENDAR]
+    begun = begun_in(body)
     spoken: list[str] = []
     noted = texts[1:]
     for p, clause in said.items():

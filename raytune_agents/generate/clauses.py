@@ -6,16 +6,16 @@ for the value; what is said there is the part of `surface`.
 
 from __future__ import annotations
 
-import calendar
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from raytune_agents.generate.actions import READING, base_verb, verb_groups
 from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
 from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.idioms import chosen_clause, idiom_clauses
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.nouns import mentions
@@ -40,6 +40,8 @@ DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
 WRITTEN = pattern("written")
+# "work out" is said for calculate
+SAID_FOR = {say: name for name, g in phrases()["groups"].items() for say in g["say"]}
 INSIDE = ("table", "column", "repo")
 TAKES = ("delete", "remove", "export", "copy", "extract", "select", "search", "find", "drop")
 WHO = ("email", "person", "username", "phone")
@@ -88,6 +90,7 @@ def clause_of(
     verb: str = "",
     head: str = "",
     paired: bool = False,
+    begun: Collection[str] = (),
 ) -> str:
     """The words that join a parameter to a sentence, with {name} for its value; "" where it is best
     given with its noun as in a form. `verb` and `head` are of the sentence: one sends to somebody,
@@ -102,12 +105,13 @@ def clause_of(
         return change
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
-    group = verb_groups().get(verb.partition(" ")[0])
+    group = verb_groups().get(verb.partition(" ")[0]) or SAID_FOR.get(verb)
     if sense.kind == "phone" and p.required and group in (*READING, "search"):
         return f"for {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    options = _options(p, value, sense, head, paired) or ("",)
+    reads = not verb or group in (*READING, "search")
+    options = _options(p, value, sense, head, paired, reads) or ("",)
     if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
         options = ('with the {noun} "{x}"',)
     if sense.kind in ("message", "note") and verb in ("replace", "overwrite", "rewrite"):
@@ -122,7 +126,8 @@ def clause_of(
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
     if coded and TOWARDS.get(verb) == "to":
         options = [re.sub("^for ", "to ", c) for c in options]
-    text = options[0] if paired else rng.choice(options)  # "from Monday to Friday"
+    fresh = _unlike_begun(options, sense, begun)
+    text = options[0] if paired else rng.choice(fresh)  # "from Monday to Friday"
     text = text.removeprefix(f"and {verb} it ")  # "publish it" + publish at
     noun = _noun(p, sense)
     counted = sense.kind == "amount" or (sense.kind == "count" and not p.role)
@@ -138,8 +143,16 @@ def clause_of(
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
+def _unlike_begun(options: Sequence[str], sense: Kind, begun: Collection[str]) -> Sequence[str]:
+    """The clauses that begin like none before them, all where there is no such one; "of" stands
+    right behind what it tells of."""
+    if sense.kind == "query" and "for" in begun:
+        return ("about {x}", "on {x}")
+    taken = {*begun, "of"} if begun else begun
+    return [c for c in options if c.partition(" ")[0] not in taken] or options
+
+
 DONE_TO_IT = "forward|move|copy|send|ship|deliver|assign|share|save|label|tag"
-MONTHS = frozenset(calendar.month_name[1:])
 DOING = {  # names that are orders themselves: "avoid" + tolls
     "avoid": "avoiding",
     "include": "including",
@@ -154,9 +167,6 @@ ATTRIBUTE = regex("attribute")
 LISTED = regex("listed")
 OWN_WORD = regex("own_word")
 COMPARED = pattern("compared")
-WEEKDAY = pattern("weekday")
-RELATIVE_DAY = pattern("relative_day")
-STRETCH = regex("stretch")
 SITE = regex("site")
 LOCATIVE = regex("locative")
 CONTAINER = regex("container")
@@ -170,27 +180,6 @@ def _attribute(p: Parameter) -> bool:
     """Whether a code says what a thing has; a number that must be given says which one it is."""
     numbered = p.required and json_type(p.detail) in ("integer", "number")
     return bool(re.search(ATTRIBUTE, p.words)) and not numbered
-
-
-def _chosen_clause(p: Parameter, value: Any) -> str:
-    """The clause of a choice that is a time or a room, as its values say; "" for any other."""
-    values = [str(v) for v in (p.items or p).values]
-    if values and all(WEEKDAY.fullmatch(v) for v in values):
-        return "on {x}"
-    if values and set(values) <= MONTHS:
-        return "in {x}"
-    if values and all(
-        re.fullmatch("morning|afternoon|evening|midday|noon|night", v) for v in values
-    ):
-        return "at {x}" if value in ("midday", "noon", "night") else "in the {x}"
-    if isinstance(value, str) and RELATIVE_DAY.match(value):
-        return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"
-    aim = re.search(r"\b(goal|aim|objective|intent)$", p.words)
-    if aim and isinstance(value, str) and base_verb(value) == value:
-        return "with the {noun} to {x}"  # "lose", "maintain"
-    if re.search(r"\brooms?$", p.words) and any(v.endswith("room") for v in values):
-        return "in the {x}"
-    return ""
 
 
 def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
@@ -235,13 +224,15 @@ def _ordered_clause(p: Parameter, sense: Kind) -> str:
 
 def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
+    if p.kind in DATES and re.search(r"\d( to | - | – |/|\.\.)\d{4}", str(value)):
+        return ("from {x}",) if " to " in str(value) else ("for {x}",)  # two days
     if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
         return ("excluding {x}",)
     if found := re.match(rf"({'|'.join(DOING)})(?= \w+s$|$)", p.words):
         return (f"{DOING[found[1]]} {{x}}",)
     if some := CUT.search(p.about):
         return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
-    if (p.items or p).kind == "choice" and (clause := _chosen_clause(p, value)):
+    if (p.items or p).kind == "choice" and (clause := chosen_clause(p, value)):
         return (clause,)
     unit = " {unit}" if p.unit else ""
     end = re.fullmatch(r"(from|to) (\w+(?: \w+)??)(?: id)?", p.words)
@@ -293,8 +284,11 @@ def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence
     return ()
 
 
-def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> Sequence[str]:
-    """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
+def _options(
+    p: Parameter, value: Any, sense: Kind, head: str, paired: bool, reads: bool
+) -> Sequence[str]:
+    """The clauses that a value can stand in, with {x} for it and {noun} for its name; `reads`:
+    something is asked for."""
     noun = _noun(p, sense)
     if own := _named_clauses(p, value, sense, head):
         return own
@@ -303,6 +297,12 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str, paired: bool) -> 
     means = p.kind == "choice" and sense.kind != "format"
     if means and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)
+    known = p.kind not in ("choice", "id", "gender", "period", "")
+    worded = sense.kind == "format" and re.fullmatch("[a-z ]{5,}(?<!format)", str(value))
+    if worded and value not in bank_of("format"):
+        return ("in {x} format",)
+    if not (known or sense.say) and (said := idiom_clauses(p, value, reads)):
+        return said
     counted = sense.kind in PERIODS and isinstance(value, int)
     if (
         (p.items or p).kind == "choice"
@@ -354,6 +354,8 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):
         return True  # "minutes duration"
     short = sense.about is not None and sense.about.fullmatch(subject_of(p.about))  # "family"
+    if sense.kind not in WHO and any(n is not None and n.search(core) for n in names):
+        short = None  # "image url" says of what
     return not core or bool(short) or any(n is not None and n.fullmatch(core) for n in names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -72,7 +72,7 @@ def is_code(text: Any) -> bool:
     """Whether a text is an identifier whose digits may be others: T-1042, INV0093."""
     return (
         isinstance(text, str)
-        and not re.fullmatch(r"\d{4}s?(-\d{4})?", text)
+        and not re.fullmatch(r"\d{4}s?(-\d{4})?|\d{1,3}-\d{1,3}", text)  # a span of years or ages
         and bool(
             re.fullmatch(r"\d{6,}\.\d{4,}", text)  # the time of a message
             or re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
@@ -99,3 +99,11 @@ def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
         if text.isprintable() and re.search(r"[^\W_]", text) and accepts(detail, text):
             return text
     raise NoValue(f"{name}: no value fits its pattern {pattern}")
+
+
+def bare_numbers(texts: Iterable[str]) -> list[Any]:
+    """The numbers among texts in the unit of the first: 500 of "500 meters, 1 mile"."""
+    found = [re.fullmatch(r"(-?\d+(?:\.\d+)?)(?: ([a-z]+))?", text) for text in texts]
+    sizes = [m for m in found if m and (not m[2] or pattern("units").fullmatch(m[2]))]
+    same = [m[1] for m in sizes if m[2] == sizes[0][2]]
+    return [float(x) if "." in x else int(x) for x in same]

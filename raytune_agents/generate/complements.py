@@ -26,6 +26,7 @@ from raytune_agents.generate.nouns import (
     named_slot,
     numbered_slot,
     slot_of,
+    speaks_of,
 )
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.several import Several
@@ -50,12 +51,16 @@ def is_object(p: Parameter) -> bool:
     return p.noun in OBJECTS and not p.role and bool(p.sense == "name" or TITLED.match(p.sense))
 
 
-def fitting_preposition(preposition: str, p: Parameter) -> str:
-    """The preposition before a value: "at a time" is "on 5 May at 11:30"."""
+def fitting_preposition(preposition: str, phrase: str, p: Parameter) -> str:
+    """The preposition before a value: "at a time" is "on 5 May at 11:30", "at a location" is "in
+    Oslo"."""
     if p.sense in ("date", "datetime") and preposition == "at":
         return "on"
     if preposition == "in" and p.sense in ("restaurant", "hotel") and p.kind != "choice":
         return "at"
+    stop = re.search(r"\b(station|stop|airport|port)\b", phrase)
+    if preposition == "at" and p.sense in ("city", "country", "state") and not stop:
+        return "in"
     return "for" if preposition == "per" else preposition
 
 
@@ -117,7 +122,7 @@ class Complements(Several):
         if p is None and which and not is_plural(phrase):
             p = self._only_id(phrase)
         if p is not None:
-            preposition = fitting_preposition(preposition, p)
+            preposition = fitting_preposition(preposition, phrase, p)
             return f"{preposition} {self.named(p, phrase)}"
         return self._without_place(preposition, phrase, spoken_of)
 
@@ -150,6 +155,8 @@ class Complements(Several):
             return f"{preposition} {described}"
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         unsaid = unsaid or phrase == "another"
+        if named_one := self.one_of(preposition, phrase):
+            return named_one
         paired = spoken_of and (indefinite or is_plural(phrase))
         paired = paired and not (preposition == "of" and re.search(r"\blist$", self.head))
         # "the forecast for a place and time" says no more than "the forecast"
@@ -157,6 +164,23 @@ class Complements(Several):
         loose = loose or (preposition == "on" and phrase in ("a date", "a day"))
         loose = loose or (indefinite and self.first is not None and preposition == "of")
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
+
+    def one_of(self, preposition: str, phrase: str) -> str:
+        """A complement of many things of which the call names one, "about ancient civilizations" +
+        Egypt: "about the ancient civilization Egypt"; "" for any other."""
+        one = re.fullmatch(r"(?!the |all |some |any |your |my )((?:[a-z-]+ )?)([a-z]{3,})s", phrase)
+        found = [
+            p
+            for p in self.left
+            if p.required and not (p.items or p.role or p.fields) and (p.values or is_numbered(p))
+            if one and p.noun.split()[-1:] == [one[2]] and not mentions(self.head, p)
+        ]
+        if len(found) != 1 or not one:
+            return ""
+        self.left.remove(found[0])
+        if all(is_plural(str(v)) and str(v).islower() for v in found[0].values or "-"):
+            return f"{preposition} {slot_of(found[0])}"  # "of gestures"
+        return f"{preposition} the {one[1]}{one[2]} {slot_of(found[0])}"
 
     def owned(self, preposition: str, phrase: str) -> str | None:
         """A complement that is somebody's, "in the patient's chart", or where somebody is; None for
@@ -201,7 +225,9 @@ class Complements(Several):
             for p in self.left
             if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
         ]
-        found.sort(key=lambda p: not is_numbered(p))  # of a customer's id and email the id
+        found = [p for p in found if speaks_of(phrase, p)]
+        # of a customer's id and email the id, of a work and its artist what must be given
+        found.sort(key=lambda p: (not is_numbered(p), not p.required))
         if phrase.startswith("another "):  # "teleport a player to another player"
             found = [p for p in found if not mentions(self.head, p)]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
@@ -215,7 +241,9 @@ class Complements(Several):
         """Whether a value may stand for the phrase: a place, a choice, or a number that says which
         one it is ("a tooth" + tooth 21)."""
         unknown = p.sense == "amount" or not (p.kind or p.sense)
-        which = not p.unit and f" {phrase}".endswith((f" {p.noun}", f" {p.words}"))
+        ends = (f" {p.noun}", f" {p.words}")
+        either = re.split(r",? or |, ", phrase)  # "for a company or brand"
+        which = not p.unit and any(f" {one}".endswith(ends) for one in either)
         which = (which and unknown) or (unknown and not p.items and is_subject(phrase, p))
         if p.sense == "period":
             return False  # "over today"
@@ -296,6 +324,10 @@ class Complements(Several):
             # before the whole compound: "a {car type} rental car", but "an available {size} room"
             compound = r"(?:(?!\w*(?:able|ed|ing|free|new|all|an?|the|of)\b)[\w-]+ )*"
             found = re.search(rf"\b{compound}{re.escape(kindly[1])}s?\b", phrase)
+            whole = found and found.end() == len(phrase) and p.values
+            if whole and all(str(v).endswith(kindly[1]) for v in p.values) and "{" not in phrase:
+                self.left.remove(p)  # "a hypothesis test" + t-test
+                return f"{phrase[: found.start()]}{slot_of(p)}"
             if found and "{" not in phrase:
                 self.left.remove(p)
                 return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"

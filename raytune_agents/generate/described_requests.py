@@ -31,7 +31,7 @@ from raytune_agents.generate.actions import (
     verb_words,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.arranging import sentence_of
+from raytune_agents.generate.arranging import begun_in, sentence_of
 from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
@@ -46,6 +46,7 @@ from raytune_agents.generate.grammar import (
     mended,
     with_article,
 )
+from raytune_agents.generate.known_wording import id_habits, known_clause, with_ids
 from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
@@ -165,19 +166,26 @@ def _joined(
     habits: Profile,
     verb: str,
     placed: Placing,
+    body: str,
 ) -> list[str]:
-    """The clause of each value that is left, as known requests or else its kind join it."""
+    """The clause of each value that is left, as known requests or else its kind join it, no two
+    with the same preposition where there is another."""
     ends = Counter(p.sense for p in left if p.role in ("from", "to"))
     parts = [p for p in left if placed.makes and p.sense in ADDRESS]  # of an address of its own
     alone = len(parts) < 2
-    return [
-        known_clause(p, args[p.name], rng, habits)
-        or condition_clause(p, verb in SETTERS)
-        or clause_of(p, args[p.name], rng, verb, placed.spoken, ends[p.sense] > 1)
-        if alone or p not in parts
-        else ""
-        for p in [*left, *flags]
-    ]
+    begun, out = begun_in(body) - {"with"}, []
+    for p in [*left, *flags]:
+        clause = ""
+        if alone or p not in parts:
+            pair = ends[p.sense] > 1
+            clause = (
+                known_clause(p, args[p.name], rng, habits)
+                or condition_clause(p, verb in SETTERS)
+                or clause_of(p, args[p.name], rng, verb, placed.spoken, pair, begun)
+            )
+        begun.add(clause.partition(" ")[0])
+        out.append(clause)
+    return out
 
 
 ADDRESS = ("street", "door_number", "city", "zip", "state", "country", "country_code")
@@ -261,37 +269,28 @@ def compose(
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
-    clauses = _joined(left, flags, args, rng, habits, verb, placed)
+    clauses = _joined(left, flags, args, rng, habits, verb, placed, body)
     inline, rest = sentence_of(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(inline).replace(") (", ", ")
     pieces = [f"{t} {tail}".strip() for t in (text, reported)]
-    mark = drawn(weighed({"": 1}, habits.marks), rng)
-    marked = {p.name for p in plain if isinstance(args[p.name], str) and p.sense not in BARE}
-    marks = {n: mark for n in marked if mark not in anchors[n]} if mark else {}
-    pieces = [_filled(t, anchors, marks) for t in (*pieces, rest)]
+    marked = [p.name for p in plain if isinstance(args[p.name], str) and p.sense not in BARE]
+    marks = _marks({name: anchors[name] for name in marked}, rng, habits)
+    spoken_ids = id_habits(habits)
+    told = plain if spoken_ids["ID"] and drawn(weighed({"": 1}, spoken_ids), rng) else ()
+    pieces = [_filled(with_ids(t, told), anchors, marks) for t in (*pieces, rest)]
     return Wish(form, pieces[0], pieces[2], anchors, pieces[1] if reported else "")
+
+
+def _marks(texts: Mapping[str, str], rng: random.Random, habits: Profile) -> dict[str, str]:
+    """The quotation mark around each text, as often as the known requests have it."""
+    mark = drawn(weighed({"": 1}, habits.marks), rng)
+    return {name: mark for name, text in texts.items() if mark not in text} if mark else {}
 
 
 # What nobody puts in quotation marks, even who does so with other texts.
 BARE = frozenset(word_data("names")["bare_kinds"])
-
-
-ADVERB = re.compile(rf"(?:{PREPOSITIONS}|now|today|tonight|tomorrow|this|next|last)\b")
-
-
-def known_clause(p: Parameter, value: Any, rng: random.Random, habits: Profile) -> str:
-    """How the known requests say an argument of this name, "" for unknown."""
-    counted = habits.clauses.get(p.name)
-    if not counted or isinstance(value, bool | list | dict):
-        return ""
-    if ADVERB.match(str(value)):
-        return slot_of(p)  # "tonight", "in two days"
-    clause = drawn(counted, rng)
-    if str(value)[:1].islower() and len(clause.split()) == 2:
-        return ""  # "on Monday", but not "on week"
-    return clause.replace("{x}", slot_of(p))
 
 
 def _unnamed(text: str, name: str) -> str:

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from raytune_agents.calls.schema import local_ref
+from raytune_agents.generate.codes import bare_numbers
 from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
 from raytune_agents.records import JsonSchema
 
@@ -138,8 +139,7 @@ def thing_of(words: str, about: str) -> str:
         )
         said = re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words
         return text if said and text not in NAMES["anything"] else ""
-    subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
-    subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
+    subject = _bare_subject(words, re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text)))
     subject = re.sub(rf"^(unique|new) |(?<=\w)( or)? {_GENERAL}$", "", subject)
     clause = re.search(r"\b(who|what|when|where|which|why|how|whether|if|that)\b", subject)
     if (
@@ -157,6 +157,12 @@ def thing_of(words: str, about: str) -> str:
         subject = subject.partition(" of ")[0] if words in subject.split() else subject
         return subject if subject != words else ""
     return ""
+
+
+def _bare_subject(words: str, subject: str) -> str:
+    """A subject without what is told of it: "activities undertaken", "radius within"."""
+    aside = rf" (?:whose|within|under|affecting|undertaken)\b.*$|(?<=^{re.escape(words)}) or .*$"
+    return re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", re.sub(aside, "", subject))
 
 
 KNOWN_WORDS = frozenset(
@@ -230,7 +236,7 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     found = _EXAMPLES.search(text)
     if found:
         items = _listed(found[1])
-        short = all(len(i.split()) <= 3 or i[:1].isupper() for i in items)
+        short = all(len(i.split()) <= 3 or re.match(r"[A-Z\d]", i) for i in items)
         sure = bool(_QUOTED.search(found[1])) or short
         return (items, False) if sure else ([], False)
     text = " ".join(s for s in re.split(r"(?<=[.;])\s|\n", text) if not _CONDITION.search(s))
@@ -383,9 +389,7 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
     own = [*list_of(schema.get("examples")), *([schema["example"]] if "example" in schema else ())]
     examples, closed = examples_in(about) if json_type(schema) != "boolean" else ([], False)
     if json_type(schema) in ("integer", "number"):
-        examples = [
-            float(x) if "." in x else int(x) for x in examples if re.fullmatch(r"-?\d+(\.\d+)?", x)
-        ]
+        examples = bare_numbers(examples)
         closed = closed and len(examples) > 1
     default = schema.get("default")
     if json_type(schema) in ("integer", "number"):

@@ -96,14 +96,29 @@ def form_clause(
     if brackets or rng.random() < BRACKETS:
         return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
     said = [
-        f"a {field_noun(p)} of {slots[p.name]}"
-        if kind_named(p.sense).range and not p.items and (unit_words(p) or p.sense == "money")
+        f"{sized_noun(p)} of {slots[p.name]}"
+        if is_sized(p)
         else f"{article}{field_noun(p)} {slots[p.name]}"
         for p in params
     ]
     return f"{joint} {shown(said)}"
 
 
+def is_sized(p: Parameter) -> bool:
+    """Whether a number says how much: "a concentration of 22", but "priority level 3"."""
+    which = re.search(r"\b(number|no|level|zone|floor|class|grade|version|code|priority)$", p.noun)
+    described = p.sense in SIZES and (p.about or p.sense == "money")  # else of what is unknown
+    told = unit_words(p) or (described and not which)
+    return bool(kind_named(p.sense).range and not p.items and told)
+
+
+def sized_noun(p: Parameter) -> str:
+    """What a number measures, with its article: "a revenue" for the revenue generated."""
+    noun = re.sub(r"(?<=\w) \w{3,}ed$", "", field_noun(p))
+    return noun if noun == "revenue" else f"a {noun}"
+
+
+SIZES = ("money", "amount", "rating", "score", "unit_share", "percent", "extent", "population")
 BRACKETS = 0.1  # share of requests with several values in brackets, as few people write
 
 
@@ -115,6 +130,7 @@ def in_quotes(p: Parameter, text: str) -> str:
 QUOTED = (
     *LAST,
     "subject",
+    "message_title",
     "trouble_title",
     "event_title",
     "task_title",

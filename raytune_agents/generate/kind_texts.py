@@ -20,6 +20,14 @@ FILE_TYPE = pattern("file_type")
 VERBS_NOT_THINGS = re.split(" ", "show switch plan book order file track name object place play")
 
 
+# kinds whose values name nothing: a message "for mobile apps" is called by no number
+NO_NAMES = re.split(
+    " ",
+    " name id query email phone url ip mac uuid date time datetime month year zip iban card latlon "
+    "latitude longitude currency timezone audio_file video_file image_file",
+)
+
+
 @lru_cache(maxsize=4096)
 def entity_kind(context: str) -> str:
     """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
@@ -32,11 +40,7 @@ def entity_kind(context: str) -> str:
     for word in [w for w in words if len(w) > 3][:8]:
         single = re.sub(r"s$", "", word)
         found, by_name = matching_kind("string", f"{single} name", "", context)
-        if (
-            by_name
-            and found not in ("name", "id", "query", "")
-            and (kind_named(found).bank or found in GENERATORS)
-        ):
+        if by_name and found not in NO_NAMES and (kind_named(found).bank or found in GENERATORS):
             return found
     return ""
 

@@ -73,14 +73,8 @@ def parameter(
     words = descriptions.spelled_out(_own_words(name, type_), about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
-    if not written and (
-        all(map(descriptions.is_meta, values))  # "(username or organization)"
-        # an id of "state_class 'total' or 'mean'", or of a "`From` address"
-        or (
-            re.search(r"\bids?$", words)
-            and (closed or all(re.fullmatch("[A-Z][a-z]+", str(v)) for v in values))
-        )
-    ):
+    sorts = [] if written else _sorts_of_value(words, values)
+    if not written and (sorts or _are_no_values(words, values, closed)):
         values, closed = [], False
     unit = ""
     if type_ in ("integer", "number", "array"):
@@ -107,7 +101,32 @@ def parameter(
     said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
-    return _scalar_or_one_of_pair(known, detail, values, context)
+    found = _scalar_or_one_of_pair(known, detail, values, context)
+    sort = matching_kind("string", sorts[0].lower(), "", "")[0] if sorts else ""
+    if not sort or found.kind not in ("id", ""):
+        return found
+    return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
+
+
+SORT_OF_VALUE = pattern("sort_of_value")
+
+
+def _are_no_values(words: str, values: Sequence[Any], closed: bool) -> bool:
+    """Whether what a description quotes names no value: "(username or organization)", of an id "of
+    state_class 'total' or 'mean'", or of a "`From` address"."""
+    named = closed or all(re.fullmatch("[A-Z][a-z]+", str(v)) for v in values)
+    coded = re.search(r"\bids?$", words) is not None
+    return all(map(descriptions.is_meta, values)) or (coded and named)
+
+
+def _sorts_of_value(words: str, values: Sequence[Any]) -> list[str]:
+    """The sorts of values that a description lists in place of values, "VIN or licence plate",
+    "hospital, city, country"; [] where it lists values, such as the names of columns."""
+    texts = [str(v) for v in values]
+    sorts = [t for t in texts if SORT_OF_VALUE.fullmatch(t)]
+    kind = matching_kind("string", words, "", "")[0]
+    of_one = kind in ("id", "city", "street", "") and not re.search(r"s$|\b(by|type|level)$", words)
+    return sorts if of_one else []
 
 
 def _own_words(name: str, type_: str) -> str:
@@ -149,6 +168,8 @@ def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
 
 
 COUNTED = r"^party size(?: number)?$|^(?:number|count) of \w+s$"
+# Kinds whose names are said alike, known to us or not: "by Vincent van Gogh".
+NAMED_ALIKE = ("company", "maker", "artist", "author")
 TECHNICAL = pattern("technical")
 
 
@@ -254,9 +275,10 @@ def _scalar(
         if values and re.search(NAMED_KINDS, words) and not MEASURE.fullmatch(str(values[0])):
             kind = "choice"
         elif _unlike_bank(kind, values):
-            kind = sense = ""
+            named = kind in NAMED_ALIKE and all(str(v)[:1].isupper() for v in values)
+            kind, sense = "", kind if named else ""
         stray = values and sense == "state"  # of a sprint, not of the USA
-        sense = kind or (sense if by_name and not stray else "")
+        sense = kind or (sense if (by_name or sense in NAMED_ALIKE) and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
     unitless = re.sub(r"(?<=\w) mins?$", "", words) if known.unit == "minutes" else words
     role = role_of(unitless, kind if kind != "choice" else sense)

@@ -6,6 +6,7 @@ import re
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import is_code
+from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex
@@ -24,6 +25,7 @@ PREDICATE = regex("predicate")
 OWNERS = regex("owners")
 # "a running mission": one that is known
 IN_STATE = r"(open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
+TOLD = "(?:belonging|associated|linked|attached|connected|related)"
 PERSONAL = ("email", "phone", "username", "person")
 NAMES = ("name", "document_title", "event_title")
 
@@ -45,7 +47,11 @@ def named_slot(noun: str, p: Parameter) -> str:
 
 
 def numbered_slot(noun: str, p: Parameter) -> str:
-    """A noun and its value, with an article where an adjective says in which state it is."""
+    """A noun and its value, with an article where an adjective says in which state it is, before a
+    participle: "actuator 5 connected" to a device."""
+    told = re.fullmatch(rf"(.+) ({TOLD})", noun)
+    if told:
+        return f"{numbered_slot(told[1], p)} {told[2]}"
     return f"the {noun} {slot_of(p)}" if re.match(IN_STATE, noun) else f"{noun} {slot_of(p)}"
 
 
@@ -94,3 +100,12 @@ def mentions(phrase: str, p: Parameter) -> bool:
     return bool((words | singular) & own) or bool(
         speaks and re.search(rf"\b({speaks})s?$", phrase.lower())
     )
+
+
+def speaks_of(phrase: str, p: Parameter) -> bool:
+    """Whether a phrase that mentions a parameter means one: "user authentication" is no user."""
+    words = phrase.split()
+    if DETERMINERS.match(words[0]) or len(words) < 2:
+        return True
+    heads = [one.split()[-1] for one in re.split(r",? (?:and|or) |, ", phrase) if one]
+    return any(mentions(head, p) for head in heads)

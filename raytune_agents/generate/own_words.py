@@ -24,9 +24,9 @@ from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.clauses import clause_of
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.described_requests import known_clause
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import PREPOSITIONS
+from raytune_agents.generate.known_wording import known_clause
 from raytune_agents.generate.nouns import slot_of
 from raytune_agents.generate.surface import spoken
 from raytune_agents.records import Options, ToolCall, Trajectory, derive

@@ -17,8 +17,8 @@ from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, clau
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
 from raytune_agents.generate.conditions import FIELD
-from raytune_agents.generate.forms import unit_words
-from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.forms import in_quotes, unit_words
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
@@ -30,6 +30,7 @@ from raytune_agents.generate.nouns import (
     NUMBERED,
     OWNERS,
     TITLED,
+    TOLD,
     is_coded,
     is_numbered,
     mentions,
@@ -45,7 +46,6 @@ CLASSIFIED = regex("classified")
 ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
-TOLD = "(?:belonging|associated|linked|attached|related)"
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
@@ -290,11 +290,23 @@ class Placing(Wholes):
             compound = compound and not re.match(AFTERWARDS, after)
             rest = self.head[found.end() :]  # "whether a crew member may fly"
             compound = compound or bool(after and re.match(r" (may|can|must|is|has|will)\b", rest))
-            noun = found[1]
+            noun, last = found[1], compound or clause or re.match(AFTERWARDS, after)
+            if not last and self.of_compound(noun, p):
+                continue
             text = f"{noun} {after} {slot_of(p)}" if compound else f"{noun} {slot_of(p)} {after}"
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
             self.left.remove(p)
+
+    def of_compound(self, noun: str, p: Parameter) -> bool:
+        """Put an id behind a compound that begins with its noun: "the employee engagement score" ->
+        "the engagement score of employee 5"."""
+        whole = re.fullmatch(rf"(?:an?|the) {re.escape(noun)} ((?:[a-z-]+ )+[a-z-]+)", self.head)
+        if not whole or re.search(rf"\b(?:{PREPOSITIONS}|a|an|the|and|or)\b", whole[1]):
+            return False
+        self.head = f"the {whole[1]} {'for' if self.makes else 'of'} {noun} {slot_of(p)}"
+        self.left.remove(p)
+        return True
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
@@ -350,4 +362,4 @@ class Placing(Wholes):
             slot = f"the {slot_of(p)}" if re.search(MACHINES, bare) else slot_of(p)
             self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
         else:
-            self.head = f"the {bare} {slot_of(p)}"
+            self.head = f"the {bare} {in_quotes(p, slot_of(p))}"

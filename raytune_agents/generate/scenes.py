@@ -6,9 +6,10 @@ start. Names, jobs and numbers of papers come from Mimesis, the rest from `data/
 
 from __future__ import annotations
 
+import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -149,6 +150,18 @@ def _date_text(day: date, p: Parameter) -> str:
     return day.isoformat()
 
 
+def _dates(scene: Scene, p: Parameter) -> str:
+    """A day, or two where the examples show a range: "2025-10-05 to 2025-10-12"."""
+    if p.role == "birth":
+        return _date_text(scene.day(p.role, "birth"), p)
+    for ends in filter(None, (DATE_RANGE.fullmatch(str(v)) for v in p.values)):
+        each = replace(p, examples=(json.dumps(ends[1]),))
+        first, last = (_date_text(scene.day(role), each) for role in ("from", "to"))
+        return f"{first}{ends[2]}{last}"
+    return _date_text(scene.day(p.role), p)
+
+
+DATE_RANGE = re.compile(r"([\d./-]{8,10})( to | - | – |/|\.\.)([\d./-]{8,10})")
 NAMED_DAY = re.compile(r"(?:the )?((?:mon|tues|wednes|thurs|fri|satur|sun)day)\b", re.I)
 DATE_FORMS: dict[str, str] = word_data("names")["date_forms"]
 
@@ -195,8 +208,13 @@ def _unix_time(scene: Scene, p: Parameter) -> int:
 SECOND = pattern("second_of_two")
 
 
+def _end_of(p: Parameter) -> str:
+    """The role of a place, the second of two the place where one comes from."""
+    return "from" if SECOND.search(p.words) else p.role
+
+
 def _city(scene: Scene, p: Parameter) -> str:
-    place = scene.place("from" if SECOND.search(p.words) else p.role)
+    place = scene.place(_end_of(p))
     form = p.about + " ".join(map(str, p.values))
     if re.search(
         r"\b[A-Z][a-z]+, (USA|US|UK|[A-Z][a-z]{3,})\b|city and country|city, country", form
@@ -324,13 +342,13 @@ GENERATORS = {
     "trouble": lambda s, p: s.trouble(1),
     "unix_time": _unix_time,
     "time": _clock,
-    "date": lambda s, p: _date_text(s.day(p.role, "birth" if p.role == "birth" else ""), p),
+    "date": _dates,
     "month": lambda s, p: (
         f"{s.day(p.role):%Y-%m}" if re.search("YYYY-MM", p.about) else f"{s.day(p.role):%B}"
     ),
     "iso_week": lambda s, p: f"{s.day(p.role):%G-W%V}",
     "year": _year,
-    "country": lambda s, p: s.place(p.role).country,
+    "country": lambda s, p: s.place(_end_of(p)).country,
     "country_code": lambda s, p: s.place(p.role).code,
     "iata": lambda s, p: s.place(p.role).airport,
     "timezone": lambda s, p: s.place(p.role).timezone,

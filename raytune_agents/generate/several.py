@@ -98,7 +98,8 @@ class Several:
             if not ends and preposition == "into":  # "merge contacts into one" + the first one's id
                 ends = [p for p in self.left if is_numbered(p) and not p.items and p.required][:1]
         elif preposition == "between" and is_plural(phrase):
-            of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
+            one_thing = re.sub(r"ies$", "y", phrase.removeprefix("two "))
+            of_it = (phrase, one_thing.removesuffix("s"))
             ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
             if len(ends) != 2 and len(two := self.two()) == 2:
                 self.left = [p for p in self.left if p not in two]

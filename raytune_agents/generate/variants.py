@@ -120,6 +120,9 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
     """Whether another value leaves the sentence true: not for what somebody does, for a word after
     an article ("the city"), nor for a plain word of a list, which others speak of ("my brakes
     squeal"), unless its noun stands beside it ("high priority")."""
+    # "in euros (EUR)": no other code stands behind the word
+    if isinstance(value, str) and value.isupper() and f"({value})" in text:
+        return False
     # "I found food at home": no other reason follows the "I".
     if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):
         return False
