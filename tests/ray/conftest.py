@@ -95,6 +95,7 @@ def vllm_server(line: str, folder: Path, log: Path) -> Iterator[OpenAI]:
             os.killpg(running.pid, signal.SIGKILL)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `-n 2 --dist loadgroup`: one process makes the tiny run and looks at it, another has the
     modules that need none, those that share a Ray together."""
