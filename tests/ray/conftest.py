@@ -95,16 +95,13 @@ def vllm_server(line: str, folder: Path, log: Path) -> Iterator[OpenAI]:
             os.killpg(running.pid, signal.SIGKILL)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """For `-n 2 --dist loadgroup`: one process makes the tiny run and looks at it, another has the
-    modules that need none, those that share a Ray together."""
-    for item in items:
-        module = item.module.__name__
-        alone = "shared" if module in SHARING else module
-        fixtures = item.fixturenames
-        own = "story" in fixtures or module == "test_engine"
-        item.add_marker(pytest.mark.xdist_group("tiny" if own else alone))
+    modules that need none; those that share a Ray stay together."""
+    module = item.module.__name__
+    own = "story" in item.fixturenames or module == "test_engine"
+    group = "tiny" if own else "shared" if module in SHARING else module
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass(frozen=True)
