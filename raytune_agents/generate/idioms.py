@@ -18,6 +18,16 @@ from raytune_agents.generate.grammar import with_article
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex, word_data
 
+# a value that is an adjective of its noun: "environmental consequences"
+ADJECTIVE = re.compile(
+    r"(?!music|fabric|topic|plastic)[a-z-]+(?:[bcdgimnrstu]al|[bdghlmnrst]ic|[st]ive|ous|vate)"
+)
+NO_NOUNS = ("type", "kind", "mode", "status", "goal", "option", "level", "state", "topic", "action")
+MONTHS = frozenset(calendar.month_name[1:])
+WEEKDAY = pattern("weekday")
+RELATIVE_DAY = pattern("relative_day")
+STRETCH = regex("stretch")
+
 
 @dataclass(frozen=True)
 class Idiom:
@@ -62,19 +72,6 @@ def idiom_clauses(p: Parameter, value: Any, asks: bool) -> Sequence[str]:
         article = "" if with_article(p.noun, False) == p.noun else "a "
         return (f"with {article}{{x}} {p.noun}",)  # "with local coverage"
     return ()
-
-
-# a value that is an adjective of its noun: "environmental consequences"
-ADJECTIVE = re.compile(
-    r"(?!music|fabric|topic|plastic)[a-z-]+(?:[bcdgimnrstu]al|[bdghlmnrst]ic|[st]ive|ous|vate)"
-)
-NO_NOUNS = ("type", "kind", "mode", "status", "goal", "option", "level", "state", "topic", "action")
-
-
-MONTHS = frozenset(calendar.month_name[1:])
-WEEKDAY = pattern("weekday")
-RELATIVE_DAY = pattern("relative_day")
-STRETCH = regex("stretch")
 
 
 def chosen_clause(p: Parameter, value: Any) -> str:
