@@ -95,24 +95,6 @@ def vllm_server(line: str, folder: Path, log: Path) -> Iterator[OpenAI]:
             os.killpg(running.pid, signal.SIGKILL)
 
 
-# Modules that need no run of the whole loop.
-ALONE = ("test_data", "test_engine_client", "test_engine_ends", "test_local_ray", "test_model",
-         "test_nodes", "test_train_methods")  # fmt: skip
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of two processes one makes the tiny run and looks at it, the other has the rest. (xdist's own
-    groups come to nothing with pytest 9.2, which keeps the ids of tests elsewhere.)"""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class RunOrAlone(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "alone" if Path(nodeid.split("::")[0]).stem in ALONE else "run"
-
-    return RunOrAlone(config, log)
-
-
 @dataclass(frozen=True)
 class Head:
     """A head node: its process, and the environment of its clients."""
