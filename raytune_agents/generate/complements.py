@@ -324,11 +324,10 @@ class Complements(Several):
             # before the whole compound: "a {car type} rental car", but "an available {size} room"
             compound = r"(?:(?!\w*(?:able|ed|ing|free|new|all|an?|the|of)\b)[\w-]+ )*"
             found = re.search(rf"\b{compound}{re.escape(kindly[1])}s?\b", phrase)
-            whole = found and found.end() == len(phrase) and p.values
-            if whole and all(str(v).endswith(kindly[1]) for v in p.values) and "{" not in phrase:
-                self.left.remove(p)  # "a hypothesis test" + t-test
-                return f"{phrase[: found.start()]}{slot_of(p)}"
             if found and "{" not in phrase:
                 self.left.remove(p)
+                repeated = p.values and all(str(v).endswith(kindly[1]) for v in p.values)
+                if repeated and found.end() == len(phrase):  # "a hypothesis test" + t-test
+                    return f"{phrase[: found.start()]}{slot_of(p)}"
                 return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"
         return phrase
