@@ -21,6 +21,8 @@ _PER = pattern("per_unit")
 SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
 AREAS: dict[str, str] = NAMES["units_of_two_words"]
 DATE_FORM = pattern("date_form")
+_ID = "(?:id|identifier)"
+_NUMBERED = re.compile(rf"(?:the |an? |unique )*(?:{_ID} (?:of|for)|(.+?) {_ID})\b", re.I)
 
 
 def spelled_out(words: str, about: str) -> str:
@@ -28,10 +30,10 @@ def spelled_out(words: str, about: str) -> str:
     description that says "ID of the customer" "customer" -> "customer id"."""
     words = " ".join(map(_parted, words.split()))
     words = " ".join(NAMES["abbreviations"].get(w, w) for w in words.split())
-    of_it = rf"(?:the |an? |unique )*(?:ID (?:of|for)|{re.escape(words)} ID)\b"
-    numbered = re.match(of_it.replace("ID", "(?:id|identifier)"), about, re.I)
+    numbered = _NUMBERED.match(about)
+    its = numbered and (numbered[1] or words).lower() == words.lower()
     coded = re.search(r"\b(ids?|identifier|key|number)$", words)
-    return f"{words} id" if numbered and not coded else words
+    return f"{words} id" if its and not coded else words
 
 
 def measured(words: str) -> tuple[str, str]:
@@ -60,11 +62,8 @@ def unit_of(words: str, about: str) -> str:
 
 def subject_of(about: str) -> str:
     """What a description speaks of: "city" for "The name of the city to look up"."""
-    text = re.sub(
-        r"^(optional|required|specify|specifies|enter|provide|the|a|an)\W+",
-        "",
-        about.lower().strip(),
-    )
+    first = r"^(optional|required|specify|specifies|enter|provide|the|a|an)\W+"
+    text = re.sub(first, "", about.lower().strip())
     text = re.sub(r"^(the|a|an)\s+", "", text)
     parts = re.split(
         r"\s(?:of|for|to|that|in|from|where|which|on|at|with|by|used|you|being|based|such|like)\s|"

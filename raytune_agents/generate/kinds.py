@@ -305,8 +305,10 @@ def _object(
 def _told(description: str, name: str) -> str:
     """What a tool says of a parameter: "(pay_date as DD.MM.YYYY)", "for a month (YYYY-MM)",
     or a sentence that begins with its name; "" where it says nothing."""
-    words = re.escape(name_words(name))
-    inside = rf"\(([^()]*\b{re.escape(name)} [^()]+)\)|\b{words} \(([^()]+)\)"
+    words = name_words(name)
+    if not any(w.lower() in description.lower() for w in (name, words)):
+        return ""
+    inside = rf"\(([^()]*\b{re.escape(name)} [^()]+)\)|\b{re.escape(words)} \(([^()]+)\)"
     if found := re.search(inside, description, re.I):
         return found[1] or found[2]
     sentence = re.search(rf"(?:^|[.;:]\s+)(?:the )?{re.escape(name)} (.+?)(?:\.\s|$)", description)

@@ -1,11 +1,11 @@
 """A first spec from tools files of four kinds, and what wrong ones say."""
 
 import json
-import time
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from soon import ends_soon
 
 from raytune_agents import agents
 from raytune_agents.agents.init import init_spec, spec_from_rows, spec_schema, to_yaml
@@ -446,9 +446,8 @@ def web_of(count):
 
 def test_references_are_written_out_within_bounds(tmp_path):
     document = operation({"$ref": "#/components/schemas/T0"}, **web_of(12))
-    started = time.process_time()
-    (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
-    assert time.process_time() - started < 5
+    with ends_soon():
+        (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
     assert sorted(tool.parameters["properties"]) == sorted(f"t{i}" for i in range(12))
     assert len(json.dumps(tool.parameters)) < 60_000
     assert "$ref" not in json.dumps(tool.parameters)
@@ -503,10 +502,8 @@ DEEP = "def f(a: " + "dict[str, " * 90 + "int" + "]" * 90 + "): ..."
     ("t.json", json.dumps([{"name": "f", "parameters": {"a": {"enum": ["\ud800"]}}}]), "surrogate"),
 ])
 def test_hostile_documents_end_with_a_reason(tmp_path, name, content, says):
-    started = time.process_time()
-    with pytest.raises(ConfigError, match=says):
+    with ends_soon(), pytest.raises(ConfigError, match=says):
         init_spec(write(tmp_path, name, content))
-    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(("name", "content"), [
@@ -538,11 +535,10 @@ def test_classes_that_name_each_other(tmp_path):
 
 
 def test_many_operations_of_one_name_take_no_time():
-    started = time.process_time()
-    several = iter(["a", "a", "a_2", "a", "a_2"])
-    assert list(unique_names(several)) == ["a", "a_2", "a_2_2", "a_3", "a_2_3"]
-    assert len(set(unique_names(iter(["a"] * 50_000)))) == 50_000
-    assert time.process_time() - started < 2
+    with ends_soon():
+        several = iter(["a", "a", "a_2", "a", "a_2"])
+        assert list(unique_names(several)) == ["a", "a_2", "a_2_2", "a_3", "a_2_3"]
+        assert len(set(unique_names(iter(["a"] * 50_000)))) == 50_000
 
 
 def test_names_that_no_provider_takes(tmp_path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from soon import ends_soon
 
 from raytune_agents import filters, negatives, readers
 from raytune_agents.calls import parse
@@ -36,7 +35,6 @@ from raytune_agents.records import (
 
 SECTION = LabelConfig(evaluation_sets=[])
 INDEX = LeakIndex((), SECTION)
-LIMIT_S = 4.0 if sys.gettrace() else 2.0  # coverage traces every line
 
 
 def xlam(schema: Any, given: Any, query: str = "please use 5 a") -> dict[str, Any]:
@@ -84,9 +82,8 @@ NUMBERS = [10**7 + i * 7919 for i in range(150)]
                                      for i in range(676))}}]}]}, "ungrounded"),
 ])  # fmt: skip
 def test_what_hostile_rows_become(raw: dict[str, Any], reason: str) -> None:
-    started = time.process_time()
-    assert outcome(raw).startswith(reason)
-    assert time.process_time() - started < LIMIT_S
+    with ends_soon():
+        assert outcome(raw).startswith(reason)
 
 
 @pytest.mark.parametrize("head", ["", "Thought: ", "<tool_call>", "[", "<think>", "Action: ",
@@ -98,11 +95,10 @@ def test_long_text_of_one_thing(head: str, unit: str) -> None:
     text = head + unit * (16_000 // len(unit))
     tool = {"name": "f", "description": "d", "parameters": own({"type": "string"})}
     turns = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-    started = time.process_time()
-    parse(text)
-    for row in ({"messages": turns}, {"messages": turns, "tools": [tool]}):
-        outcome(row)
-    assert time.process_time() - started < LIMIT_S
+    with ends_soon():
+        parse(text)
+        for row in ({"messages": turns}, {"messages": turns, "tools": [tool]}):
+            outcome(row)
 
 
 def referring(word: str, count: int) -> dict[str, Any]:
@@ -132,16 +128,15 @@ def test_a_schema_is_read_wherever_it_is_read(schema: dict[str, Any], about: str
     tool = ToolSpec("f", about, json.dumps(schema))
     row = Trajectory((Message("user", "a"), Message("assistant", tool_calls=(ToolCall("f"),))),
                      tools=(tool,))  # fmt: skip
-    started = time.process_time()
-    for detail in schema["properties"].values():
-        types_of(detail, schema)
-    call_of("f", [("a", "5")], [tool])
-    defaults_of(tool)
-    for fault in ("extra_call", "wrong_value", "extra_argument"):
-        bad, reason = negatives.edit(row, fault, random.Random(0))
-        assert bad or reason
-    kinds.parameters("f", about, schema)
-    assert time.process_time() - started < LIMIT_S
+    with ends_soon():
+        for detail in schema["properties"].values():
+            types_of(detail, schema)
+        call_of("f", [("a", "5")], [tool])
+        defaults_of(tool)
+        for fault in ("extra_call", "wrong_value", "extra_argument"):
+            bad, reason = negatives.edit(row, fault, random.Random(0))
+            assert bad or reason
+        kinds.parameters("f", about, schema)
 
 
 # --- the boundary ----------------------------------------------------------------------------
@@ -222,10 +217,8 @@ def test_numbers_are_said_as_before() -> None:
 
 def test_the_last_of_many_keys_twice() -> None:
     text = "{" + ",".join(f'"{i}":1' for i in range(40_000)) + ',"39999":2}'
-    started = time.process_time()
-    with pytest.raises(RecordError, match="duplicate key '39999'"):
+    with ends_soon(), pytest.raises(RecordError, match="duplicate key '39999'"):
         strict.parse_json(text)
-    assert time.process_time() - started < LIMIT_S
 
 
 @pytest.mark.parametrize("text", ["9" * 301, "-" + "9" * 301, "[" + "1" * 5_000 + "]"])
@@ -238,10 +231,9 @@ def test_integers_that_no_double_holds(text: str) -> None:
 def test_a_json_list_is_read_in_linear_time(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('[{"a":"' + "x" * (4 << 20) + '"}' + ",\n{}" * 100_000 + "]")
-    started = time.process_time()
-    found = list(decode.file_rows(str(path)))
-    assert (len(found), found[-1][0]) == (100_001, "a.json:100001[100000]")
-    assert time.process_time() - started < LIMIT_S
+    with ends_soon():
+        found = list(decode.file_rows(str(path)))
+        assert (len(found), found[-1][0]) == (100_001, "a.json:100001[100000]")
 
 
 def test_a_giant_element_of_a_json_list_is_passed_over(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
+from soon import ends_soon
 
 from raytune_agents.calls import schema_errors
 from raytune_agents.calls.schema import members_of, shape
@@ -120,10 +120,9 @@ def doubled(levels: int) -> dict[str, Any]:
     ({"unevaluatedProperties": False, "allOf": [{"properties": {"a": {}}}] * 50}, {"a": 1}),
 ])  # fmt: skip
 def test_every_check_ends(schema: Any, given: dict[str, Any]) -> None:
-    started = time.process_time()
-    found = errors({"type": "object", **schema}, given)
-    assert isinstance(found, list)
-    assert time.process_time() - started < 2
+    with ends_soon():
+        found = errors({"type": "object", **schema}, given)
+        assert isinstance(found, list)
 
 
 def test_patterns_are_those_of_json_schema_and_limited() -> None:
