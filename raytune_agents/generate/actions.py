@@ -206,7 +206,7 @@ def action(name: str, description: str) -> Action:
     if verbs == ["log"] and re.match(r"(an?|the) (\w+ )?(user|member|customer) in", " ".join(rest)):
         verbs = ["log in"]  # "logs a user into the system"
     told = rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]
-    if told and verbs[-1] in TELLING:
+    if told and verbs[-1] in NOTIFYING:
         verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
     receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
@@ -217,7 +217,7 @@ def action(name: str, description: str) -> Action:
     return Action(tuple(verbs), head, parts)
 
 
-TELLING = (
+NOTIFYING = (
     "alert",
     "notify",
     "warn",

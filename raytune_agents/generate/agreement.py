@@ -12,7 +12,7 @@ from raytune_agents.generate.wordlists import pattern, regex
 from raytune_agents.records import Arguments
 
 SECOND_OF_TWO = pattern("second_of_two")
-PLACES = ("country", "city", "language", "state")
+NAMED_TWICE = ("country", "city", "language", "state")
 ONE_OF_PAIR = regex("one_of_pair")
 
 
@@ -100,7 +100,7 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
         if told[p] in seen:
             return False  # "crew a" and "crew b"
         seen.add(told[p])
-    for kind in PLACES:  # "the exporting country" and "the importing country"
+    for kind in NAMED_TWICE:  # "the exporting country" and "the importing country"
         same = [p for p in told if p.kind == kind]
         named = {args[p.name] for p in same}
         if any(SECOND_OF_TWO.search(p.words) for p in same) and len(named) < len(same):

@@ -73,7 +73,7 @@ def _edges(p: Parameter, context: str) -> tuple[float, float]:
             usual = (default / 2, 2 * default)
     of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
     bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
-    least, most = descriptions.limits_in(p.about)
+    least, most = descriptions.one_bound_in(p.about)
     low, high = min(max(bounds[0], least), most), max(min(bounds[-1], most), least)
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):

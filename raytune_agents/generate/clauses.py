@@ -35,7 +35,7 @@ DOCUMENTS = pattern("documents")
 SETTERS: list[str] = phrases()["setters"]
 CHANGED = ("", "from", "to", "due", "expires")  # roles of what a thing is set to
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
-PLACES: list[str] = phrases()["place_kinds"]
+PLACE_KINDS: list[str] = phrases()["place_kinds"]
 DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
@@ -64,7 +64,7 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     text = verb == "set" and sense.kind in LAST and p.words.split()[0] in head.split()
     if text or (verb in GENERAL_SETTERS and written):
         return f'to "{slot}"'
-    kept = coded or sense.kind in (*LAST, *PLACES) or p.items
+    kept = coded or sense.kind in (*LAST, *PLACE_KINDS) or p.items
     if (general or listed_change) and not kept:
         return ""
     new = p.words.startswith("new ")

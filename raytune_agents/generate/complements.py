@@ -37,7 +37,7 @@ PEOPLE = pattern("people")
 
 
 DATED = ("date", "datetime", "time", "month", "year")
-PLACES = ("city", "zip", "street", "landmark", "latlon")
+WHEREABOUTS = ("city", "zip", "street", "landmark", "latlon")
 TEXTS = ("message", "translate_text", "file_text")
 PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
@@ -185,7 +185,7 @@ class Complements(Several):
     def owned(self, preposition: str, phrase: str) -> str | None:
         """A complement that is somebody's, "in the patient's chart", or where somebody is; None for
         any other."""
-        places = [p for p in self.left if p.sense in PLACES and not p.role]
+        places = [p for p in self.left if p.sense in WHEREABOUTS and not p.role]
         if preposition == "near" and places and PEOPLE.fullmatch(phrase):
             self.left.remove(places[0])  # "near the customer" + the zip code
             return f"near {slot_of(places[0])}"

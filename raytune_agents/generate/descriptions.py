@@ -288,7 +288,7 @@ def bounds_in(text: str) -> tuple[float, float] | None:
     return None
 
 
-def limits_in(text: str) -> tuple[float, float]:
+def one_bound_in(text: str) -> tuple[float, float]:
     """The one bound that a description gives, "at most 50", "minimum 2", as a pair with an infinite
     other end."""
     # no "5 digits", "2 decimals" or "10MB", which bound something else

@@ -101,7 +101,7 @@ def parameter(
     said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
-    found = _scalar_or_one_of_pair(known, detail, values, context)
+    found = _scalar_or_numbered(known, detail, values, context)
     sort = matching_kind("string", sorts[0].lower(), "", "")[0] if sorts else ""
     if not sort or found.kind not in ("id", ""):
         return found
@@ -136,7 +136,7 @@ def _own_words(name: str, type_: str) -> str:
     return words if type_ == "boolean" else re.sub(rf"^is (?=(?:{kept})$)", "", words)
 
 
-def _scalar_or_one_of_pair(
+def _scalar_or_numbered(
     known: Parameter, detail: Mapping[str, Any], values: list[Any], context: str
 ) -> Parameter:
     """A scalar; "subject a", of which nothing is known, is a subject."""
