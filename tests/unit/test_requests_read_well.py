@@ -574,7 +574,7 @@ def test_a_bound_of_the_description_holds() -> None:
     ],
 )
 def test_one_bound(about, bounds) -> None:
-    assert descriptions.limits_in(about) == bounds
+    assert descriptions.one_bound_in(about) == bounds
 
 
 def test_a_parameter_that_no_value_fits_is_no_help_to_another() -> None:
