@@ -360,10 +360,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="synthetic rows of a domain")
     parser.add_argument("--old", default="", help="revision whose generator stands beside it")
     parser.add_argument("--minutes", type=float, default=9, help="start no cell after them")
-    parser.add_argument("--tokens", type=int, default=2400, help="answer tokens of a training")
-    parser.add_argument("--test", type=int, default=120, help="real test rows that are asked")
+    parser.add_argument("--tokens", type=int, default=10_000, help="answer tokens of a training")
+    parser.add_argument("--test", type=int, default=420, help="real test rows that are asked")
     parser.add_argument("--longest", type=int, default=640, help="tokens of the longest row")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()
     if not options.data.is_dir():
         parser.error(f"{options.data} is not here; write --data FOLDER of prepared rows")

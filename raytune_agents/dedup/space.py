@@ -34,6 +34,8 @@ def embed(texts: Sequence[str], dimensions: int = 128, seed: int = 17) -> np.nda
     counts = HashingVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), n_features=2**16, alternate_sign=False, norm=None
     ).transform(texts)
+    # few texts fill few of the columns, and the empty ones cost most of the time
+    counts = counts[:, np.flatnonzero(counts.getnnz(axis=0))]
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     size = max(1, min(dimensions, len(texts) - 1))
     return unit_vectors(TruncatedSVD(size, random_state=seed).fit_transform(weighted))
