@@ -7,7 +7,9 @@ Tools are those that the real test rows of xLAM, Seal-Tools and SNIPS (--data) c
 training rows of each domain are given. `rows` makes requests from them and measures the share that
 names a tool, values that do not fit, grounding, distinct bigrams, rows/s by source, and `auc_real`:
 how well TF-IDF + logistic regression, cross-validated, tells them from other real requests of the
-same tools (0.5 = not at all; the given rows are not among them). Two figures say what that means:
+same tools (0.5 = not at all; the given rows are not among them). Requests of as many calls are
+compared: how many calls one asks for is the pools' share, and would tell them apart whoever wrote
+them (Seal-Tools: one in the given rows, three in most others). Two figures say what that means:
 `auc_style` is the same with all words masked but stop words, so that topics and values cannot tell;
 `auc_repeated` is that of the given real rows, drawn until they are as many as the synthetic ones:
 few texts that come again are told apart whoever wrote them. `--old` makes the same rows by the
@@ -31,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -74,6 +77,7 @@ ARMS = {
 }
 HEADLINE = ("real", "synthetic_20")  # `utility` is one over the other
 RESAMPLES = 2000
+ROWS = 400  # synthetic rows of a domain that are looked at
 
 
 def read(path: Path, split: str) -> dict[str, list[Trajectory]]:
@@ -200,22 +204,43 @@ def masked(text: str) -> str:
     )
 
 
+def as_many_calls(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> list[list[Trajectory]]:
+    """Of two lists of rows as many each, with the same numbers of calls."""
+    counts = [Counter(len(r.calls) for r in part) for part in (one, other)]
+    both = counts[0] & counts[1]
+    out: list[list[Trajectory]] = [[], []]
+    for kept, part in zip(out, (one, other)):
+        left = Counter(both)
+        for row in random.Random(SEED).sample(part, len(part)):
+            if left[len(row.calls)]:
+                left[len(row.calls)] -= 1
+                kept.append(row)
+    return out
+
+
 def figures(
     rows: list[Trajectory], domain: Domain, seconds: float, count: int = 0
 ) -> dict[str, Any]:
     """The figures of some rows beside as many real ones that were not given; `count` were."""
-    real = (domain.others or domain.test)[: len(rows)]  # Seal-Tools has no others: its test rows
+    real = domain.others or domain.test  # Seal-Tools has no others: its test rows
     out = realism.realism_figures(rows, real, domain.spec.toolspecs, unseen=True)
-    made, asked = ([realism.requests(r) for r in part] for part in (rows, real))
+    alike = as_many_calls(rows, real)
+    made, asked = ([realism.requests(r) for r in part] for part in alike)
+    of_all = realism.auc_real(made, asked)
+    out |= {"auc_real": _rounded(of_all), "compared_rows": len(asked)}
     style = realism.auc_real([masked(t) for t in made], [masked(t) for t in asked])
-    out["auc_style"] = round(style, 4) if style is not None else None
+    out["auc_style"] = _rounded(style)
     if count:
         drawn = random.Random(SEED).choices(domain.given(count), k=len(rows))
-        again = realism.auc_real([realism.requests(r) for r in drawn], asked)
-        out["auc_repeated"] = round(again, 4) if again is not None else None
+        again = [[realism.requests(r) for r in part] for part in as_many_calls(drawn, real)]
+        out["auc_repeated"] = _rounded(realism.auc_real(*again))
     out["rows_per_s"] = {"all": round(len(rows) / seconds, 1)}
     out["samples"] = {k: v[:10] for k, v in out["samples"].items()}
     return out
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)
 
 
 def speeds(domain: Domain, count: int, rows: int) -> dict[str, float]:
@@ -250,16 +275,16 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
             cells = {}
             for domain in domains(options.data):
                 started = time.perf_counter()
-                rows = generated(domain, count, options.rows)
+                rows = generated(domain, count, ROWS)
                 cell = figures(rows, domain, time.perf_counter() - started, count)
-                cell["rows_per_s"] |= speeds(domain, count, options.rows // 4)
+                cell["rows_per_s"] |= speeds(domain, count, ROWS // 8)
                 cells[domain.name] = cell
             found[f"given_{count}"] = {"domains": cells} | whole(cells)
         if old:
             cells = {}
             for domain in domains(options.data):
                 started = time.perf_counter()
-                rows = old.rows(domain, options.rows)
+                rows = old.rows(domain, ROWS)
                 cells[domain.name] = figures(rows, domain, time.perf_counter() - started)
             found["old"] = {"revision": options.old, "domains": cells} | whole(cells)
     finally:
@@ -357,7 +382,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=["rows", "utility"])
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared/data/prepared")
-    parser.add_argument("--rows", type=int, default=200, help="synthetic rows of a domain")
+    parser.add_argument("--rows", type=int, default=200, help="synthetic rows of a domain to learn")
     parser.add_argument("--old", default="", help="revision whose generator stands beside it")
     parser.add_argument("--minutes", type=float, default=9, help="start no cell after them")
     parser.add_argument("--tokens", type=int, default=10_000, help="answer tokens of a training")
