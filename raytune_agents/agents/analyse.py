@@ -183,6 +183,12 @@ def mixed(names: Sequence[str], wanted: Mapping[str, float]) -> list[float]:
     return [even / len(names) + (1 - even) * wanted.get(n, 0.0) / (total or 1.0) for n in names]
 
 
+def grain(numbers: Sequence[float]) -> float:
+    """The roundest step that all the numbers are multiples of: 0.5 for 1.5 and 3."""
+    steps = (1000.0, 500.0, 100.0, 50.0, 10.0, 5.0, 1.0, 0.5, 0.25, 0.1, 0.05)
+    return next((s for s in steps if all(float(n / s).is_integer() for n in numbers)), 0.01)
+
+
 def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) -> list[Any]:
     """Every second time what an argument should be like, as hints for `values.value`; else []: a
     text of the examples by its frequency (all of them for the items of an array), or a number
@@ -199,6 +205,8 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
     if known.numbers and not many:
         low, median, high = known.numbers
         sample = rng.triangular(low, high, median)
-        found = round(sample) if schema.get("type") == "integer" else round(sample, 2)
+        step = grain(known.numbers)
+        found = round(round(sample / step) * step, 2)
+        found = int(found) if found.is_integer() else found
         return [found] if accepts(allowed, found) else []
     return []

@@ -38,6 +38,7 @@ _OPENING = {  # a wish may stand alone, but no opening ends within a word
 }
 _REPORTED = re.compile(r"(?:what|which|who|when|where|why|how|if|whether|the|about)\b", re.I)
 _STATEMENT = re.compile(r"(?:an?|the|my|our|th[ei]se?|that|in|at|on|for|i|we|it|there)\b", re.I)
+_NOUNS = re.compile(r"(?:\d+|any|some|another|more|no) ", re.I)  # "3 bags of clay, please"
 _CLOSING = re.compile(
     r"[,.]? (?:can|could|would) you (?:please )?(?:help|assist|do|get|show)(?: me)?"
     r"(?: with)?(?: that| this| it)?\?$"
@@ -85,6 +86,8 @@ def taken_apart(text: str) -> Phrasing:
         found = pattern.match(first)
         rest = first[found.end() :] if found else ""
         frame = _slot(opening + found[1], slot, first) + end if found else ""
+        if slot == "wish" and not found[1] and _NOUNS.match(rest):
+            return Phrasing(_slot(opening, "thing", rest) + end, "thing", rest)
         if slot == "wish" and rest and not _STATEMENT.match(rest):
             lead = _LEAD.match(rest)
             return Phrasing(frame, "order", rest, lead[0].lower() if lead else "")

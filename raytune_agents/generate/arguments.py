@@ -22,11 +22,12 @@ from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.agreement import differ, fit_together, set_in_order
-from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
+from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
 from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.quantities import number, plain_number
 from raytune_agents.generate.scenes import DATE_FORMS, MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import Arguments
@@ -54,85 +55,6 @@ class Known:
 
 
 NOTHING = Known()
-
-
-# --- numbers --------------------------------------------------------------------------------------
-
-
-def _edges(p: Parameter, context: str) -> tuple[float, float]:
-    """Where a number may lie: the schema's bounds, then the description's, then the tool's, where
-    it speaks of the number ("brightness or contrast (-1 to 1)"), then the kind's."""
-    detail, kind = p.detail, kind_named(p.kind)
-    usual = kind.range or (1, 100)
-    default = detail.get("default")
-    if isinstance(default, int | float):  # some write "5"
-        small = descriptions.json_type(detail) == "number" and 0 < default < usual[0]
-        if default < 0 <= usual[0]:
-            usual = (2 * default, default / 2)  # a loudness of -14
-        elif default > usual[-1] or small:
-            usual = (default / 2, 2 * default)
-    of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
-    bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
-    least, most = descriptions.one_bound_in(p.about)
-    low, high = min(max(bounds[0], least), most), max(min(bounds[-1], most), least)
-    numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if numbers and not descriptions.bounds_in(p.about):
-        low, high = min(*numbers, low), max(*numbers, high)
-        if p.kind in ("amount", "money", "quantity", "radius"):  # any size: theirs says which
-            low, high = min(numbers) / 2, max(numbers) * 2
-        low, high = max(low, least), min(high, most)
-    step = 1 if descriptions.json_type(detail) == "integer" else 0.01
-    if "minimum" in detail and "maximum" in detail:
-        least, most = detail["minimum"], detail["maximum"]
-        inner = max(least, usual[0]), min(most, usual[1])  # nobody asks for 767 results
-        wide = kind.range and p.kind not in ("amount", "operand") and inner[0] < inner[1]
-        return inner if wide else (least, most)
-    if (least := detail.get("minimum")) is not None or "exclusiveMinimum" in detail:
-        least = least if least is not None else detail["exclusiveMinimum"] + step
-        high = max(high, least + (high - low)) if least > low else high
-        low = max(low, least)
-    if (most := detail.get("maximum")) is not None or "exclusiveMaximum" in detail:
-        most = most if most is not None else detail["exclusiveMaximum"] - step
-        low = min(low, most) if "minimum" not in detail and low > most else low
-        high = min(high, most)
-    return low, high
-
-
-def number(scene: Scene, p: Parameter) -> int | float:
-    """A number that people say: round where it is large, whole where the schema wants it."""
-    rng, kind, detail = scene.rng, kind_named(p.kind), p.detail
-    low, high = _edges(p, scene.context)
-    if low > high:
-        raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
-    if p.role == "max" and low < high:
-        low += (high - low) / 2
-    elif p.role == "min" and low < high:
-        high -= (high - low) / 2
-    shown = str((p.values or [detail.get("default")])[0])
-    if re.fullmatch(r"(20\d\d){2}", shown):
-        return int(shaped(shown, rng))  # a season of two years: 20172018
-    step = detail.get("multipleOf")
-    whole = descriptions.json_type(detail) != "number" or (
-        high - low > 2 and not kind.digits and kind.step >= 1
-    )
-    if step:
-        first = -(-low // step)
-        return _plain(step * rng.randint(int(first), max(int(first), int(high // step))))
-    if kind.money and descriptions.json_type(detail) == "number" and rng.random() < 0.3:
-        return _plain(round(rng.uniform(low, high), 2))
-    if kind.step < 1 and not whole:
-        return _plain(round(rng.uniform(low, high) / kind.step) * kind.step)
-    if not whole:
-        return round(rng.uniform(low, high), kind.digits or (2 if high - low <= 2 else 1))
-    found = rng.randint(int(-(-low // 1)), max(int(-(-low // 1)), int(high)))
-    large = 1 if kind.placed else 100 if found > 2000 else 10 if found > 200 else 1
-    nice = kind.step if kind.step > 1 else large
-    rounded = int(round(found / nice) * nice)
-    return rounded if low <= rounded <= high else found
-
-
-def _plain(value: float) -> int | float:
-    return int(value) if float(value).is_integer() else round(value, 6)
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -201,7 +123,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         default = p.detail.get("default")
         return rng.random() < (0.7 if p.required or default is None else 0.1 if default else 0.9)
     if p.kind and kind_named(p.kind).range:
-        found = number(scene, p)
+        found = number(scene, p, usable)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
     dated = p.kind in OF_SCENE  # an example shows the form alone
     plain = [] if dated else accepted_values(p.detail, p.values)
@@ -226,7 +148,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if descriptions.json_type(p.detail) == "string":
         text = _cased(str(text), p)
     if descriptions.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
-        text = _plain(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
+        text = plain_number(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
     return _patterned(text, p, scene)
 
 
@@ -396,4 +318,6 @@ def spec_values(
             closed.add(name)
         elif (known := habits.get(name)) and known.texts:
             own[name] = list(known.texts)  # for a parameter that nothing else is known of
+        elif known:
+            own[name] = known.numbers  # what size is usual
     return Known({tool.name: own}, {}, frozenset(closed))

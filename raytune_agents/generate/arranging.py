@@ -64,8 +64,7 @@ def sentence_of(
         elif not clause or len(spoken) >= MOST_CLAUSES or again:
             noted.append(p)
         else:
-            more = first == "with" and any(c.startswith("with ") for c in spoken)
-            spoken.append(f"and {clause[5:]}" if more else clause)
+            spoken.append(clause)
             begun.add(first)
     rest = "".join(f" {capital(field_noun(p))}: {slot_of(p)}." for p in records).strip()
     form: list[str] = []
@@ -73,7 +72,17 @@ def sentence_of(
         rest = "".join(f"\n- {field_noun(p)}: {slot_of(p)} {unit_words(p)}".rstrip() for p in noted)
     elif noted:
         brackets = "(" in " ".join([body, *spoken])
-        last = spoken[-1] if spoken else ""
-        after = last.startswith("with ") or (last.startswith("and ") and last not in clauses)
-        form = [form_clause(noted, verb, brackets, rng, "and" if after else "with")]
-    return [*spoken, *form, *flags, *(said[p] for p in texts[:1])], rest
+        form = [form_clause(noted, verb, brackets, rng)]
+    return [*_with_all([*spoken, *form]), *flags, *(said[p] for p in texts[:1])], rest
+
+
+def _with_all(clauses: Sequence[str]) -> list[str]:
+    """The clauses, of which those with "with" are one list where the first of them stands."""
+    things = [c.removeprefix("with ") for c in clauses if c.startswith("with ")]
+    if len(things) < 2:
+        return list(clauses)
+    *before, last = things
+    listed = ", ".join(things) if " and " in last else f"{', '.join(before)} and {last}"
+    at = next(i for i, c in enumerate(clauses) if c.startswith("with "))
+    rest = [c for c in clauses[at:] if not c.startswith("with ")]
+    return [*clauses[:at], f"with {listed}", *rest]

@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.generate.actions import READING, base_verb, verb_groups
 from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
-from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.grammar import is_plural, plural
 from raytune_agents.generate.idioms import chosen_clause, idiom_clauses
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS
@@ -164,6 +164,7 @@ CUT = re.compile(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", re.I
 PLAIN_DATE = pattern("plain_date")
 NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
 ATTRIBUTE = regex("attribute")
+PEOPLE = pattern("people")
 LISTED = regex("listed")
 OWN_WORD = regex("own_word")
 COMPARED = pattern("compared")
@@ -179,7 +180,8 @@ LOOKS_BACK = regex("looks_back")
 def _attribute(p: Parameter) -> bool:
     """Whether a code says what a thing has; a number that must be given says which one it is."""
     numbered = p.required and json_type(p.detail) in ("integer", "number")
-    return bool(re.search(ATTRIBUTE, p.words)) and not numbered
+    whose = PEOPLE.fullmatch(f"a {p.noun}")
+    return bool(re.search(ATTRIBUTE, p.words)) and not (numbered or whose)
 
 
 def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
@@ -385,11 +387,7 @@ def _noun(p: Parameter, sense: Kind) -> str:
     words = ACRONYMS.sub(lambda m: m[0].upper(), words)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
         return "people"
-    if sense.kind in ("people", "beds", "replicas") and not is_plural(words):
-        return {"person": "people", "child": "children"}.get(
-            words, words if words.endswith("n") else f"{words}s"
-        )
-    return words
+    return plural(words) if sense.kind in ("people", "beds", "replicas") else words
 
 
 ACRONYMS = pattern("acronyms")

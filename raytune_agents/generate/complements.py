@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, verb_groups
-from raytune_agents.generate.clauses import CONTAINER, WHO, is_plain
+from raytune_agents.generate.clauses import CONTAINER, PEOPLE, WHO, is_plain
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named, matching_kind
@@ -33,7 +33,6 @@ from raytune_agents.generate.several import Several
 from raytune_agents.generate.wordlists import pattern, regex
 
 ARTICLE = pattern("article")
-PEOPLE = pattern("people")
 
 
 DATED = ("date", "datetime", "time", "month", "year")
@@ -272,6 +271,8 @@ class Complements(Several):
         ids = [p for p in ids if p.required] or ids
         if ids and mentions(self.head, ids[0]):
             return None  # "promote a subtask to a main task" + the subtask's
+        if ids and PEOPLE.fullmatch(f"a {ids[0].noun}") and not PEOPLE.fullmatch(phrase):
+            return None  # "space for a firing" + the member's
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
         if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":

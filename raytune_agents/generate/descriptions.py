@@ -51,7 +51,8 @@ def measured(words: str) -> tuple[str, str]:
 
 def unit_of(words: str, about: str) -> str:
     """The unit that a name or else its description gives, in lower case; "" where neither does."""
-    told = re.sub(r"\b(?:of (?:the|a)|each|every) \w+", " ", about)  # "lesson of the day"
+    # no unit of its own: "lesson of the day", "12.5 kg bags"
+    told = re.sub(r"\b(?:of (?:the|a)|each|every) \w+|\d ?[a-z]+(?= [a-z]+s\b)", " ", about)
     for text in (words, told):
         if found := _PER.search(text):
             return found[0].lower()

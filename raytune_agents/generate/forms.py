@@ -76,13 +76,7 @@ def unit_words(p: Parameter) -> str:
     return "" if unit in field_noun(p).split() else unit  # "weekly hours"
 
 
-def form_clause(
-    params: Sequence[Parameter],
-    verb: str,
-    brackets: bool,
-    rng: random.Random,
-    joint: str = "with",
-) -> str:
+def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: random.Random) -> str:
     """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
     quantity: 3)"; of what is changed "and set the bin to A-1"."""
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
@@ -101,7 +95,7 @@ def form_clause(
         else f"{article}{field_noun(p)} {slots[p.name]}"
         for p in params
     ]
-    return f"{joint} {shown(said)}"
+    return f"with {shown(said)}"
 
 
 def is_sized(p: Parameter) -> bool:

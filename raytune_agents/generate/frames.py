@@ -16,7 +16,9 @@ EVEN_HABITS = Profile()  # of an agent that nothing is known of
 PRIOR_ROWS = 4  # rows that count as much as the weights of phrases.yaml
 MISSPELLED = 0.03  # share of requests with a misspelled word
 SLOTS = {"order": "wish", "thing": "thing", "question": "question|reported"}
-NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|\{wish\} for me|Let's")
+NO_FAVOUR = re.compile(
+    r"(?<!you )(to|me|\bi|\bwe|promised a colleague to) \{wish\}|\{wish\} for me|Let's", re.I
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,20 @@ def is_plural(phrase: str) -> bool:
     return many or word in ("people", "children", "men", "women", "teeth", "feet")
 
 
+def plural(noun: str) -> str:
+    """A noun as the word for many of it.
+
+    >>> plural("box")  # "boxes"
+    """
+    if is_plural(noun):
+        return noun
+    odd = {"person": "people", "child": "children", "foot": "feet", "tooth": "teeth"}
+    if noun in odd:
+        return odd[noun]
+    ending = "es" if re.search(r"(s|x|z|ch|sh)$", noun) else "s"
+    return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + (ending if not noun.endswith("y") else "s")
+
+
 def asked(clause: str) -> str:
     """The question that a clause reports, "" where it reports none that is so easily asked.
 

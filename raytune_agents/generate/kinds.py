@@ -19,6 +19,7 @@ from raytune_agents.agents.inlining import with_type
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import MEASURE
+from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
     DIGITS,
@@ -71,6 +72,7 @@ def parameter(
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
     type_ = descriptions.json_type(detail)
     words = descriptions.spelled_out(_own_words(name, type_), about)
+    words = _whose_kind(words, about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
     sorts = [] if written else _sorts_of_value(words, values)
@@ -101,13 +103,14 @@ def parameter(
     said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
-    found = _scalar_or_numbered(known, detail, values, context)
+    found = _of_many(_scalar_or_numbered(known, detail, values, context))
     sort = matching_kind("string", sorts[0].lower(), "", "")[0] if sorts else ""
     if not sort or found.kind not in ("id", ""):
         return found
     return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
 
 
+KIND_WORDS = "(?:kind|type|category|class)"
 SORT_OF_VALUE = pattern("sort_of_value")
 
 
@@ -134,6 +137,30 @@ def _own_words(name: str, type_: str) -> str:
     words = name_words(name) or "value"
     kept = "id|from|to|in|as|class|type|import|global|with"
     return words if type_ == "boolean" else re.sub(rf"^is (?=(?:{kept})$)", "", words)
+
+
+def _whose_kind(words: str, about: str) -> str:
+    """ "firing kind" for a kind that its description calls "firing type" or "type of firing"."""
+    if not re.fullmatch(KIND_WORDS, words):
+        return words
+    told = re.match(
+        rf"(?:the )?(?:(?!an? |the |its |your )([a-z]+) {KIND_WORDS}"
+        rf"|{KIND_WORDS} of (?:the |an? )?([a-z]+))(?:$|[.,:;(])",
+        about.lower().strip(),
+    )
+    thing = (told[1] or told[2]) if told else ""
+    return words if not thing or thing in descriptions.NAMES["anything"] else f"{thing} {words}"
+
+
+def _of_many(known: Parameter) -> Parameter:
+    """A count by the noun of what is counted: "piece count" -> "pieces"."""
+    counted = re.fullmatch(
+        r"(?:num|number|n|no)(?: of)? ([a-z]{3,})|([a-z]{3,}) (?:count|qty|quantity)", known.words
+    )
+    if known.kind not in ("count", "quantity") or not counted:
+        return known
+    many = plural(counted[1] or counted[2])
+    return replace(known, words=many, said="", kind="count", sense="count")
 
 
 def _scalar_or_numbered(

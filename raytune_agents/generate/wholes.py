@@ -6,10 +6,13 @@ import re
 from dataclasses import replace
 
 from raytune_agents.generate.actions import verb_groups
-from raytune_agents.generate.clauses import SETTERS, WHO
+from raytune_agents.generate.clauses import READING, SETTERS, WHO
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.descriptions import json_type
+from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import CROWD, FILES, PERSONAL, is_numbered, mentions, slot_of
+from raytune_agents.generate.wordlists import phrases, regex
 
 LIST = "an? (?:list|array|series|sequence)"
 WITH_PEOPLE = (
@@ -24,6 +27,7 @@ WITH_PEOPLE = (
     "log in",
 )
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
+PACKS = regex("packs")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = (
     "product",
@@ -44,12 +48,25 @@ class Wholes(Complements):
 
     def wholes(self) -> None:
         """All of them, one after the other."""
+        self.packed()
         self.letters_of()
         self.lists_of()
         self.operands()
         self.alternatives()
         self.inputs()
         self.whole()
+
+    def packed(self) -> None:
+        """ "clay" -> "{bags} bags of clay" of how many there are to be."""
+        bare = ARTICLE.sub("", self.head)
+        loose = is_plural(bare) or bare.split()[-1] in phrases()["mass"]
+        if not loose or verb_groups().get(self.verb) in (*READING, "search"):
+            return
+        for p in self.left:
+            if re.fullmatch(PACKS, p.words) and kind_named(p.sense).range and not p.items:
+                self.left.remove(p)
+                self.head = f"{slot_of(p)} {p.words} of {bare}"
+                return
 
     def inputs(self) -> None:
         """ "whether the input is a domain" -> "whether {it} is a domain"."""

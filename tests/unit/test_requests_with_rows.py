@@ -1,0 +1,90 @@
+"""Faults found by eye in the requests of a small module of tools and fourteen good rows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from stranger_tools import TEXT, WHOLE, of, order, tool_of
+
+from raytune_agents.agents.analyse import Argument, Profile, grain
+from raytune_agents.agents.phrasing import taken_apart
+from raytune_agents.generate import arguments
+from raytune_agents.generate.frames import framed
+from raytune_agents.generate.grammar import plural
+
+NUMBER = {"type": "number"}
+FIRING = tool_of("book_firing", "Reserve kiln space for a firing.", {
+    "piece_count": of(WHOLE, "number of pieces"),
+    "kind": of(TEXT, "firing type", enum=["bisque", "glaze"]),
+    "max_height_cm": of(WHOLE, "height of the tallest piece in cm"),
+    "member_no": of(TEXT, "membership number such as PT-2041")})  # fmt: skip
+
+
+def test_the_kind_of_a_thing_and_a_count_are_said_with_their_nouns() -> None:
+    args = {"piece_count": 5, "kind": "glaze", "max_height_cm": 14, "member_no": "PT-2041"}
+    for seed in range(8):
+        text = order(FIRING, args, seed)
+        assert all(x in text for x in ("for a glaze firing", "5 pieces", "14 cm in height")), text
+        assert not any(x in text for x in ("firing PT-2041", "and 5 pieces and")), text
+
+
+@pytest.mark.parametrize(("about", "counted", "described", "said"), [
+    ("Order clay for pickup", "bags", "how many 12.5 kg bags", "3 bags of clay"),
+    ("Order oranges", "crates", "number of crates", "3 crates of oranges"),
+    ("Find suppliers of clay", "bags", "how many bags", "suppliers"),
+    ("Order a sofa", "boxes", "number of boxes", "a sofa"),
+])  # fmt: skip
+def test_what_is_ordered_comes_in_packs(
+    about: str, counted: str, described: str, said: str
+) -> None:
+    tool = tool_of("t", about, {counted: of(WHOLE, described)})
+    assert said in order(tool, {counted: 3})
+    assert "kg" not in order(tool, {counted: 3})
+
+
+def test_numbers_lie_near_those_of_the_rows() -> None:
+    hours = tool_of("find_wheel", "Look up free wheels", {
+        "hours": of(NUMBER, "Length of the session in hours (0.5 to 4)"),
+        "height": of(WHOLE, "height in cm")})  # fmt: skip
+    habits = {"hours": Argument(given=1, numbers=[1.5, 2, 3]),
+              "height": Argument(given=1, numbers=[2, 14, 32])}  # fmt: skip
+    rng, seen = random.Random(0), []
+    for _ in range(60):
+        known = arguments.spec_values(hours, rng, habits)
+        seen.append(arguments.sample(hours, ["hours", "height"], rng, known)[0])
+    assert {x["hours"] for x in seen} <= {1, 1.5, 2, 2.5, 3, 3.5}
+    assert len({x["hours"] for x in seen}) > 3
+    assert 1 <= min(x["height"] for x in seen) < max(x["height"] for x in seen) <= 47
+
+
+@pytest.mark.parametrize(("numbers", "step"), [
+    ([1.5, 2, 3], 0.5), ([2, 14, 32], 1), ([20, 40, 300], 10), ([9.99, 12.5, 20], 0.01),
+    ([250, 500, 1000], 50), ([0, 0, 0], 1000),
+])  # fmt: skip
+def test_numbers_are_as_round_as_those_seen(numbers: list[float], step: float) -> None:
+    assert grain(numbers) == step
+
+
+def test_a_thing_is_asked_for_without_a_verb() -> None:
+    assert taken_apart("any wheels free on Friday?").frame == "{thing}?"
+    assert taken_apart("4 bags of stoneware please").form == "thing"
+    assert taken_apart("book two seats please").form == "order"
+
+
+def test_nobody_asks_whether_they_may_find_themselves_something() -> None:
+    habits = Profile(frames={"can i {wish}": 60})
+    texts = [framed("find me a wheel", random.Random(k), (), habits)[1] for k in range(30)]
+    assert not any(t.startswith("can i find me") for t in texts)
+    assert any(
+        framed("book a wheel", random.Random(k), (), habits)[1] == "can i book a wheel"
+        for k in range(5)
+    )
+
+
+@pytest.mark.parametrize(("one", "many"), [
+    ("piece", "pieces"), ("box", "boxes"), ("party", "parties"), ("day", "days"),
+    ("child", "children"), ("guests", "guests"), ("dish", "dishes"),
+])  # fmt: skip
+def test_plurals(one: str, many: str) -> None:
+    assert plural(one) == many
