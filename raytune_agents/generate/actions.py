@@ -67,9 +67,16 @@ _STATEMENT = pattern("statement")
 _MADE_VERB = pattern("made_verb")
 
 
+PREFIXED = re.compile(
+    "(?:pre|re|un|co|de|auto|cross|double|fast|bulk|mass|force|soft|hard|hot|over)-"
+)
+
+
 def base_verb(word: str) -> str:
     """The bare form of a verb that starts a description, "" where the word is none."""
     word = word.lower().strip(",")
+    if (made := PREFIXED.match(word)) and (verb := base_verb(word[made.end() :])):
+        return f"{made[0]}{verb}"  # "pre-order"
     tries = [word]
     if word.endswith("ies"):
         tries.append(word[:-3] + "y")

@@ -138,7 +138,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", str(chosen))
         coded = coded or MEASURE.fullmatch(str(chosen))
         coded = coded or (p.kind == "version" and re.fullmatch(r"v?\d+(\.\d+)+", str(chosen)))
-        letters = re.fullmatch("[A-Z]{3,5}", str(chosen)) and len(plain) == 1
+        letters = re.fullmatch("[A-Z]{3,8}", str(chosen)) and len(plain) == 1
         open_code = p.kind == "id" or (not p.kind and re.search(r"\bcode\b", p.about))
         coded = coded or (letters and open_code)
         return like_example(scene, chosen) if coded or PATH.fullmatch(str(chosen)) else chosen

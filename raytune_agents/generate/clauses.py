@@ -64,7 +64,7 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     text = verb == "set" and sense.kind in LAST and p.words.split()[0] in head.split()
     if text or (verb in GENERAL_SETTERS and written):
         return f'to "{slot}"'
-    kept = coded or sense.kind in (*LAST, *PLACE_KINDS) or p.items
+    kept = coded or sense.kind in (*LAST, *PLACE_KINDS) or p.items or re.search(SITE, p.words)
     if (general or listed_change) and not kept:
         return ""
     new = p.words.startswith("new ")
@@ -204,7 +204,9 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
         return (f"and {acts[1]} it on {{x}}",)  # "resume on"
     if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
         return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
-    ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
+    if re.fullmatch(r"(?!check|drop|pick|valid)\w+ start", p.words) and p.role != "to":
+        return ("starting {x}",)  # "slot start"
+    ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ end", p.words)  # "trial end"
     of_head = re.search(rf"\b{p.words.split()[0]}", head)  # "tickets" + ticket date
     if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
         return ("",)  # "last day"

@@ -42,7 +42,7 @@ def shaped(example: str, rng: random.Random) -> str:
     ) + 1:
         first = rng.randint(2010, 2024)  # a season: 20172018
         return f"{first}{years[2]}{first + 1}"
-    if re.fullmatch(r"[A-Z]{3,5}", example):  # of letters alone: no prefix
+    if re.fullmatch(r"[A-Z]{3,8}", example):  # of letters alone: no prefix
         return "".join(rng.choice(CAPITALS) for _ in example)
     dated = re.fullmatch(r"(\D*)20\d\d(?:0\d|1[0-2])[0-3]\d(?:(\D?)[0-2]\d[0-5]\d)?", example)
     if dated:  # S-20260312-0930

@@ -14,7 +14,7 @@ def flag_clause(p: Parameter, value: bool) -> str:
     """The words for a boolean that is given."""
     words = re.sub(
         r"^(is|should|do|be|set|use|enable|enabled|with|include|includes|including|has|have|"
-        r"allow|add|want|needs?|show|return|get)\s+",
+        r"allow|add|wants?|needs?|requires?|show|return|get)\s+",
         "",
         p.words,
     )
@@ -38,7 +38,8 @@ def flag_clause(p: Parameter, value: bool) -> str:
     if found := re.fullmatch(r"(.+) only|only (.+)", words):
         ones = "" if found[1] or is_plural(found[2]) else " ones"
         return f"({negated}{words})" if found[1] else f"({negated}only {found[2]}{ones})"
-    said = re.match(r"(includ\w+|with|has|have) \w", p.words)  # "include comments"
+    # "include comments", "needs parking"
+    said = re.match(r"(includ\w+|with|has|have|needs?|requires?|wants?) \w", p.words)
     if base_verb(words.split()[0]) and not said and words not in ("draft", "return", "open now"):
         noun = words.split()[0] in phrases()["nouns_too"]  # "gift wrap"
         if len(words.split()) > 1 and not noun:

@@ -83,6 +83,7 @@ def parameter(
         bare, unit = descriptions.measured(words)
         unit = descriptions.unit_of(words, about) or unit
         words = bare if type_ != "array" else words
+        words = re.sub(r"(?<=\w) mins?$", "", words) if unit == "minutes" else words
     known = Parameter(
         name,
         json.dumps(detail),
@@ -307,8 +308,7 @@ def _scalar(
         stray = values and sense == "state"  # of a sprint, not of the USA
         sense = kind or (sense if (by_name or sense in NAMED_ALIKE) and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
-    unitless = re.sub(r"(?<=\w) mins?$", "", words) if known.unit == "minutes" else words
-    role = role_of(unitless, kind if kind != "choice" else sense)
+    role = role_of(words, kind if kind != "choice" else sense)
     return replace(known, kind=kind, sense=sense, examples=examples, role=role)
 
 

@@ -82,7 +82,7 @@ def is_subject(phrase: str, p: Parameter) -> bool:
 def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
-    general = "id|name|number|code|no"
+    general = "id|name|title|number|code|no"
     ending = rf"(?<!first|.last|.full)(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb|{general})$"
     measured = re.sub(ending, "", p.noun)
     own = {*measured.split()[-1:], *re.sub(" of$", "", p.words).split()[-1:]}

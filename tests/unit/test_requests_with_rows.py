@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from stranger_tools import TEXT, WHOLE, of, order, tool_of
+from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 
 from raytune_agents.agents.analyse import Argument, Profile, grain
 from raytune_agents.agents.phrasing import taken_apart
@@ -88,3 +88,39 @@ def test_nobody_asks_whether_they_may_find_themselves_something() -> None:
 ])  # fmt: skip
 def test_plurals(one: str, many: str) -> None:
     assert plural(one) == many
+
+
+@pytest.mark.parametrize(("name", "about", "properties", "args", "said"), [
+    ("cancel", "Cancel a booking", {"booking_ref": of(TEXT, "Six letters, such as QWERTY")},
+     {"booking_ref": "ABCDEF"}, "booking ABCDEF"),
+    ("preorder", "Pre-order meals for a crossing", {"meal": of(TEXT, "e.g. pasta, fish")},
+     {"meal": "pasta"}, "pre-order"),
+    ("put", "Put a show into the schedule", {"length_min": of(WHOLE, "Length in minutes")},
+     {"length_min": 45}, "a length of 45 minutes"),
+    ("invite", "Invite a guest", {"guest": TEXT, "needs_parking": {"type": "boolean"}},
+     {"guest": "Ana Ruiz", "needs_parking": True}, "with parking"),
+    ("stats", "Listener numbers of a show per hour", {"show_title": TEXT},
+     {"show_title": "Dune"}, "listener numbers of Dune per hour"),
+    ("power", "Change the output power of a transmitter", {
+        "power_kw": NUMBER, "site": of(TEXT, "Site code like TX-NORTH")},
+     {"power_kw": 4, "site": "TX-NORTH"}, "at the TX-NORTH site"),
+    ("put", "Put a show into the schedule", {"show_title": TEXT, "slot_start": of(
+        TEXT, "ISO 8601 start")}, {"show_title": "Dune", "slot_start": "2026-03-27"}, "starting"),
+])  # fmt: skip
+def test_requests_of_a_ferry_and_a_radio_station(
+    name: str, about: str, properties: dict, args: dict, said: str
+) -> None:
+    tool = tool_of(name, about, properties)
+    assert said in order(tool, args)
+    assert len({str(x) for x in drawn(tool, 20)}) > 1 or name == "power"
+
+
+@pytest.mark.parametrize(("about", "name", "described", "kind"), [
+    ("Put a show into the schedule", "host", "Name of the presenter", "person"),
+    ("Restart a service", "host", "", "host"),
+    ("Cancel a booking", "booking_ref", "", "id"),
+    ("Compare two commits of a repository", "ref", "", "branch"),
+])  # fmt: skip
+def test_a_host_is_a_person_or_a_machine(about: str, name: str, described: str, kind: str) -> None:
+    (found,) = arguments.parameters_of(tool_of("t", about, {name: of(TEXT, described)}))
+    assert found.kind == kind
