@@ -224,7 +224,7 @@ def action(name: str, description: str) -> Action:
     return Action(tuple(verbs), head, parts)
 
 
-NOTIFYING = frozenset("alert notify warn tell inform remind email message text ping".split())
+NOTIFYING: list[str] = phrases()["notifying"]
 
 
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
