@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
-from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.signatures import docstring
-from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, is_plural
-from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
+from raytune_agents.generate.parameter import name_words
 from raytune_agents.generate.wordlists import pattern, phrases, tidied
 
 QUESTION = pattern("question")
@@ -313,7 +309,12 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     if not head and len(pieces) > 2:  # starts with a preposition
         head, pieces = pieces[2].strip(), [pieces[0], *pieces[3:]]
     parts: list[tuple[str, str]] = []
+    either = ""
     for preposition, phrase in zip(pieces[1::2], map(str.strip, pieces[2::2])):
+        if preposition == either:  # "to the customer or to a third party"
+            either = ""
+            continue
+        either = preposition if phrase.endswith(" or") else ""
         phrase = re.sub(r" (?:or|and)$", "", phrase)  # "of a vehicle or of the whole fleet"
         done = phrase.split(" ")[0] in _INFINITIVES or head in ("when", "how", "where")
         if preposition == "to" and done and not parts:
@@ -329,64 +330,3 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 NAME_WITH_OF = re.compile(r"\b[A-Z][a-z]+ of [A-Z][a-z]+(?= [a-z])")  # "League of Legends champion"
-
-
-# --- the tool -------------------------------------------------------------------------------------
-
-
-METHODS = ("method", "action", "operation", "op", "command")
-
-
-def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
-    """What a tool of several methods does where an argument names one: "list_workflow_runs"."""
-    for p in parameters_of(tool):
-        if p.kind == "choice" and p.words in METHODS and p.name in args:
-            verb, *rest = name_words(str(args[p.name])).split() or [""]
-            if rest and base_verb(verb):
-                return action("", " ".join([verb, *rest]))
-    return None
-
-
-def tool_action(tool: ToolConfig) -> Action:
-    """What a tool does, with what it needs where its description says too little: "Turns off" needs
-    an entity, and "Cover position", which must be given, is set."""
-    act = action(tool.name, tool.description)
-    needed = [p for p in parameters_of(tool) if p.required and p.kind != "flag"]
-    if act.verbs and not act.head and needed:
-        return replace(act, head=f"the {needed[0].noun}")
-    given = (p.noun for p in needed if kind_named(p.kind).range or p.kind == "amount")
-    if not act.sure and act.head.split(" ")[-1] in given:
-        return replace(act, verbs=("set",), sure=True)
-    return act
-
-
-def unlisted(act: Action) -> Action:
-    """The action on a list's things, not on the list: "a list of all stores" -> "all stores"."""
-    if not re.fullmatch(r"((an?|the) )?(complete |full )?list", act.head) or not act.parts:
-        return act
-    (preposition, things), *rest = act.parts
-    whole = preposition == "of" and is_plural(things)
-    return replace(act, head=things, parts=tuple(rest)) if whole else act
-
-
-def decided(
-    act: Action, flags: list[Parameter], args: Mapping[str, Any]
-) -> tuple[Action, list[Parameter]]:
-    """The action and the flags left where one says which complement is meant: "as draft or ready
-    for review" + draft."""
-    for p in flags:
-        for k, (preposition, phrase) in enumerate(act.parts):
-            yes, _, no = phrase.partition(" or ")
-            turned = no.startswith(f"{p.words} ")  # "in ascending or descending order"
-            if turned:
-                yes, no = no, f"{yes}{no.removeprefix(p.words)}"
-            if turned or (no and yes == p.words):
-                parts = [*act.parts[:k], (preposition, yes if args[p.name] else no)]
-                rest = act.parts[k + 1 :] if not args[p.name] else ()
-                return replace(act, parts=(*parts, *rest)), [f for f in flags if f is not p]
-    return act, flags
-
-
-def switched(words: str) -> str:
-    """The verb of a flag: "lock" of locked."""
-    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))

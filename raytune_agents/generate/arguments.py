@@ -115,8 +115,9 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind == "choice":
         if not p.examples:
             raise NoValue(f"{p.name}: its enum is empty")
-        # "none" is said by saying nothing.
-        chosen = rng.choice([v for v in p.values if not UNSAID.match(str(v))] or p.values)
+        # "none", and what is done anyway, is said by saying nothing.
+        told = [v for v in p.values if not UNSAID.match(str(v)) and v != p.detail.get("default")]
+        chosen = rng.choice(told or p.values)
         scene.meal = chosen if chosen in MEALS else scene.meal
         return chosen
     if p.kind == "flag":  # what a tool does anyway is not asked for

@@ -6,14 +6,14 @@ import random
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.clauses import DATES
 from raytune_agents.generate.forms import capital, field_noun, form_clause, unit_words
 from raytune_agents.generate.grammar import PREPOSITIONS
+from raytune_agents.generate.named_clauses import DATES
 from raytune_agents.generate.nouns import is_measure, mentions, slot_of
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import regex
 
-SPAN = re.compile(r"for \{\w+\} (days|hours|minutes|seconds)")
+COUNTED = re.compile(r"for \{[\w.]+\} (?:\w+s|people|children)")
 LINES = 0.05  # share of orders with many values that give them line by line
 CARRIER = regex("carrier")
 CALENDAR = ("month", "year", "year_number")
@@ -59,7 +59,7 @@ def sentence_of(
         first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\S+\}", clause)
         again = (bare or first == "to") and first in begun - {"with"}
         again = again and dated != [p]  # "on train 5 on May 6"
-        if spoken and SPAN.match(clause) and SPAN.match(spoken[-1]):
+        if spoken and COUNTED.fullmatch(clause) and COUNTED.match(spoken[-1]):
             spoken[-1] += f" and {clause[4:]}"  # "for two hours and 30 minutes"
         elif not clause or len(spoken) >= MOST_CLAUSES or again:
             noted.append(p)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from raytune_agents.generate.actions import READING, base_verb, verb_groups
+from raytune_agents.generate.actions import READING, verb_groups
 from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
 from raytune_agents.generate.grammar import is_plural, plural
-from raytune_agents.generate.idioms import chosen_clause, idiom_clauses
+from raytune_agents.generate.idioms import idiom_clauses
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS
+from raytune_agents.generate.named_clauses import DATES, OWN_WORD, SITE, named_clauses
 from raytune_agents.generate.nouns import mentions
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
@@ -34,9 +35,8 @@ def _sense(p: Parameter) -> Kind:
 DOCUMENTS = pattern("documents")
 SETTERS: list[str] = phrases()["setters"]
 CHANGED = ("", "from", "to", "due", "expires")  # roles of what a thing is set to
-GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
+GENERAL_SETTERS = ("update", "change", "modify", "amend")  # of a record: not "to" one of its fields
 PLACE_KINDS: list[str] = phrases()["place_kinds"]
-DATES = ("date", "datetime", "time")
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {"share": "with"} | dict.fromkeys(phrases()["to_whom"], "to")
 WRITTEN = pattern("written")
@@ -68,6 +68,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     if (general or listed_change) and not kept:
         return ""
     new = p.words.startswith("new ")
+    if new and coded:
+        return f"to {p.noun} {slot}"  # "amend the booking" + new sailing id
     sized = sense.range and (sense.kind not in MEASURES or verb in ("set", "resize"))
     moved = sized or sense.kind in DATES or verb == "move"
     sets = verb == "rename" or new or (spoken_of and not coded)
@@ -152,140 +154,23 @@ def _unlike_begun(options: Sequence[str], sense: Kind, begun: Collection[str]) -
     return [c for c in options if c.partition(" ")[0] not in taken] or options
 
 
-DONE_TO_IT = "forward|move|copy|send|ship|deliver|assign|share|save|label|tag"
-DOING = {  # names that are orders themselves: "avoid" + tolls
-    "avoid": "avoiding",
-    "include": "including",
-    "ignore": "ignoring",
-    "omit": "omitting",
-    "skip": "skipping",
-}
-CUT = re.compile(r"\b(first|last|top|latest|most recent) (?:n|x) ([a-z]+)", re.I)
-PLAIN_DATE = pattern("plain_date")
 NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
 ATTRIBUTE = regex("attribute")
 PEOPLE = pattern("people")
+QUALIFIED = regex("qualified")
 LISTED = regex("listed")
-OWN_WORD = regex("own_word")
-COMPARED = pattern("compared")
-SITE = regex("site")
-LOCATIVE = regex("locative")
+NUMBERED_THING = pattern("numbered_thing")
 CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
-SPANS = regex("spans")
 BY_MEANS = pattern("by_means")
-LOOKS_BACK = regex("looks_back")
 
 
 def _attribute(p: Parameter) -> bool:
     """Whether a code says what a thing has; a number that must be given says which one it is."""
     numbered = p.required and json_type(p.detail) in ("integer", "number")
+    numbered |= p.required and bool(NUMBERED_THING.match(p.words))
     whose = PEOPLE.fullmatch(f"a {p.noun}")
     return bool(re.search(ATTRIBUTE, p.words)) and not (numbered or whose)
-
-
-def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
-    """Clauses that the name of a day or a time makes: "hired after", "week of", "resume on"."""
-    if re.fullmatch("(occurr|happen)ed (at|on)", p.words):
-        return ("on {x}",)
-    if ends := re.fullmatch(r"(clos|start|end|open)e?s (?:at|on)", p.words):
-        return (f"{ends[1]}ing on {{x}}",)
-    if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
-        return (f"{done[1]} on {{x}}",)
-    whose = re.fullmatch(r"(\w+) (dob|date of birth|birth ?(date|day))", p.words)
-    if whose and p.role == "birth":
-        return (f"for a {whose[1]} born on {{x}}",)
-    if re.fullmatch(r"effective( date| from| on)?", p.words):
-        return ("effective {x}",)
-    if re.fullmatch(r"(week|month|quarter|year) (of|from|starting|beginning)", p.words):
-        return (f"for the {p.words} {{x}}",)
-    acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)
-    if acts and not p.role and base_verb(acts[1]) == acts[1]:
-        return (f"and {acts[1]} it on {{x}}",)  # "resume on"
-    if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
-        return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
-    if re.fullmatch(r"(?!check|drop|pick|valid)\w+ start", p.words) and p.role != "to":
-        return ("starting {x}",)  # "slot start"
-    ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ end", p.words)  # "trial end"
-    of_head = re.search(rf"\b{p.words.split()[0]}", head)  # "tickets" + ticket date
-    if ends or not (p.role or of_head or PLAIN_DATE.search(p.words)):
-        return ("",)  # "last day"
-    return ()
-
-
-def _ordered_clause(p: Parameter, sense: Kind) -> str:
-    """The clause of a name that is an order itself: "forward to", "remind after days"."""
-    later = re.fullmatch(r"(remind|notify|warn|alert) (after|before|every) (\w+)", p.words)
-    if later and later[3] in PERIODS:
-        return f"and {later[1]} them {later[2]} {{x}} {later[3]}"
-    if re.fullmatch(rf"expires?( in| after)? ({'|'.join(PERIODS)})", p.words):
-        return f"expiring after {{x}} {sense.kind}"
-    act = re.fullmatch(rf"({DONE_TO_IT}) (to|as|with)", p.words)
-    if act and not p.items:  # "forward to" + an address
-        return f"and {act[1]} it {act[2]} {{x}}"
-    return ""
-
-
-def _named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
-    """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
-    if p.kind in DATES and re.search(r"\d( to | - | – |/|\.\.)\d{4}", str(value)):
-        return ("from {x}",) if " to " in str(value) else ("for {x}",)  # two days
-    if re.match(r"(exclud(e|ed|ing)|ignored?|without|skip)\b \w", p.words):
-        return ("excluding {x}",)
-    if found := re.match(rf"({'|'.join(DOING)})(?= \w+s$|$)", p.words):
-        return (f"{DOING[found[1]]} {{x}}",)
-    if some := CUT.search(p.about):
-        return (f"but only the {some[1].lower()} {{x}} {some[2]}",)
-    if (p.items or p).kind == "choice" and (clause := chosen_clause(p, value)):
-        return (clause,)
-    unit = " {unit}" if p.unit else ""
-    end = re.fullmatch(r"(from|to) (\w+(?: \w+)??)(?: id)?", p.words)
-    if end and p.kind in ("id", "id_number"):  # "to location" + DEPOT-5
-        return (f"{end[1]} {end[2]} {{x}}",)
-    if (found := COMPARED.fullmatch(p.words)) and (found["thing"] or " " in p.words):
-        thing = f"with {found['thing']} " if found["thing"] else ""
-        return (f"{thing}{found['how']} {{x}}{found['unit'] or unit}",)
-    inside = re.fullmatch(r"(in|at|by|near|under|inside) \w+", p.words)
-    if inside and sense.placed and not p.items:  # "in channel" + #sales
-        return (f"{inside[1]} {{x}}",)
-    recent = p.words == sense.kind and re.match(r"(the )?(recent|latest|past) ", head)
-    if sense.kind in PERIODS and (recent or re.search(LOOKS_BACK, f"{p.words}. {p.about}")):
-        return (f"for the last {{x}} {sense.kind}",)
-    if found := re.fullmatch(r"(tail|last|first|head)( lines| rows| entries)", p.words):
-        return (
-            f"(the {found[1].replace('tail', 'last').replace('head', 'first')} {{x}}{found[2]})",
-        )
-    if ordered := _ordered_clause(p, sense):
-        return (ordered,)
-    if p.words == "locale" and not p.items:
-        return ("for the {x} locale",)  # "in it" says nothing
-    if p.words in ("min", "max") and sense.range:
-        return (f"with a {p.words}imum of {{x}}{unit}",)
-    if re.fullmatch(r"(?:in )?reply to(?: id)?", p.words):
-        return ("in reply to {x}",)
-    until = p.words == "to" and p.kind in DATES  # said by its role
-    if (re.fullmatch(OWN_WORD, p.words) and not until) or (p.words == "at" and p.unit):
-        return (f"{p.words} {{x}}{unit}",)
-    if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
-        return (f"{{x}} {p.words}",)
-    if found := re.fullmatch(r"(group|sort|order|filter|rank|split)(?:ed)? by", p.words):
-        return (f"{found[1]}ed by {{x}}".replace("splited", "split"),)
-    if p.kind in DATES and (clause := _dated_clauses(p, head)):
-        return clause
-    of, _, period = p.words.rpartition(" ")
-    if of in ("position", "offset", "start", "at") and period in PERIODS:
-        return (f"at {{x}} {period}",)
-    if of and period in PERIODS and not re.search(SPANS, of):
-        return ("",)  # "follow up days"
-    if re.search(LOCATIVE, p.words) and p.kind in ("id", "id_number", "amount", "choice", ""):
-        coded = p.kind not in ("choice", "") or len(str(value)) <= 3 or re.search(r"\d", str(value))
-        return ("in {noun} {x}",) if coded else ("in the {x} {noun}",)
-    if p.kind == "choice" and re.search(r"\b(term|semester|season|shift)$", p.words):
-        return ("for the {x} {noun}",)
-    if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number"):
-        worded = p.kind == "" and not re.search(r"\d", str(value))
-        return ("at the {x} {noun}",) if worded and p.noun not in str(value) else ("at {noun} {x}",)
-    return ()
 
 
 def _options(
@@ -294,7 +179,7 @@ def _options(
     """The clauses that a value can stand in, with {x} for it and {noun} for its name; `reads`:
     something is asked for."""
     noun = _noun(p, sense)
-    if own := _named_clauses(p, value, sense, head):
+    if own := named_clauses(p, value, sense, head):
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
@@ -315,7 +200,8 @@ def _options(
     ):
         return ()
     if sense.kind == "query":
-        return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
+        told = DOCUMENTS.search(head) or (not reads and p.words.rstrip("s") in ("topic", "subject"))
+        return ("about {x}", "on {x}") if told else ("for {x}",)
     if sense.kind == "year" and re.search(WORKS, head):
         return ("from {x}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
@@ -347,12 +233,16 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     """Whether a value tells what it is by its kind alone: the name says no more, beside a role and
     what the object speaks of. "date" does, "insured value" does not."""
     if sense.kind in (*DATES, "weekday", "experience", "repo_name", "unix_time"):
-        return True  # `_named_clauses` knows dates that are not
+        return True  # `named_clauses` knows dates that are not
     words = re.sub("|".join(ROLE.values()), " ", p.words).split()
     core = " ".join(w for w in words if w not in re.findall(r"\w+", head))
     core = re.sub(r" (spent|worked|logged|taken)$", "", core)
+    if sense.form and sense.form.fullmatch(p.about.lower().rstrip(".")):
+        return True  # "Customer company"
     core = re.sub(
-        r"^(geographic|current|nearest|exact|physical|served|preferred|desired) ", "", core
+        QUALIFIED,
+        "",
+        core,
     )
     names = [k.name for k in all_kinds() if k.kind == sense.kind]
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):

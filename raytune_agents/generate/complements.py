@@ -275,6 +275,12 @@ class Complements(Several):
             return None  # "space for a firing" + the member's
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
+        if any(
+            mentions(other, ids[0])
+            for x, other in self.act.parts
+            if other != phrase and x not in DROPPED
+        ):
+            return None  # "a guest for an interview on a show" + the show's
         if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":
             return None
         if matching_kind("string", ARTICLE.sub("", phrase), "", "")[0] in DATED:

@@ -18,15 +18,9 @@ from typing import Any
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Profile
 from raytune_agents.generate.actions import (
-    METHODS,
     Action,
     base_verb,
-    chosen_action,
-    decided,
     makes,
-    switched,
-    tool_action,
-    unlisted,
     verb_groups,
     verb_words,
 )
@@ -52,6 +46,14 @@ from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
+from raytune_agents.generate.tool_actions import (
+    METHODS,
+    chosen_action,
+    decided,
+    switched,
+    tool_action,
+    unlisted,
+)
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
 
 # --- a wish ---------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 from raytune_agents.calls.schema import local_ref
@@ -18,6 +17,7 @@ from raytune_agents.records import JsonSchema
 NAMES = word_data("names")
 UNITS = pattern("units")
 _PER = pattern("per_unit")
+LASTING = rf"\b(?:{regex('lasting')}|length|break|run ?time)$"
 SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
 AREAS: dict[str, str] = NAMES["units_of_two_words"]
 DATE_FORM = pattern("date_form")
@@ -44,6 +44,8 @@ def measured(words: str) -> tuple[str, str]:
     for unit, said in AREAS.items():
         if words.endswith(f" {unit}"):
             return words.removesuffix(f" {unit}"), said
+    if last in ("min", "minutes") and re.search(LASTING, " ".join(rest)):
+        return " ".join(rest), "minutes"  # "duration min"
     if rest and last in SUFFIXES and rest[-1] not in ("max", "min", "per"):
         return words.removesuffix(f" {last}").removesuffix(" l"), SUFFIXES[last]
     return words, ""
@@ -116,9 +118,8 @@ def thing_of(words: str, about: str) -> str:
             text,
         )
         return of_file[1] if of_file and of_file[1] not in NAMES["anything"] else ""
-    counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
-    if counted and re.fullmatch(r"\w|count|num|number|total", words):
-        return f"number of {counted[1]}"
+    if told := _counted(words, text) or _fuller(words, short, text):
+        return told
     known = any(w[:4] in ENGLISH_STEMS for w in short.split())
     # "upl id", "affected" of "numbers of the affected meters"
     if re.fullmatch(rf"{_GENERAL}|\w+ed", words) or (short != words and not known):
@@ -157,6 +158,19 @@ def thing_of(words: str, about: str) -> str:
         subject = subject.partition(" of ")[0] if words in subject.split() else subject
         return subject if subject != words else ""
     return ""
+
+
+def _counted(words: str, text: str) -> str:
+    """What a bare count is of: "number of seats" for count = "How many seats are wanted"."""
+    counted = re.match(r"(?:number of|how many) ([a-z]+)(?: [a-z]+ed\b)?", text)
+    bare = re.fullmatch(r"\w|count|num|number|total", words)
+    return f"number of {counted[1]}" if counted and bare else ""
+
+
+def _fuller(words: str, short: str, text: str) -> str:
+    """ "lead passenger" for lead_name = "Name of the lead passenger"."""
+    fuller = re.match(rf"{_GENERAL} of (?:the )?({re.escape(short)} \w+)$", text)
+    return fuller[1] if fuller and short != words else ""
 
 
 def _bare_subject(words: str, subject: str) -> str:
@@ -272,36 +286,6 @@ def pair_in(about: str, item: Mapping[str, Any]) -> str:
     if json_type(item) not in ("array", "") or (item and "items" in item and not of_numbers):
         return ""
     return next((kind for kind, form in PAIRS.items() if re.search(form, about, re.I)), "")
-
-
-def bounds_in(text: str) -> tuple[float, float] | None:
-    """The smallest and the largest number that a description allows, None where it says none."""
-    number = r"(-?\d+(?:\.\d+)?)"
-    found = re.match(rf"{number} ?(?:\([^)]*\))? ?(?:-|–|to) ?{number}\b", text)
-    found = found or re.search(
-        rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I
-    )
-    found = found or re.search(rf"\bscale (?:of|from) {number}\s*(?:-|–|to)\s*{number}", text, re.I)
-    found = found or re.search(rf"\(\s*{number}\s*(?:-|–|to|\.\.)\s*{number}\s*\)", text)
-    found = found or re.search(rf"\b{number}\s*(?:-|–|to)\s*{number}\s*(?:scale|stars|$|\.)", text)
-    if found and float(found[1]) < float(found[2]):
-        return float(found[1]), float(found[2])
-    return None
-
-
-def one_bound_in(text: str) -> tuple[float, float]:
-    """The one bound that a description gives, "at most 50", "minimum 2", as a pair with an infinite
-    other end."""
-    # no "5 digits", "2 decimals" or "10MB", which bound something else
-    number = r":?\s*(-?\d[\d,]*(?:\.\d+)?)(?![\w.,]*\w)(?! (?:digits|decimal|characters|places))"
-    least = re.search(
-        rf"\b(?:at least|min(?:imum)?(?: value)?(?: of| is)?|no less than){number}", text, re.I
-    )
-    most = re.search(
-        rf"\b(?:at most|max(?:imum)?(?: value)?(?: of| is)?|up to|no more than){number}", text, re.I
-    )
-    low, high = (float(m[1].replace(",", "")) if m else None for m in (least, most))
-    return -inf if low is None else low, inf if high is None else high
 
 
 # --- the schema beside it -------------------------------------------------------------------------

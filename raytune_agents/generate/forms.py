@@ -21,6 +21,7 @@ from raytune_agents.generate.clauses import (
 )
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.nouns import is_measure
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex, word_data
 
@@ -43,6 +44,7 @@ def field_noun(p: Parameter) -> str:
         noun = re.sub(" date$", " time", noun) if p.kind == "time" else noun
         return noun if TELLS_DATE.search(noun) else f"{noun} {p.kind[:4]}"
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
+    noun = re.sub(r"(?<=\w) no$", " number", noun)
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
     noun = re.sub(rf"\b({LASTING}) (\w+s)$", r"\1", noun)  # "age days"
@@ -82,9 +84,7 @@ def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: ran
     slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
     slots |= {p.name: in_quotes(p, f"{{{p.name}}}") for p in params if p.sense in QUOTED}
     article = rng.choice(("the ", "")) if len(params) < 3 else ""
-    brackets |= any(
-        kind_named(p.sense).range and is_plural(field_noun(p)) for p in params
-    )  # "hours: 3"
+    brackets |= not all(map(_joins_sentence, params))
     if verb in GENERAL_SETTERS:
         return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
     if brackets or rng.random() < BRACKETS:
@@ -96,6 +96,17 @@ def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: ran
         for p in params
     ]
     return f"with {shown(said)}"
+
+
+def _joins_sentence(p: Parameter) -> bool:
+    """Whether a value reads well behind its noun in a sentence: a size, a code, a quoted text; not
+    "hours 3" and no word, "language Spanish"."""
+    if kind_named(p.sense).range:
+        return is_sized(p) and not is_plural(field_noun(p))
+    return p.sense in (*QUOTED, *CODED) or is_measure(p) or bool(re.search(ATTRIBUTE, p.words))
+
+
+CODED = ("id", "id_number", "uuid", "barcode", "iban", "card", "version")
 
 
 def is_sized(p: Parameter) -> bool:

@@ -19,6 +19,7 @@ from raytune_agents.agents.inlining import with_type
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import MEASURE
+from raytune_agents.generate.described_numbers import bounds_in
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
@@ -243,7 +244,7 @@ def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
 def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
     """The kind of a number or a code where its unit, bounds or pattern say more than its name."""
     type_ = descriptions.json_type(detail)
-    bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(known.about)
+    bounds = {"minimum", "maximum"} & set(detail) or bounds_in(known.about)
     bounded = type_ in ("integer", "number") and bounds
     if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
         kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months

@@ -24,6 +24,7 @@ from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.tool_actions import tool_action
 from raytune_agents.records import ToolCall, Trajectory
 
 MOST = 40  # values kept of one field
@@ -229,7 +230,7 @@ def gaps(spec: AgentSpec) -> list[Gap]:
             name, _, why = str(error).removeprefix(f"{tool.name}.").partition(": ")
             out.append(Gap(tool.name, name if name != tool.name else "", why or str(error)))
             continue
-        act = actions.tool_action(tool)
+        act = tool_action(tool)
         if not tool.requests and (not act.verbs or not act.head):
             out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
     return out

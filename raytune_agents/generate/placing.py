@@ -13,13 +13,14 @@ from dataclasses import replace
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
-from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, SITE, clause_of
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
 from raytune_agents.generate.conditions import FIELD
 from raytune_agents.generate.forms import in_quotes, unit_words
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural
 from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.named_clauses import SITE
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
@@ -43,7 +44,6 @@ from raytune_agents.generate.wholes import ADDED, Wholes
 from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
-ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
@@ -91,6 +91,7 @@ class Placing(Wholes):
             kept += [text] if text and not said else []
         if own is not None and own in self.left:
             self.place(own)
+            self.by_maker(own)
         elif own is None:
             self.inside()
         self.possessed()
@@ -99,11 +100,20 @@ class Placing(Wholes):
         self.names(rng)
         if not self.listed:
             self.head = first_of_all(self.head)
+        kept += self.goods()
         person, told = persona_of(self.left)
         self.left = [p for p in self.left if p not in told]
         kept.append(person)
         text = re.sub(r"(?:, \w+)? (?:or|and)$", "", " ".join([self.head, *kept]).strip())
         return text if self.listed else first_of_all(text)
+
+    def by_maker(self, work: Parameter) -> None:
+        """ "add {track} to the queue" + its artist: "add {track} by {artist}"."""
+        makers = [p for p in self.left if p.sense in ("artist", "author") and not p.items]
+        if work not in self.left and self.head.endswith(slot_of(work)):
+            for p in makers[:1]:
+                self.left.remove(p)
+                self.head += f" by {slot_of(p)}"
 
     def names(self, rng: random.Random) -> None:
         """The name of the object: "export the dashboard X", 'a member named "Ana"'."""
@@ -142,25 +152,6 @@ class Placing(Wholes):
             if found and (is_numbered(p) or TITLED.match(p.sense)):
                 self.left.remove(p)
                 self.head = f"the {found[1]} of {p.noun} {slot_of(p)}"
-                return
-
-    def counted_things(self) -> None:
-        """ "unused days" -> "{days} unused days" where a number says how many of them; "tickets" +
-        quantity."""
-        bare = re.sub("^(?:the|some|all) ", "", self.head)
-        reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
-        for p in self.left:
-            several = kind_named(p.sense).range and not (p.items or p.role)
-            ends = re.match(ENDS_OF_LIST, self.head)  # "the last lines" + 50
-            if several and ends and p.words.split()[-1] == bare.split()[-1]:
-                self.left.remove(p)
-                self.head = f"{ends[0]} {slot_of(p)}{self.head[ends.end() :]}"
-                return
-            count = several and not reads
-            many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
-            if count and is_plural(bare) and "{" not in bare and many:
-                self.left.remove(p)
-                self.head = f"{slot_of(p)} {bare}"
                 return
 
     def settings(self) -> None:
@@ -211,6 +202,7 @@ class Placing(Wholes):
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
+            itself = itself or (p.sense == "last_name" and p.words.split()[-1] == noun)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
             # "add a track" + entity name; what is searched for is a query
             itself = itself or (is_object(p) and p != self.query)
@@ -275,7 +267,7 @@ class Placing(Wholes):
                 found = found if usable else None
                 if found and (p.role != "to" or clause) and not whole:
                     slot = f"{p.noun} {slot_of(p)}" if told else slot_of(p)
-                    self.head = self.head.replace(found[0], slot, 1)
+                    self.head = self.with_slot(p, found, slot)
                     self.left.remove(p)
                 continue
             noun = re.escape(re.sub(r"(?<=\w) number$", "", p.noun).split()[-1])
@@ -297,6 +289,14 @@ class Placing(Wholes):
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
             self.left.remove(p)
+
+    def with_slot(self, p: Parameter, noun: re.Match[str], slot: str) -> str:
+        """The head with a value in place of its noun, behind it where the noun begins a compound:
+        "a song request for Halo"."""
+        after = re.match(r" (?!or )[a-z]", self.head[noun.end() :])
+        if after and TITLED.match(p.sense) and not re.match(CLAUSE, self.head):
+            return f"{self.head} for {slot}"
+        return self.head.replace(noun[0], slot, 1)
 
     def of_compound(self, noun: str, p: Parameter) -> bool:
         """Put an id behind a compound that begins with its noun: "the employee engagement score" ->
@@ -361,5 +361,7 @@ class Placing(Wholes):
             whole = " " not in bare or p.sense in ITSELF
             slot = f"the {slot_of(p)}" if re.search(MACHINES, bare) else slot_of(p)
             self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
+        elif p.sense == "last_name":
+            self.head = f"{bare} {slot_of(p)}"  # "judge Ramirez"
         else:
             self.head = f"the {bare} {in_quotes(p, slot_of(p))}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from raytune_agents.agents.analyse import grain
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import NoValue, shaped
+from raytune_agents.generate.described_numbers import bounds_in, one_bound_in
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
@@ -34,14 +35,14 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
             usual = (2 * default, default / 2)  # a loudness of -14
         elif default > usual[-1] or small:
             usual = (default / 2, 2 * default)
-    of_tool = descriptions.bounds_in(context) if p.words in context and not p.about else None
-    bounds = descriptions.bounds_in(p.about) or of_tool or tuple(usual)
-    least, most = descriptions.one_bound_in(p.about)
+    of_tool = bounds_in(context) if p.words in context and not p.about else None
+    bounds = bounds_in(p.about) or of_tool or tuple(usual)
+    least, most = one_bound_in(p.about)
     if seen and bounds[0] <= usual[1] and usual[0] <= bounds[-1]:
         bounds = max(bounds[0], usual[0]), min(bounds[-1], usual[1])
     low, high = min(max(bounds[0], least), most), max(min(bounds[-1], most), least)
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if numbers and not descriptions.bounds_in(p.about):
+    if numbers and not bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
         if p.kind in ("amount", "money", "quantity", "radius"):  # any size: theirs says which
             low, high = min(numbers) / 2, max(numbers) * 2
@@ -72,6 +73,8 @@ def number(scene: Scene, p: Parameter, seen: Sequence[float] = ()) -> int | floa
     low, high = _edges(p, scene.context, seen)
     if low > high:
         raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
+    if low == 0 and high >= 1 and not p.required and descriptions.json_type(detail) == "integer":
+        low = 1  # nobody asks for no dogs
     if p.role == "max" and low < high:
         low += (high - low) / 2
     elif p.role == "min" and low < high:

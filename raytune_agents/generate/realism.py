@@ -15,8 +15,9 @@ from typing import Any
 
 from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
-from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate import kinds
 from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.described_numbers import bounds_in
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import JsonObject, ToolSpec, Trajectory
@@ -70,7 +71,7 @@ def misfit(p: Parameter, value: Any) -> bool:
     if p.kind == "choice":
         return bool(p.examples) and value not in p.values
     if isinstance(value, int | float) and not isinstance(value, bool):
-        bounds = descriptions.bounds_in(p.about)
+        bounds = bounds_in(p.about)
         return bounds is not None and not bounds[0] <= value <= bounds[1]
     if not isinstance(value, str) or not value:
         return False

@@ -33,6 +33,7 @@ from raytune_agents.generate.tasks import (
     sample_arguments,
     sample_call,
 )
+from raytune_agents.generate.tool_actions import tool_action
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
 from raytune_agents.storage import yaml_beside
@@ -61,7 +62,7 @@ def small_talk() -> list[list[str]]:
 
 def _deed(tool: ToolConfig) -> str:
     """What a tool does, after "I could": "add a track to the queue"; "" without words for it."""
-    act = actions.tool_action(tool)
+    act = tool_action(tool)
     if not act.verbs or not act.head or not is_english(tool.description):
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.actions import Action, makes, verb_groups
+from raytune_agents.generate.actions import READING, Action, makes, verb_groups
 from raytune_agents.generate.agreement import ONE_OF_PAIR
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -21,6 +21,7 @@ from raytune_agents.generate.nouns import (
 )
 from raytune_agents.generate.parameter import Parameter
 
+ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 ALIKE = ("date", "month", "iso_week", "version", "commit", "branch", "file")  # told apart by name
 
 
@@ -130,3 +131,36 @@ class Several:
         same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
         ends = [p for p in codes if p.role in ("from", "to")]
         return told if len(told) == 2 and len(same) == 1 else ends if len(ends) == 2 else []
+
+    def counted_things(self) -> None:
+        """ "unused days" -> "{days} unused days" where a number says how many of them; "tickets" +
+        quantity."""
+        bare = re.sub("^(?:the|some|all) ", "", self.head)
+        reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
+        for p in self.left:
+            several = kind_named(p.sense).range and not (p.items or p.role)
+            ends = re.match(ENDS_OF_LIST, self.head)  # "the last lines" + 50
+            if several and ends and p.words.split()[-1] == bare.split()[-1]:
+                self.left.remove(p)
+                self.head = f"{ends[0]} {slot_of(p)}{self.head[ends.end() :]}"
+                return
+            count = several and not reads
+            many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
+            if count and is_plural(bare) and "{" not in bare and many:
+                self.left.remove(p)
+                self.head = f"{slot_of(p)} {bare}"
+                return
+
+    def goods(self) -> list[str]:
+        """How many of what: "for 12 flyers" of a quantity and a product."""
+        many = [p for p in self.left if p.sense == "quantity" and not (p.items or p.role)]
+        things = [p for p in self.left if p.kind == "choice" and not p.items]
+        things = [p for p in things if re.search(r"\b(product|item|article|goods)s?$", p.words)]
+        if (
+            len(many) != 1
+            or len(things) != 1
+            or not all(map(is_plural, map(str, things[0].values)))
+        ):
+            return []
+        self.left = [p for p in self.left if p not in (many[0], things[0])]
+        return [f"for {slot_of(many[0])} {slot_of(things[0])}"]

@@ -16,6 +16,12 @@ def owned_field(field: Parameter, owner: Parameter, fields: Sequence[Parameter])
     """A field as its object means it: the end of a period, the name of a thing or a person."""
     if field.kind in ("date", "datetime", "time") and not field.role:
         return replace(field, role=role_of(owner.words, field.kind))
+    if (
+        field.kind == "email"
+        and "mail" not in field.words
+        and any(f.kind == "street" for f in fields)
+    ):
+        return replace(field, kind="person", sense="person")  # the recipient of a parcel
     sold = any(f.kind in ("money", "quantity", "weight") for f in fields)
     if field.words in ("description", "item") and sold and not field.items and not field.examples:
         return replace(field, kind="product", sense="product")  # a line of an invoice

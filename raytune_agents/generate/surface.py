@@ -177,8 +177,10 @@ def _in_words(p: Parameter, value: str) -> str:
     if p.sense == "sort_order" and len(value) > 2:
         return next((w for w in bank_of(p.sense) if w.startswith(value.lower())), value)
     all_caps = all(str(v).isupper() for v in p.values) and not {*METHODS} & {*p.values}
-    if all_caps and not all(re.search("[AEIOUY]", w) for w in value.split("_")):
-        return value  # a name, no words: REPORTING_WH
+    unspoken = [w for v in (p.values if all_caps else ()) for w in str(v).split("_")]
+    unspoken = [w for w in unspoken if w in (value.split("_") if "_" in value else unspoken)]
+    if any(re.search("[A-Z]", w) and not re.search("[AEIOUY]", w) for w in unspoken):
+        return value  # a name, no words: REPORTING_WH, ASCAP beside PRS
     constants = all_caps and any(re.search("_|[A-Z]{5}", str(v)) for v in p.values)
     if constants or re.fullmatch(r"[a-z]{2,}([A-Z][a-z]+)+", value):
         value = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value).lower()

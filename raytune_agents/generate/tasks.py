@@ -21,12 +21,13 @@ from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, surface
 from raytune_agents.generate.actions import action, makes, verb_groups
 from raytune_agents.generate.arguments import NONE, spec_values
-from raytune_agents.generate.clauses import CUT, SETTERS
+from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
+from raytune_agents.generate.named_clauses import CUT
 from raytune_agents.generate.nouns import NUMBERED, mentions
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene

@@ -24,6 +24,7 @@ from raytune_agents.generate import (
     realism,
 )
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_numbers import one_bound_in
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
@@ -574,7 +575,7 @@ def test_a_bound_of_the_description_holds() -> None:
     ],
 )
 def test_one_bound(about, bounds) -> None:
-    assert descriptions.one_bound_in(about) == bounds
+    assert one_bound_in(about) == bounds
 
 
 def test_a_parameter_that_no_value_fits_is_no_help_to_another() -> None:

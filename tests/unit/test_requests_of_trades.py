@@ -1,0 +1,122 @@
+"""Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations and
+courts."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+import pytest
+from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
+
+from raytune_agents.agents import ToolConfig
+from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.surface import spoken
+
+DAY = TEXT | {"format": "date"}
+
+
+def one_of(*values: str, **more: Any) -> dict[str, Any]:
+    return TEXT | {"enum": list(values)} | more
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "said"),
+    [
+        # a word behind its noun stands in brackets; codes and sizes may follow "with"
+        (tool_of("set_hearing", "Set a case down for hearing", {"case_no": TEXT, "interpreter_lang":
+         TEXT}), {"case_no": "24-CV-1", "interpreter_lang": "Spanish"},
+         "down for hearing (interpreter language: Spanish)"),
+        (tool_of("list_sailings", "List the sailings", {"vehicle": one_of("car", "van")}),
+         {"vehicle": "van"}, "(vehicle: van)"),
+        (tool_of("cancel", "Cancel a booking", {"booking_ref": TEXT, "reason_code": one_of(
+         "illness", "weather")}), {"booking_ref": "B-1", "reason_code": "illness"},
+         "booking B-1 (reason: illness)"),
+        # where it is, who did it, on whose behalf, until when
+        (tool_of("move_job", "Move a job to another press slot", {"job_no": TEXT, "press": one_of(
+         "HP Indigo", "Roland 700")}), {"job_no": "J-1", "press": "Roland 700"},
+         "on the Roland 700"),
+        (tool_of("approve", "Approve a proof", {"proof_id": TEXT, "approved_by": of(TEXT, "Name of "
+         "the person who signs off")}), {"proof_id": "P-1", "approved_by": "Ana Lind"},
+         "proof P-1 (approved by Ana Lind)"),
+        (tool_of("adjourn", "Adjourn a hearing", {"hearing_id": TEXT, "on_application_of": one_of(
+         "defence", "court")}), {"hearing_id": "H-1", "on_application_of": "court"},
+         "hearing H-1 on application of the court"),
+        (tool_of("jury_pool", "Summon a pool of jurors", {"report_at": of(TEXT, "HH:MM")}),
+         {"report_at": "09:00"}, ("jurors reporting at 9", "jurors reporting at 09:00")),
+        (tool_of("set_show", "Plan a show", {"duration_min": WHOLE | {"minimum": 15}}),
+         {"duration_min": 50}, "for 50 minutes"),
+        # what comes from an address, from whom, about what
+        (tool_of("upload", "Attach artwork to a job", {"job_no": TEXT, "file_url": TEXT}),
+         {"job_no": "J-1", "file_url": "https://a.com/b.pdf"},
+         "artwork to job J-1 from https://a.com/b.pdf"),
+        (tool_of("list_jobs", "List print jobs", {"customer": of(TEXT, "Customer company.")}),
+         {"customer": "Bosch"}, ("for Bosch", "from Bosch")),
+        (tool_of("invite", "Book a guest on a show", {"topics": {"type": "array", "items": TEXT}}),
+         {"topics": ["biographies"]}, ("about biographies", "on biographies")),
+        (tool_of("ship", "Ship a job to the customer or to a third party", {"job_no": TEXT}),
+         {"job_no": "J-1"}, "job J-1 to the customer"),
+        # two works and makers, two counts, how many of what
+        (tool_of("queue", "Add a track to the queue", {"artist": TEXT, "track": TEXT}),
+         {"artist": "Coldplay", "track": "Yellow"}, "Yellow by Coldplay to the queue"),
+        (tool_of("log", "Record a song request", {"song": TEXT}), {"song": "Halo"},
+         "record a song request for Halo"),
+        (tool_of("book", "Book a crossing", {"adults": WHOLE, "children": WHOLE}),
+         {"adults": 1, "children": 4}, ("for 1 adult and 4 children", "for 1 adult and four chil")),
+        (tool_of("quote", "Price a print job", {"product": one_of("flyers", "posters"), "qty":
+         WHOLE}), {"product": "flyers", "qty": 20}, "a print job for 20 flyers"),
+        # which thing is meant
+        (tool_of("issue", "Issue a summons", {"case_no": TEXT}), {"case_no": "24-CV-1"},
+         "a summons for case 24-CV-1"),
+        (tool_of("interview", "Book a guest for an interview on a show", {"show_id": TEXT}),
+         {"show_id": "S-1"}, "on show S-1"),
+        (tool_of("assign", "Assign judge to case", {"case_no": TEXT, "judge": of(TEXT, "Surname")}),
+         {"case_no": "24-CV-1", "judge": "Ramirez"}, "judge Ramirez to case 24-CV-1"),
+        (tool_of("amend", "Amend a booking", {"ref": of(TEXT, "e.g. B-1"), "new_sailing_id": TEXT}),
+         {"ref": "B-1", "new_sailing_id": "S-2"}, "to sailing S-2"),
+        # abbreviations are written out
+        (tool_of("plan", "Plan a job", {"est_size": WHOLE}), {"est_size": 9}, "estimated size"),
+        (tool_of("report", "Get the report of what was played", {"fmt": one_of("csv", "xlsx")}),
+         {"fmt": "csv"}, "as csv"),
+    ],
+)  # fmt: skip
+def test_a_trade_s_tool_is_asked_for_as_its_people_would(
+    tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]
+) -> None:
+    for seed in range(6):
+        text = order(tool, args, seed)
+        assert any(s in text for s in ([said] if isinstance(said, str) else said)), text
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "form"),
+    [
+        ("listener_name", TEXT, "[A-Z][a-z]+ [A-Z].+"),
+        ("judge", of(TEXT, "Surname"), r"[A-Z][\w'-]+"),
+        ("advertiser", TEXT, "[A-Z].+"),
+        ("slot_start", of(TEXT, "ISO 8601 start."), r"\d{4}-\d\d-\d\dT\d\d:\d\d:00"),
+        ("repeat", one_of("once", "daily", default="once"), "daily"),
+        ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
+    ],
+)
+def test_values_of_a_trade_s_tool_fit(name: str, schema: dict[str, Any], form: str) -> None:
+    tool = tool_of("log", "Record a song request or a booking", {name: schema, "x": YES}, ("x",))
+    for args in drawn(tool):
+        assert re.fullmatch(form, str(args[name])), args
+
+
+def test_a_parcel_s_recipient_is_a_person() -> None:
+    address = {"type": "object", "properties": {"recipient": TEXT, "street": TEXT}}
+    tool = tool_of("ship", "Ship a parcel", {"address": address | {"required": ["recipient"]}})
+    assert not any("@" in args["address"]["recipient"] for args in drawn(tool))
+
+
+def test_acronyms_keep_their_capitals() -> None:
+
+    rng = random.Random(0)
+    for values in (["GEMA", "PRS", "ASCAP"], ["OPEN", "IN_PROGRESS"]):
+        (p,) = parameters_of(tool_of("report", "Get a report", {"society": one_of(*values)}))
+        texts = [spoken(p, value, Scene(rng), rng) for value in values]
+        assert texts == (values if "PRS" in values else ["open", "in progress"])
