@@ -26,6 +26,20 @@ def set_in_order(params: Sequence[Parameter], args: Arguments) -> None:
             args[name], args[pair] = args[pair], args[name]
 
 
+def begins_first(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
+    """Whether what begins does so before it ends, as far as days are written so that it shows."""
+    dated = [p for p in params if p.kind in ("date", "datetime", "month")]
+    ends = {
+        role: [str(args[p.name]) for p in dated if p.role == role and p.name in args]
+        for role in ("from", "to")
+    }
+    days = [re.match(r"\d{4}-\d\d(-\d\d)?", text) for part in ends.values() for text in part]
+    if [len(part) for part in ends.values()] != [1, 1] or None in days:
+        return True
+    first, last = (found[0] for found in days if found)
+    return len(first) != len(last) or first <= last
+
+
 ENDINGS = {"shapefile": "shp", "excel": "xlsx", "markdown": "md", "text": "txt", "jpeg": "jpg"}
 
 

@@ -21,7 +21,12 @@ from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.agreement import differ, fit_together, set_in_order
+from raytune_agents.generate.agreement import (
+    begins_first,
+    differ,
+    fit_together,
+    set_in_order,
+)
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
@@ -111,7 +116,10 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     usable = accepted_values(p.detail, known)
     open_kind = p.kind in ("id", "id_number", "name") or not (p.kind or p.examples)
     if usable and (only or open_kind):
-        return rng.choice(usable)
+        chosen = rng.choice(usable)
+        # what the rows name is not all there is
+        other = p.kind == "id" and not only and is_code(chosen) and rng.random() < 0.5
+        return like_example(scene, chosen) if other else chosen
     if p.kind == "choice":
         if not p.examples:
             raise NoValue(f"{p.name}: its enum is empty")
@@ -255,23 +263,25 @@ def sample(
     params = [p for p in parameters_of(tool) if p.name in names]
     needed = [r for r in tool.parameters.get("required", ()) if r in names]
     schema = tool.parameters | {"required": needed}
+    dated = [p for p in params if p.kind in ("date", "datetime", "month")]
+    # two days that the rows name would make a span of any length
+    spans = dated if {"from", "to"} <= {p.role for p in dated} else []
     for _ in range(TRIES):
         scene = Scene(rng, context_of(tool), any(map(_in_state, params)))
         args: Arguments = {}
         try:
             for p in params:
                 preset = (fixed or {}).get(p.name)
-                hints = known.of(tool.name, p.name)
+                hints = () if p in spans else known.of(tool.name, p.name)
                 scene.meal = preset if isinstance(preset, str) and preset in MEALS else scene.meal
-                args[p.name] = (
-                    preset if preset is not None else value(scene, p, hints, p.name in known.closed)
-                )
+                only = bool(hints) and p.name in known.closed
+                args[p.name] = preset if preset is not None else value(scene, p, hints, only)
             if not any(p.name in (fixed or {}) or known.of(tool.name, p.name) for p in params):
                 fit_condition(params, args, rng)
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
         fit_together(params, args)
-        if differ(params, args) and accepts(schema, args):
+        if differ(params, args) and begins_first(params, args) and accepts(schema, args):
             return args, scene
     raise NoValue(f"{tool.name}: no values together fit its schema")
 

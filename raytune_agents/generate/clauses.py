@@ -55,7 +55,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
         return f"by {slot} {SUFFIXES[p.words]}"
     if re.match(r"by (how|what|which)\b", p.about, re.I) and sense.range:
         return f"by {slot} {UNIT_WORDS.get(p.unit, p.unit)}".rstrip()  # not to so many percent
-    if p.kind in DATES and p.words not in ("from", "to") and re.fullmatch(OWN_WORD, p.words):
+    since = re.fullmatch(OWN_WORD, p.words.removeprefix("valid ").removeprefix("effective "))
+    if p.kind in (*DATES, "month") and p.words not in ("from", "to") and since:
         return f"{p.words} {slot}"  # how long it is so, not what it is set to
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
@@ -67,7 +68,7 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     kept = coded or sense.kind in (*LAST, *PLACE_KINDS) or p.items or re.search(SITE, p.words)
     if (general or listed_change) and not kept:
         return ""
-    new = p.words.startswith("new ")
+    new = p.words.startswith("new ") or re.match(r"(the )?new (?!.*new)", p.about, re.I)
     if new and coded:
         return f"to {p.noun} {slot}"  # "amend the booking" + new sailing id
     sized = sense.range and (sense.kind not in MEASURES or verb in ("set", "resize"))

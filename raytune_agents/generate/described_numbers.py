@@ -1,4 +1,4 @@
-"""Between which numbers a description says that a value lies."""
+"""What a description says of a number in figures: its bounds, or the few that it may be."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def one_bound_in(text: str) -> tuple[float, float]:
     )
     low, high = (float(m[1].replace(",", "")) if m else None for m in (least, most))
     return -inf if low is None else low, inf if high is None else high
+
+
+def either_number(text: str) -> list[str]:
+    """The numbers that a description ends with as all there are: "pay factor, 1.25 or 1.5"."""
+    one = r"\d+(?:\.\d+)?"
+    found = re.search(rf"(?:^|[,:(] ?)({one}(?:, {one})*,? or {one})\)?\.?$", text)
+    return re.findall(one, found[1]) if found else []

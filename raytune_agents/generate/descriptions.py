@@ -11,6 +11,7 @@ from typing import Any
 
 from raytune_agents.calls.schema import local_ref
 from raytune_agents.generate.codes import bare_numbers
+from raytune_agents.generate.described_numbers import either_number
 from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
 from raytune_agents.records import JsonSchema
 
@@ -373,8 +374,9 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
     own = [*list_of(schema.get("examples")), *([schema["example"]] if "example" in schema else ())]
     examples, closed = examples_in(about) if json_type(schema) != "boolean" else ([], False)
     if json_type(schema) in ("integer", "number"):
-        examples = bare_numbers(examples)
-        closed = closed and len(examples) > 1
+        few = either_number(about)
+        examples = bare_numbers(examples or few)
+        closed = (closed or bool(few)) and len(examples) > 1
     default = schema.get("default")
     if json_type(schema) in ("integer", "number"):
         default = _number_in(default, about)

@@ -112,7 +112,7 @@ def parameter(
     return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
 
 
-KIND_WORDS = "(?:kind|type|category|class)"
+KIND_WORDS = "(?:kind|sort|type|category|class)"
 SORT_OF_VALUE = pattern("sort_of_value")
 
 
@@ -309,7 +309,8 @@ def _scalar(
         stray = values and sense == "state"  # of a sprint, not of the USA
         sense = kind or (sense if (by_name or sense in NAMED_ALIKE) and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
-    role = role_of(words, kind if kind != "choice" else sense)
+    told = re.search(rf" {KIND_WORDS}$", words)  # "leave type" is nothing that leaves
+    role = "" if told else role_of(words, kind if kind != "choice" else sense)
     return replace(known, kind=kind, sense=sense, examples=examples, role=role)
 
 

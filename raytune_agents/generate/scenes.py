@@ -66,6 +66,7 @@ class Scene:
         self.places = rng.sample([c for c in cities() if c.state or not stated], 4)
         self.people: dict[str, tuple[str, str]] = {}
         self.start: date | None = None
+        self.day_form: int | None = None  # how days are said
         self.nights = 0
         self.money: list[str] = []  # currencies in use: one is not exchanged for itself
         self.meal = ""  # breakfast is not at nine in the evening

@@ -49,18 +49,20 @@ def rank(p: Parameter) -> tuple[int, int]:
 # --- the text of a value --------------------------------------------------------------------------
 
 
-def _day(day: date, rng: random.Random) -> str:
+def _day(day: date, scene: Scene, rng: random.Random) -> str:
+    """A day in words; all days of a request in the same form."""
     day_number = day.day
-    return rng.choice(
-        (
-            day.isoformat(),
-            day.isoformat(),
-            f"{day_number} {day:%B %Y}",
-            f"{day:%B} {day_number}, {day.year}",
-            f"{day:%b} {day_number}, {day.year}",
-            f"the {ordinal(day_number)} of {day:%B %Y}",
-        )
+    forms = (
+        day.isoformat(),
+        day.isoformat(),
+        f"{day_number} {day:%B %Y}",
+        f"{day:%B} {day_number}, {day.year}",
+        f"{day:%b} {day_number}, {day.year}",
+        f"the {ordinal(day_number)} of {day:%B %Y}",
     )
+    if scene.day_form is None:
+        scene.day_form = rng.randrange(len(forms))
+    return forms[scene.day_form]
 
 
 def ordinal(n: int) -> str:
@@ -92,7 +94,7 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, int | float):
         return _quantity(p, value, rng)
     if isinstance(value, str):
-        return _string_text(p, value, rng)
+        return _string_text(p, value, scene, rng)
     if isinstance(value, dict) and p.fields:
         return _object_text(p, value, scene, rng)
     if isinstance(value, list) and p.items is not None and p.items.fields:
@@ -203,7 +205,7 @@ LANGUAGES: dict[str, str] = word_data("names")["language_names"]
 NAMED = 0.85  # share of codes of countries and languages that are said by their names
 
 
-def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
+def _string_text(p: Parameter, value: str, scene: Scene, rng: random.Random) -> str:
     name = named_codes().get((p.sense, value.lower()))
     if name and not p.items and rng.random() < NAMED:
         return name
@@ -211,7 +213,7 @@ def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
         return _in_words(p, value)
     if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         try:
-            return _day(date.fromisoformat(value), rng)
+            return _day(date.fromisoformat(value), scene, rng)
         except ValueError:
             return value
     if p.kind == "time" and re.fullmatch(r"\d\d:\d\d(:\d\d)?", value):
@@ -220,7 +222,7 @@ def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
         m := re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00(\.0+)?)?(Z|\+00:00)?", value)
     ):
         try:
-            return f"{_day(datetime.fromisoformat(m[1]).date(), rng)} at {_clock(m[2], rng)}"
+            return f"{_day(datetime.fromisoformat(m[1]).date(), scene, rng)} at {_clock(m[2], rng)}"
         except ValueError:
             return value
     return value

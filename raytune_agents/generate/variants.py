@@ -18,6 +18,7 @@ from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, Profile, most_calls
 from raytune_agents.filters import grounding
 from raytune_agents.generate import arguments
+from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weighed
@@ -29,6 +30,11 @@ from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, der
 
 TRIES = 8
 JOINED = 0.15  # share of rows that join two of the user's requests, where they join any
+BEGINS = re.compile(
+    r"(?:can|could|would|will|please|what|which|who|when|where|why|how|is|are|do|does|any|the|an?|"
+    r"my|our|for|in|on|there|if)\b",
+    re.I,
+)
 SUBJECT = "(i|we|he|she|they)"
 
 
@@ -227,8 +233,9 @@ def joined_requests(
     second = two.query.strip()
     joins = weighed(phrases()["dialogue"]["joins"], habits.joins)
     join = drawn({j: w for j, w in joins.items() if j.startswith(". ")}, rng)
-    if not re.match(r"I\b|I'|[A-Z]{2}", second):
-        second = second[:1].lower() + second[1:]
+    word = re.match(r"[A-Z][a-z]+\b(?!-)", second)
+    if word and (word[0].lower() in verb_words() or BEGINS.match(second)):
+        second = second[:1].lower() + second[1:]  # no name and no code
     tools = tuple({t.name: t for t in (*one.tools, *two.tools)}.values())
     calls: tuple[ToolCall, ...] = (*one.answer.tool_calls, *two.answer.tool_calls)
     messages = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
@@ -12,6 +13,8 @@ from raytune_agents.agents.phrasing import taken_apart
 from raytune_agents.generate import arguments
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
+from raytune_agents.generate.variants import joined_requests
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 NUMBER = {"type": "number"}
 FIRING = tool_of("book_firing", "Reserve kiln space for a firing.", {
@@ -124,3 +127,67 @@ def test_requests_of_a_ferry_and_a_radio_station(
 def test_a_host_is_a_person_or_a_machine(about: str, name: str, described: str, kind: str) -> None:
     (found,) = arguments.parameters_of(tool_of("t", about, {name: of(TEXT, described)}))
     assert found.kind == kind
+
+
+# --- a module of payroll and a dozen rows ---------------------------------------------------------
+
+DAY = of(TEXT, "day off (YYYY-MM-DD)")
+LEAVE = tool_of("request_leave", "Request leave for an employee.", {
+    "emp_id": of(TEXT, "employee id, e.g. E-1042"),
+    "kind": of(TEXT, "sort of leave", enum=["vacation", "sick"]),
+    "first_day": DAY, "last_day": DAY})  # fmt: skip
+HABITS = {"emp_id": Argument(given=1, texts={"E-1042": 3}),
+          "first_day": Argument(given=1, texts={"2026-07-06": 1, "2027-01-11": 1}),
+          "last_day": Argument(given=1, texts={"2026-07-17": 1})}  # fmt: skip
+
+
+def test_a_span_ends_after_it_begins_whatever_days_the_rows_name() -> None:
+    rng = random.Random(0)
+    for _ in range(60):
+        known = arguments.spec_values(LEAVE, rng, HABITS)
+        args, _ = arguments.sample(LEAVE, ["emp_id", "first_day", "last_day"], rng, known)
+        assert args["first_day"] < args["last_day"], args
+        fixed = {"first_day": "2027-01-11"}
+        args, _ = arguments.sample(LEAVE, ["first_day", "last_day"], rng, known, fixed)
+        assert args["last_day"] > "2027-01-11"
+
+
+def test_other_ids_of_the_form_of_the_known_ones_exist() -> None:
+    rng, ids = random.Random(0), set()
+    for _ in range(40):
+        known = arguments.spec_values(LEAVE, rng, HABITS)
+        ids.add(arguments.sample(LEAVE, ["emp_id"], rng, known)[0]["emp_id"])
+    assert len(ids) > 5
+    assert all(re.fullmatch(r"E-\d{4}", x) for x in ids)
+
+
+def test_the_days_of_a_request_are_written_alike() -> None:
+    args = {"emp_id": "E-1042", "kind": "sick", "first_day": "2026-07-06", "last_day": "2026-07-17"}
+    for seed in range(12):
+        text = order(LEAVE, args, seed)
+        assert "sick leave for employee E-1042" in text
+        assert ("2026-07-06" in text) == ("2026-07-17" in text), text
+
+
+def test_a_change_is_valid_from_a_month_and_a_factor_is_one_of_two() -> None:
+    bank = tool_of("set", "Change the bank account of an employee", {
+        "emp_id": of(TEXT, "employee id, e.g. E-1042"),
+        "valid_from": of(TEXT, "first month with it (YYYY-MM)")})  # fmt: skip
+    assert "valid from" in order(bank, {"emp_id": "E-1042", "valid_from": "2027-05"})
+    assert "set the valid from" not in order(bank, {"emp_id": "E-1042", "valid_from": "2027-05"})
+    rate = tool_of("log", "Log overtime", {"rate": of(NUMBER, "pay factor, 1.25 or 1.5")})
+    assert {x["rate"] for x in drawn(rate)} == {1.25, 1.5}
+
+
+@pytest.mark.parametrize(("second", "said"), [
+    ("E-1042 is off on Friday", "E-1042 is off"), ("Show me my payslip", "show me"),
+    ("Ana gets a bonus", "Ana gets"), ("What is due?", "what is due"),
+])  # fmt: skip
+def test_a_joined_request_keeps_its_names_and_codes(second: str, said: str) -> None:
+    def row(text: str, **args: str) -> Trajectory:
+        answer = Message("assistant", tool_calls=(ToolCall.of("f", **args),))
+        turns = (Message("user", text), answer)
+        return Trajectory(turns, (ToolSpec("f", "d"),), meta={"anchors": {}})
+
+    both = joined_requests(row("Book a room", a="1"), row(second, a="2"), random.Random(0))
+    assert said in (both.query if both else "")
