@@ -212,6 +212,9 @@ def action(name: str, description: str) -> Action:
     if told and verbs[-1] in NOTIFYING:
         verbs[-1] += " me"
     head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
+    apart = re.fullmatch(r"(an? \w+(?: \w+)?) (over|back|up|off|on|out|away)", head)
+    if apart and len(verbs) == 1:  # "hand a ticket over"
+        verbs, head = [f"{verbs[0]} {apart[2]}"], apart[1]
     receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
     if receiver and verbs[0] in GIVING:  # "charge a member a fee"
         head, parts = receiver[2], (("to", receiver[1]), *parts)

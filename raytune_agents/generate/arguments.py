@@ -8,11 +8,12 @@ the caller's `random.Random`.
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +41,12 @@ from raytune_agents.records import Arguments
 NONE: Mapping[str, Any] = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
 OF_MANY = regex("of_many")
+WRITTEN_FORMS = {  # kinds of which a value shows the form alone
+    "date": "|".join(DATE_FORMS),
+    "month": "|".join(DATE_FORMS),
+    "datetime": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*",
+    "time": r"\d\d?:\d\d(:\d\d)?( ?[AaPp][Mm])?",
+}
 OF_SCENE = ("date", "datetime", "time", "country", "country_code", "state")
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
 MOST_ITEMS = 100  # of a made-up list: a schema may ask for a billion
@@ -114,7 +121,12 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
     usable = accepted_values(p.detail, known)
-    open_kind = p.kind in ("id", "id_number", "name") or not (p.kind or p.examples)
+    open_kind = p.kind in ("id", "name") or not (p.kind or p.examples)
+    if usable and not only and p.kind in WRITTEN_FORMS:
+        texts = [t for t in map(str, usable) if re.fullmatch(WRITTEN_FORMS[p.kind], t)]
+        if not (texts or p.examples):
+            return rng.choice(usable)  # "tomorrow"
+        p = p if p.examples else replace(p, examples=tuple(map(json.dumps, texts)))
     if usable and (only or open_kind):
         chosen = rng.choice(usable)
         # what the rows name is not all there is
@@ -272,9 +284,9 @@ def sample(
         try:
             for p in params:
                 preset = (fixed or {}).get(p.name)
-                hints = () if p in spans else known.of(tool.name, p.name)
+                hints = known.of(tool.name, p.name)
                 scene.meal = preset if isinstance(preset, str) and preset in MEALS else scene.meal
-                only = bool(hints) and p.name in known.closed
+                only = p.name in known.closed and p not in spans
                 args[p.name] = preset if preset is not None else value(scene, p, hints, only)
             if not any(p.name in (fixed or {}) or known.of(tool.name, p.name) for p in params):
                 fit_condition(params, args, rng)
@@ -330,5 +342,5 @@ def spec_values(
         elif (known := habits.get(name)) and known.texts:
             own[name] = list(known.texts)  # for a parameter that nothing else is known of
         elif known:
-            own[name] = known.numbers  # what size is usual
+            own[name] = list(map(plain_number, known.numbers))  # what size is usual
     return Known({tool.name: own}, {}, frozenset(closed))

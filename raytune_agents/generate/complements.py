@@ -290,7 +290,7 @@ class Complements(Several):
 
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
-        other = r"^(different|other|new|earlier|previous|later) "
+        other = r"^(different|other|new|next|earlier|previous|later) "
         noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         if " and " in noun and not is_plain(p, kind_named(p.sense), ""):

@@ -311,7 +311,7 @@ def _unnamed(text: str, name: str) -> str:
 
 def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:
     """Verb and object of a search for a text: "search the invoices for X", "find X near Oslo"."""
-    if verb_groups().get(verb) != "search":
+    if verb in PLAYED:
         return verb, body.replace(head, slot, 1)  # "play jazz piano"
     bare = re.sub(r"^(a|an|the|all|for)\s+", "", body)
     if not DOCUMENTS.search(head):

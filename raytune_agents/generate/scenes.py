@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
@@ -136,6 +137,15 @@ def who_of(p: Parameter) -> str:
     return " ".join(words.split())
 
 
+def date_form_of(values: Sequence[Any]) -> str:
+    """How strftime writes a day as the values do, "" where none shows it."""
+    texts = list(map(str, values))
+    for shape, made in DATE_FORMS.items():
+        if any(re.fullmatch(shape, t) for t in texts):
+            return made
+    return ""
+
+
 def _date_text(day: date, p: Parameter) -> str:
     """The day in the form that the description or an example shows; ISO where neither does."""
     if named := NAMED_DAY.match(p.about):  # "Monday of the week"
@@ -144,11 +154,7 @@ def _date_text(day: date, p: Parameter) -> str:
     if form:
         text = form[0].replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
         return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
-    for example in map(str, p.values):
-        for shape, made in DATE_FORMS.items():
-            if re.fullmatch(shape, example):
-                return day.strftime(made)
-    return day.isoformat()
+    return day.strftime(date_form_of(p.values) or "%Y-%m-%d")
 
 
 def _dates(scene: Scene, p: Parameter) -> str:
@@ -196,7 +202,8 @@ def _datetime(scene: Scene, p: Parameter) -> str:
     if spaced:
         seconds = ":00" if re.search(r"HH:MM:SS", p.about) else ""
         return f"{day} {clock}{seconds}"
-    return f"{day}T{clock}:00" + ("Z" if re.search(r"Z\b|UTC", p.about) else "")
+    zoned = re.search(r"Z\b|UTC", p.about) or any(str(e).endswith("Z") for e in p.values)
+    return f"{day}T{clock}:00" + ("Z" if zoned else "")
 
 
 def _unix_time(scene: Scene, p: Parameter) -> int:

@@ -191,3 +191,52 @@ def test_a_joined_request_keeps_its_names_and_codes(second: str, said: str) -> N
 
     both = joined_requests(row("Book a room", a="1"), row(second, a="2"), random.Random(0))
     assert said in (both.query if both else "")
+
+
+# --- a support desk and fifteen rows --------------------------------------------------------------
+
+
+def test_whole_numbers_of_the_rows_stay_whole() -> None:
+    tool = tool_of("snooze", "Snooze a ticket", {"ticketId": WHOLE, "hours": NUMBER})
+    habits = {"ticketId": Argument(given=1, numbers=[90412, 90518, 90777]),
+              "hours": Argument(given=1, numbers=[2, 3, 8])}  # fmt: skip
+    rng = random.Random(0)
+    for _ in range(40):
+        known = arguments.spec_values(tool, rng, habits)
+        args, _ = arguments.sample(tool, ["ticketId", "hours"], rng, known)
+        assert all(isinstance(v, int) for v in args.values()), args
+
+
+@pytest.mark.parametrize(("kind", "texts", "form"), [
+    ({"format": "date-time"}, ["2026-05-04T09:00:00Z"], r"\d{4}-\d\d-\d\dT\d\d:\d\d:00Z"),
+    ({"description": "the day"}, ["13/02/2026", "04/05/2026"], r"\d\d/\d\d/\d{4}"),
+    ({"description": "the day"}, ["04.05.2026"], r"\d\d\.\d\d\.\d{4}"),
+    ({"description": "the day"}, ["tomorrow", "next Friday"], "tomorrow|next Friday"),
+])  # fmt: skip
+def test_days_are_written_as_the_rows_write_them(kind: dict, texts: list[str], form: str) -> None:
+    tool = tool_of("book", "Book a desk", {"day": TEXT | kind})
+    habits, rng = {"day": Argument(given=1, texts=dict.fromkeys(texts, 1))}, random.Random(0)
+    days = set()
+    for _ in range(30):
+        known = arguments.spec_values(tool, rng, habits)
+        days.add(arguments.sample(tool, ["day"], rng, known)[0]["day"])
+    assert all(re.fullmatch(form, day) for day in days), days
+    assert len(days) > 5 or "tomorrow" in texts
+
+
+@pytest.mark.parametrize(("about", "properties", "args", "said"), [
+    ("Hand a ticket over to the next support tier.", {"ticketId": WHOLE, "tier": WHOLE},
+     {"ticketId": 90518, "tier": 3}, "hand over ticket 90518 to support tier 3"),
+    ("Find tickets by status and age.", {"text": TEXT}, {"text": "webhook"}, "tickets"),
+    ("Refund an account", {"cents": of(WHOLE, "Amount in US cents")}, {"cents": 2500},
+     "2500 cents"),
+])  # fmt: skip
+def test_requests_of_a_support_desk(about: str, properties: dict, args: dict, said: str) -> None:
+    tool = tool_of("t", about, properties)
+    for seed in range(6):
+        assert said in order(tool, args, seed)
+
+
+def test_a_price_in_cents_is_no_handful_of_them() -> None:
+    tool = tool_of("t", "Refund an account", {"cents": of(WHOLE, "Amount in US cents")})
+    assert min(x["cents"] for x in drawn(tool)) >= 500
