@@ -211,7 +211,12 @@ def action(name: str, description: str) -> Action:
     told = rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]
     if told and verbs[-1] in NOTIFYING:
         verbs[-1] += " me"
-    head, parts = _cut(_untitled(_cleaned(" ".join(rest))))
+    return _with_object(verbs, " ".join(rest))
+
+
+def _with_object(verbs: list[str], rest: str) -> Action:
+    """The action of these verbs whose object and complements the rest tells."""
+    head, parts = _cut(_untitled(_cleaned(rest)))
     apart = re.fullmatch(r"(an? \w+(?: \w+)?) (over|back|up|off|on|out|away)", head)
     if apart and len(verbs) == 1:  # "hand a ticket over"
         verbs, head = [f"{verbs[0]} {apart[2]}"], apart[1]
