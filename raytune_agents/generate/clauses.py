@@ -212,7 +212,7 @@ def _options(
     if noun.endswith("ID"):
         return ("with the {noun} {x}",)
     if sense.kind in ("id", "id_number") and _attribute(p):
-        return (f"with the {p.words} {{x}}",)
+        return (f"with the {capitals(p.words, p)} {{x}}",)
     if sense.kind == "reason" and value not in bank_of("reason"):
         return ()  # "checkup" is no clause
     other = p.noun.removesuffix(" name")  # which thing's name it is
@@ -277,10 +277,17 @@ def _noun(p: Parameter, sense: Kind) -> str:
         r"(?<! per)\s+(count|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words
     )
     words = re.sub(r"\s+number$", "", words) if sense.range else words
-    words = ACRONYMS.sub(lambda m: m[0].upper(), words)
+    words = capitals(words, p)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
         return "people"
     return plural(words) if sense.kind in ("people", "beds", "replicas") else words
 
 
 ACRONYMS = pattern("acronyms")
+
+
+def capitals(noun: str, p: Parameter) -> str:
+    """A noun whose acronyms are in capitals, as those that the description writes so."""
+    written = re.findall(r"\b[A-Z]{2,5}\b", p.about)
+    words = [w.upper() if w.upper() in written else w for w in noun.split(" ")]
+    return ACRONYMS.sub(lambda m: m[0].upper(), " ".join(words))

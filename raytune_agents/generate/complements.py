@@ -81,6 +81,8 @@ class Complements(Several):
     def part(self, preposition: str, phrase: str) -> str:
         """A complement of the object with its value, "" where it goes without."""
         indefinite = re.match(INDEFINITE, phrase) is not None
+        if re.match(r"(it|they) \w", phrase):
+            return ""  # "before it travels" is known to all
         if inner := re.match(PREDICATE, phrase):  # "of an item are left"
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
         spoken_of = any(mentions(phrase, p) for p in self.present)

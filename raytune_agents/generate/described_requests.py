@@ -41,6 +41,7 @@ from raytune_agents.generate.grammar import (
     with_article,
 )
 from raytune_agents.generate.known_wording import id_habits, known_clause, with_ids
+from raytune_agents.generate.named_clauses import DATES
 from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
@@ -204,7 +205,9 @@ def _lifted(
     for p in params:
         inner = args[p.name] if isinstance(args[p.name], dict) else {}
         fields = [f for f in p.fields if f.name in inner and not is_constant(f)]
-        whole = is_measure(p) or p.role or mentions(spoken, p) or len(fields) > MOST_LIFTED
+        slot = all(f.kind in DATES or f.words == "window" for f in fields)  # said as any day
+        whole = is_measure(p) or p.role or len(fields) > MOST_LIFTED
+        whole = whole or (mentions(spoken, p) and not slot)
         if not fields or whole or any(f.fields or f.items or f.kind in ADDRESS for f in fields):
             out.append(p)
             continue

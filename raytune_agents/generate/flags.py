@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate.actions import base_verb
+from raytune_agents.generate.descriptions import KNOWN_WORDS
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import phrases
 
 
+def _described(p: Parameter) -> str:
+    """What a switch with an abbreviated name does, as its description says it: "copy the project
+    manager" for cc_pm; "" for any other."""
+    told = re.fullmatch(r"(\w+) (?:the |an? |all )[a-z -]+", p.about.lower().rstrip("."))
+    short = any(w not in KNOWN_WORDS for w in p.words.split())
+    return told[0] if told and short and base_verb(told[1]) == told[1] else ""
+
+
 def flag_clause(p: Parameter, value: bool) -> str:
     """The words for a boolean that is given."""
+    if done := _described(p):
+        return f"and {done}" if value else f"and don't {done}"
     words = re.sub(
         r"^(is|should|do|be|set|use|enable|enabled|with|include|includes|including|has|have|"
         r"allow|add|wants?|needs?|requires?|show|return|get)\s+",

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import (
-    ACRONYMS,
     ATTRIBUTE,
     DATES,
     GENERAL_SETTERS,
     LAST,
     UNIT_WORDS,
     WHO,
+    capitals,
 )
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
@@ -44,12 +44,12 @@ def field_noun(p: Parameter) -> str:
         noun = re.sub(" date$", " time", noun) if p.kind == "time" else noun
         return noun if TELLS_DATE.search(noun) else f"{noun} {p.kind[:4]}"
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? ", "", noun))
-    noun = re.sub(r"(?<=\w) no$", " number", noun)
+    noun = re.sub(r"(?<=\w) no(s?)$", r" number\1", noun)
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
     noun = re.sub(rf"\b({LASTING}) (\w+s)$", r"\1", noun)  # "age days"
     ends = PARTIES if p.sense in WHO else ENDS
-    return ACRONYMS.sub(lambda m: m[0].upper(), ends.get(noun, noun))
+    return capitals(ends.get(noun, noun), p)
 
 
 def request_noun(p: Parameter) -> str:

@@ -34,6 +34,7 @@ from raytune_agents.generate.kind_table import (
     role_of,
     settled,
 )
+from raytune_agents.generate.nouns import KIND_WORDS, whose_kind
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.siblings import amounts_of, owned_field, told_apart, with_one_list
 from raytune_agents.generate.wordlists import pattern, regex
@@ -73,7 +74,7 @@ def parameter(
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
     type_ = descriptions.json_type(detail)
     words = descriptions.spelled_out(_own_words(name, type_), about)
-    words = _whose_kind(words, about)
+    words = whose_kind(words, about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
     sorts = [] if written else _sorts_of_value(words, values)
@@ -112,7 +113,6 @@ def parameter(
     return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
 
 
-KIND_WORDS = "(?:kind|sort|type|category|class)"
 SORT_OF_VALUE = pattern("sort_of_value")
 
 
@@ -139,19 +139,6 @@ def _own_words(name: str, type_: str) -> str:
     words = name_words(name) or "value"
     kept = "id|from|to|in|as|class|type|import|global|with"
     return words if type_ == "boolean" else re.sub(rf"^is (?=(?:{kept})$)", "", words)
-
-
-def _whose_kind(words: str, about: str) -> str:
-    """ "firing kind" for a kind that its description calls "firing type" or "type of firing"."""
-    if not re.fullmatch(KIND_WORDS, words):
-        return words
-    told = re.match(
-        rf"(?:the )?(?:(?!an? |the |its |your )([a-z]+) {KIND_WORDS}"
-        rf"|{KIND_WORDS} of (?:the |an? )?([a-z]+))(?:$|[.,:;(])",
-        about.lower().strip(),
-    )
-    thing = (told[1] or told[2]) if told else ""
-    return words if not thing or thing in descriptions.NAMES["anything"] else f"{thing} {words}"
 
 
 def _of_many(known: Parameter) -> Parameter:
@@ -241,6 +228,11 @@ def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
     return bool((told and technical) or secret or raw)
 
 
+def _few(known: Parameter) -> bool:
+    bounds = bounds_in(known.about)
+    return bounds is not None and bounds[1] <= 10
+
+
 def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
     """The kind of a number or a code where its unit, bounds or pattern say more than its name."""
     type_ = descriptions.json_type(detail)
@@ -258,6 +250,8 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
         kind = "amount"  # an area of so many square metres
     elif kind == "money" and known.unit and known.unit not in (*CURRENCIES, "euros", "dollars"):
         kind = "amount"  # value_kwh
+    elif (kind in ("score", "rating") and known.unit) or (kind == "setting" and _few(known)):
+        kind = "amount"  # so many percent of grade A, a quality of 1 to 5
     elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
         counted = re.search(r"\bnumber of (?!the\b)", known.about)
         kind = "count" if counted else kind

@@ -49,11 +49,11 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
         return ("effective {x}",)
     if re.fullmatch(r"(week|month|quarter|year) (of|from|starting|beginning)", p.words):
         return (f"for the {p.words} {{x}}",)
+    if moved := re.fullmatch(r"(depart|arriv|leav|return|report)e?s? (?:at|on)", p.words):
+        return (f"{moved[1]}ing {'at' if p.kind == 'time' else 'on'} {{x}}",)
     acts = re.fullmatch(r"(\w+) (?:at|on)", p.words)
     if acts and not p.role and base_verb(acts[1]) == acts[1]:
         on = "at" if p.kind == "time" else "on"
-        if acts[1] in ("report", "meet", "arrive"):
-            return (f"{acts[1].rstrip('e')}ing {on} {{x}}".replace("meeting", "to meet"),)
         return (f"and {acts[1]} it {on} {{x}}",)  # "resume on"
     if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
         return (f"{p.words.removeprefix('date ')} {{x}}",)  # "hired after", "from"
@@ -138,6 +138,8 @@ def named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[
 def _placed_clauses(p: Parameter, value: Any) -> Sequence[str]:
     """Clauses of a name that says where or for how long: "start seconds", "zone", "depot"."""
     of, _, period = p.words.rpartition(" ")
+    if of in ("extra", "additional") and period in PERIODS:
+        return (f"by {{x}} {period}",)
     if of in ("position", "offset", "start", "at") and period in PERIODS:
         return (f"at {{x}} {period}",)
     if of and period in PERIODS and not re.search(SPANS, of):

@@ -109,3 +109,19 @@ def speaks_of(phrase: str, p: Parameter) -> bool:
         return True
     heads = [one.split()[-1] for one in re.split(r",? (?:and|or) |, ", phrase) if one]
     return any(mentions(head, p) for head in heads)
+
+
+KIND_WORDS = "(?:kind|sort|type|category|class)"
+
+
+def whose_kind(words: str, about: str) -> str:
+    """ "firing kind" for a kind that its description calls "firing type" or "type of firing"."""
+    if not re.fullmatch(KIND_WORDS, words):
+        return words
+    told = re.match(
+        rf"(?:the )?(?:(?!an? |the |its |your )([a-z]+) {KIND_WORDS}"
+        rf"|{KIND_WORDS} of (?:the |an? )?([a-z]+))(?:$|[.,:;(])",
+        about.lower().strip(),
+    )
+    thing = (told[1] or told[2]) if told else ""
+    return words if not thing or thing in descriptions.NAMES["anything"] else f"{thing} {words}"

@@ -171,7 +171,8 @@ class Placing(Wholes):
         own += [p for p in sizes if UNIT.fullmatch(p.words) and p.sense not in DURATIONS]
         if own and self.verb in LOGGING:
             self.left.remove(own[0])
-            self.head = f"a {bare} of {slot_of(own[0])} {unit_words(own[0])}".strip()
+            unit = unit_words(own[0]) or (own[0].words if UNIT.fullmatch(own[0].words) else "")
+            self.head = f"a {bare} of {slot_of(own[0])} {unit}".strip()
             parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
             self.act = replace(self.act, parts=tuple(parts))
         names = re.split(r", (?:or |and )?| or | and ", bare)
@@ -321,6 +322,12 @@ class Placing(Wholes):
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
         parts = [part for part in self.act.parts if part[0] not in DROPPED]
+        if (
+            re.fullmatch(r"an? \w+", self.head) and parts
+        ):  # "rate a freelancer after a job" + vendor id and job id
+            ids = [p for p in ids if not any(mentions(phrase, p) for _, phrase in parts)]
+            others = [p for p in self.present if p not in ids]
+            parts = [x for x in parts if not any(mentions(x[1], p) for p in others)]
         alone = len(ids) == 1 and not parts and not self.makes and not is_plural(self.head)
         reads = verb_groups().get(self.act.verbs[0]) in READING or self.verb in SETTERS
         bare_noun = r"(an? )?\w+$" if not reads else r"an? \w+$"  # "lock door"

@@ -13,6 +13,10 @@ from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
 
+PER_UNIT = (
+    r"\bper (word|character|click|kwh|minute|km|mile|page|sheet|gram|call|message|impression)$"
+)
+
 
 def _near(seen: Sequence[float]) -> tuple[float, float]:
     """Where other numbers like those seen may lie: half their span around them, none of another
@@ -28,6 +32,8 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
     kind's."""
     detail, kind = p.detail, kind_named(p.kind)
     usual = _near(seen) if seen else kind.range or (1, 100)
+    if not seen and re.search(PER_UNIT, p.words) and descriptions.json_type(detail) == "number":
+        usual = (0.05, 2)
     default = detail.get("default")
     if isinstance(default, int | float) and not seen:  # some write "5"
         small = descriptions.json_type(detail) == "number" and 0 < default < usual[0]

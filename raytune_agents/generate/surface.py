@@ -202,7 +202,7 @@ def named_codes() -> dict[tuple[str, str], str]:
 
 
 LANGUAGES: dict[str, str] = word_data("names")["language_names"]
-NAMED = 0.85  # share of codes of countries and languages that are said by their names
+NAMED = 0.97  # share of codes of countries and languages that are said by their names
 
 
 def _string_text(p: Parameter, value: str, scene: Scene, rng: random.Random) -> str:

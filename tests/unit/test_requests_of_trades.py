@@ -1,5 +1,5 @@
-"""Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations and
-courts."""
+"""Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
+courts, museums, customs, mushroom farms and translators."""
 
 from __future__ import annotations
 
@@ -80,6 +80,36 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
         (tool_of("plan", "Plan a job", {"est_size": WHOLE}), {"est_size": 9}, "estimated size"),
         (tool_of("report", "Get the report of what was played", {"fmt": one_of("csv", "xlsx")}),
          {"fmt": "csv"}, "as csv"),
+        # by how much, when, how much of it
+        (tool_of("extend", "Extend a loan beyond its end date", {"loan_id": TEXT, "extra_weeks":
+         WHOLE}), {"loan_id": "LN-1", "extra_weeks": 6}, ("date by 6 weeks", "date by six w")),
+        (tool_of("report", "File a condition report for an object before it travels", {"object_id":
+         TEXT}), {"object_id": "O-1"}, "a condition report for object O-1"),
+        (tool_of("courier", "Assign a courier to a loan", {"loan_id": TEXT, "courier": TEXT,
+         "depart_on": DAY}), {"loan_id": "LN-1", "courier": "Ana Lind", "depart_on": "2027-03-01"},
+         "assign Ana Lind to loan LN-1 departing on "),
+        (tool_of("shift", "Put a picker on a shift", {"picker": TEXT, "shift_date": DAY}),
+         {"picker": "Ana Lind", "shift_date": "2027-03-01"}, ("shift on ", "shift for ")),
+        (tool_of("log_harvest", "Log a harvest", {"kg": {"type": "number"}}), {"kg": 7},
+         "a harvest of 7 kg"),
+        (tool_of("book", "Book an inspection slot", {"slot": {"type": "object", "properties":
+         {"date": DAY, "window": one_of("06:00-10:00", "10:00-14:00")}}}), {"slot": {"date":
+         "2027-03-01", "window": "06:00-10:00"}}, "06:00-10:00"),
+        (tool_of("quote", "Quote for a translation job", {"word_count": WHOLE}),
+         {"word_count": 500}, "job of 500 words"),
+        # which thing is meant, acronyms, a switch that its description says
+        (tool_of("pack_objects", "Pack objects of a loan into a crate", {"loan_id": TEXT}),
+         {"loan_id": "LN-1"}, ("pack objects of loan LN-1", "pack the objects of loan LN-1")),
+        (tool_of("hold", "Put a container on hold", {"container_no": TEXT}), {"container_no":
+         "TCFV41"}, "container TCFV41 on hold"),
+        (tool_of("duty", "Estimate the duty", {"hs_code": of(TEXT, "Commodity code")}),
+         {"hs_code": "640399"}, "HS code 640399"),
+        (tool_of("rate", "Rate a freelancer after a job", {"vendor_id": WHOLE, "job_id": TEXT,
+         "quality": of(WHOLE, "1-5")}), {"vendor_id": 36, "job_id": "TR-1", "quality": 5},
+         "freelancer 36 after job TR-1 with a quality of 5"),
+        (tool_of("deliver", "Deliver the files of a job", {"job_id": TEXT, "cc_pm": of(YES, "copy "
+         "the project manager")}), {"job_id": "TR-1", "cc_pm": True},
+         "and copy the project manager"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -98,6 +128,7 @@ def test_a_trade_s_tool_is_asked_for_as_its_people_would(
         ("advertiser", TEXT, "[A-Z].+"),
         ("slot_start", of(TEXT, "ISO 8601 start."), r"\d{4}-\d\d-\d\dT\d\d:\d\d:00"),
         ("repeat", one_of("once", "daily", default="once"), "daily"),
+        ("rate_per_word", {"type": "number"}, r"[01]\.\d+|[12]"),
         ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
     ],
 )
