@@ -28,7 +28,7 @@ from raytune_agents.generate.agreement import (
     fit_together,
     set_in_order,
 )
-from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code
+from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
@@ -127,6 +127,11 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         if not (texts or p.examples):
             return rng.choice(usable)  # "tomorrow"
         p = p if p.examples else replace(p, examples=tuple(map(json.dumps, texts)))
+    counted = usable and not only and all(isinstance(v, int | float) for v in usable)
+    if counted and p.kind == "id":
+        if len(set(usable)) > 1:
+            return number(scene, p, usable)
+        return rng.choice([usable[0], int(shaped(str(usable[0]), rng))])
     if usable and (only or open_kind):
         chosen = rng.choice(usable)
         # what the rows name is not all there is

@@ -19,7 +19,7 @@ from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.forms import field_noun, in_quotes, request_noun
 from raytune_agents.generate.frames import Wish, framed, joined_orders
-from raytune_agents.generate.grammar import is_plural, mended
+from raytune_agents.generate.grammar import is_plural, mended, plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
@@ -101,9 +101,14 @@ def listed_calls(
                 texts.append(said)
         if len(values) < count:
             continue
+        noun = params[name].noun.split()[-1]
+        parts = [
+            re.sub(rf"\b{re.escape(noun)} (?={slot.pattern})", f"{plural(noun)} ", part)
+            for part in (made.wish.text, made.wish.reported)
+        ]  # "of accounts 1 and 2"
         several = [
             slot.sub(lambda m: shown([f"{m[1]}{t}{m[1]}" for t in texts]), part)  # noqa: B023
-            for part in (made.wish.text, made.wish.reported)
+            for part in parts
         ]
         several = list(map(mended, several))  # "if a and b are valid"
         anchors = made.wish.anchors | {f"{i}.{name}": t for i, t in enumerate(texts)}

@@ -58,7 +58,8 @@ class Parameter:
         if adjective := re.fullmatch(OTHER_ID, words):
             return f"{adjective[1]} ID"
         if re.fullmatch(r"(is|s|u|gu|uu|object)? ?(ids?|sid)", words):
-            return "ID"
+            which = re.match("(new|target|source) ", self.words)
+            return f"{which[1]} ID" if which else "ID"
         if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
             return words
         short = re.sub(

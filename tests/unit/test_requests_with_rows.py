@@ -8,9 +8,11 @@ import re
 import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 
+from raytune_agents.agents import parse_spec
 from raytune_agents.agents.analyse import Argument, Profile, grain
 from raytune_agents.agents.phrasing import taken_apart
 from raytune_agents.generate import arguments
+from raytune_agents.generate.dialogue_patterns import parallel_calls
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.variants import joined_requests
@@ -240,3 +242,26 @@ def test_requests_of_a_support_desk(about: str, properties: dict, args: dict, sa
 def test_a_price_in_cents_is_no_handful_of_them() -> None:
     tool = tool_of("t", "Refund an account", {"cents": of(WHOLE, "Amount in US cents")})
     assert min(x["cents"] for x in drawn(tool)) >= 500
+
+
+def test_numbers_of_tickets_are_others_than_the_rows_name() -> None:
+    many = {"type": "array", "items": {"type": "integer"}}
+    tool = tool_of("merge", "Merge duplicate tickets", {"targetId": WHOLE, "duplicateIds": many})
+    habits = {"targetId": Argument(given=1, numbers=[90750, 90750, 90750]),
+              "duplicateIds": Argument(given=1, numbers=[90777, 90781, 91002])}  # fmt: skip
+    rng, seen = random.Random(0), []
+    for _ in range(30):
+        known = arguments.spec_values(tool, rng, habits)
+        seen.append(arguments.sample(tool, ["targetId", "duplicateIds"], rng, known)[0])
+    assert len({x["targetId"] for x in seen}) > 5
+    assert all(10_000 <= x["targetId"] < 100_000 for x in seen)
+    assert len({tuple(x["duplicateIds"]) for x in seen}) > 20
+    assert arguments.parameters_of(tool)[0].noun == "target ID"
+
+
+def test_several_values_of_one_noun_have_it_in_the_plural() -> None:
+    tool = tool_of("credit", "Credit an account", {"account_id": of(TEXT, "e.g. A-1042")})
+    spec = parse_spec({"name": "s", "description": "d", "tools": [tool.model_dump()]})
+    texts = [row.query for row in parallel_calls(spec, 12, 0)]
+    assert any("accounts A-" in text for text in texts)
+    assert not any(re.search(r"account A-\d+(,| and) A-", text) for text in texts)
