@@ -33,6 +33,7 @@ def _sense(p: Parameter) -> Kind:
 
 
 DOCUMENTS = pattern("documents")
+GOES_ALONG = r"\b(photo|image|picture|receipt|screenshot|logo|avatar|thumbnail|proof|scan)\b"
 SETTERS: list[str] = phrases()["setters"]
 CHANGED = ("", "from", "to", "due", "expires")  # roles of what a thing is set to
 GENERAL_SETTERS = ("update", "change", "modify", "amend")  # of a record: not "to" one of its fields
@@ -127,6 +128,8 @@ def clause_of(
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
     if sense.kind in INSIDE and changes and not p.role:  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
+    if sense.kind == "url" and changes and re.search(GOES_ALONG, p.noun) and not p.role:
+        options = ["with the {noun} {x}"]  # a photo that goes along
     if coded and TOWARDS.get(verb) == "to":
         options = [re.sub("^for ", "to ", c) for c in options]
     fresh = _unlike_begun(options, sense, begun)

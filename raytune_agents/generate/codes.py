@@ -76,6 +76,7 @@ def is_code(text: Any) -> bool:
         and bool(
             re.fullmatch(r"\d{6,}\.\d{4,}", text)  # the time of a message
             or re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
+            or re.fullmatch(r"[A-Z]{1,4}[-_.]?\d+(?:[-/.]\d+)+", text)  # B-07/3
             or (re.fullmatch(r"[A-Za-z0-9_-]{8,}", text) and re.search(r"\d", text))
         )
     )

@@ -50,7 +50,13 @@ def drawn(weights: Mapping[str, float], rng: random.Random) -> str:
 def frame_weights(form: str, habits: Profile = EVEN_HABITS) -> dict[str, float]:
     """The frames of a form of wishes -> weight."""
     slot = re.compile(rf"\{{({SLOTS[form]})\}}", re.I)
-    counted = {frame: n for frame, n in habits.frames.items() if slot.search(frame)}
+    # "co2 in the hall?" has no verb: nobody gives an order as a question
+    bare = r"\{wish\}\?" if form == "order" else "(?!)"
+    counted = {
+        frame: n
+        for frame, n in habits.frames.items()
+        if slot.search(frame) and not re.fullmatch(bare, frame, re.I)
+    }
     return weighed(phrases()["frames"][form], counted)
 
 

@@ -55,7 +55,8 @@ def with_article(noun: str, definite: bool) -> str:
     >>> with_article("free room", False)  # "a free room"
     """
     first = noun.split()[0].lower() if noun else ""
-    if not noun or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
+    told = re.match(r"(?:what|who|which|when|where|why|how|whether|if)\b", noun)
+    if not noun or told or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
         return noun
     if re.match(r"(part|half|most|some|all|the rest) of |\w+ing (an?|the) |\w+ing \{", noun):
         return noun

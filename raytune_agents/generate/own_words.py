@@ -98,6 +98,7 @@ def shortened(row: Trajectory, rng: random.Random) -> Trajectory:
         calls = [*row.calls]
         calls[i] = replace(calls[i], arguments=json.dumps(args, ensure_ascii=False))
         left = row.query[: found.start()] + row.query[found.end() :] if found else ""
+        left = re.sub(r"[ ,;:-]+(?=[.?!]*$)", "", left)  # "whitefly on B-7, about a 4"
         if 2 * len(left.split()) < len(row.query.split()):
             continue  # "is Dishyum" of "is Dishyum at the cinema" asks nothing
         if found and not any(verbatim(v, [found[0]]) for c in calls for v in c.args.values()):

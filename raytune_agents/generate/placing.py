@@ -169,10 +169,16 @@ class Placing(Wholes):
         own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
         # "record the mileage" + kilometres
         own += [p for p in sizes if UNIT.fullmatch(p.words) and p.sense not in DURATIONS]
-        if own and self.verb in LOGGING:
+        what = re.fullmatch(r"what (?:is|was|were|has been) (\w+(?:ed|en))", self.head)
+        things = [p for p in self.left if p.required and kind_named(p.sense).bank and not p.items]
+        if own and self.verb in LOGGING and (things or not what):
             self.left.remove(own[0])
             unit = unit_words(own[0]) or (own[0].words if UNIT.fullmatch(own[0].words) else "")
-            self.head = f"a {bare} of {slot_of(own[0])} {unit}".strip()
+            size = f"{slot_of(own[0])} {unit}".strip()
+            self.head = f"a {bare} of {size}"
+            if what:  # "record what was harvested": "record 14 kg of harvested tomato"
+                self.left.remove(things[0])
+                self.head = f"{size} of {what[1]} {slot_of(things[0])}"
             parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
             self.act = replace(self.act, parts=tuple(parts))
         names = re.split(r", (?:or |and )?| or | and ", bare)

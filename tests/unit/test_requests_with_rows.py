@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
@@ -15,6 +16,7 @@ from raytune_agents.generate import arguments
 from raytune_agents.generate.dialogue_patterns import parallel_calls
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
+from raytune_agents.generate.own_words import shortened
 from raytune_agents.generate.variants import joined_requests
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
@@ -265,3 +267,40 @@ def test_several_values_of_one_noun_have_it_in_the_plural() -> None:
     texts = [row.query for row in parallel_calls(spec, 12, 0)]
     assert any("accounts A-" in text for text in texts)
     assert not any(re.search(r"account A-\d+(,| and) A-", text) for text in texts)
+
+
+# --- a greenhouse and a dozen rows ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("about", "properties", "args", "said"), [
+    ("Record what was harvested.", {"crop": of(TEXT, "e.g. tomato, basil"), "kg": NUMBER},
+     {"crop": "tomato", "kg": 14}, "record 14 kg of harvested tomato"),
+    ("Record what was said.", {"words": TEXT}, {"words": "hello"}, "record what was said"),
+    ("Report pests found on plants", {"photo_url": TEXT | {"format": "uri"}},
+     {"photo_url": "https://a.io/b.jpg"}, "with the photo"),
+    ("Start irrigation of a bed", {"bed": of(TEXT, "bed label such as B-07/3")},
+     {"bed": "B-02/1"}, "start irrigation of bed B-02/1"),
+])  # fmt: skip
+def test_requests_of_a_greenhouse(about: str, properties: dict, args: dict, said: str) -> None:
+    tool = tool_of("t", about, properties)
+    assert said in order(tool, args)
+    bed = tool_of("t", "Water a bed", {"bed": of(TEXT, "bed label such as B-07/3")})
+    assert len({x["bed"] for x in drawn(bed, 20)}) > 5
+
+
+def test_a_shortened_row_ends_without_a_comma() -> None:
+    schema = {"type": "object", "required": ["bed"], "properties": {
+        "bed": TEXT, "severity": {"type": "integer"}}}  # fmt: skip
+    answer = Message("assistant", tool_calls=(ToolCall.of("report", bed="B-7", severity=4),))
+    turns = (Message("user", "there is whitefly on B-7, about a 4"), answer)
+    row = Trajectory(turns, (ToolSpec("report", "d", json.dumps(schema)),))
+    new = shortened(row, random.Random(0))
+    assert new.query == "there is whitefly on B-7"
+    assert new.calls[0].args == {"bed": "B-7"}
+
+
+def test_a_question_without_a_verb_is_no_frame_of_an_order() -> None:
+    habits = Profile(frames={"{wish}?": 90, "{wish}": 1})
+    assert not any(framed("book a desk", random.Random(k), (), habits)[1].endswith("desk?")
+                   and framed("book a desk", random.Random(k), (), habits)[0] == "{wish}?"
+                   for k in range(40))  # fmt: skip
