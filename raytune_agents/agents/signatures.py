@@ -254,8 +254,13 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
             f"{where} takes *args, **kwargs or positional-only arguments, which have no names to "
             "call by; name every parameter"
         )
-    summary, described = docstring(ast.get_docstring(node) or "")
+    text = ast.get_docstring(node) or ""
+    summary, described = docstring(text)
     names = [*spec.args, *spec.kwonlyargs]
+    for line in text.partition("\n\n")[2].split("\n"):  # no heading: "dest: where it goes"
+        name, colon, about = line.strip().partition(": ")
+        if colon and name in (a.arg for a in names):
+            described.setdefault(name, about.strip())
     defaults = [None] * (len(spec.args) - len(spec.defaults)) + list(spec.defaults)
     properties, required = {}, []
     for arg, default in zip(names, [*defaults, *spec.kw_defaults]):

@@ -62,8 +62,17 @@ def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
 
 def fit_together(params: Sequence[Parameter], args: Arguments) -> None:
     """Let the values of one call agree: pairs in order, files and days as their formats say."""
-    for fit in (set_in_order, fit_format, fit_dates, fit_count):
+    for fit in (set_in_order, fit_paid, fit_format, fit_dates, fit_count):
         fit(params, args)
+
+
+def fit_paid(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let a period be paid for, or its results be out, at its end and not before."""
+    ends = [p for p in params if p.kind == "date" and p.role == "to" and p.name in args]
+    for p in params:
+        after = re.match(r"(pay|payment|payout|settlement|publication|results?|handover) ", p.words)
+        if after and p.kind == "date" and not p.role and p.name in args and len(ends) == 1:
+            args[p.name] = args[ends[0].name]
 
 
 def fit_dates(params: Sequence[Parameter], args: Arguments) -> None:

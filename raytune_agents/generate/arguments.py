@@ -147,7 +147,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         return chosen
     if p.kind == "flag":  # what a tool does anyway is not asked for
         default = p.detail.get("default")
-        return rng.random() < (0.7 if p.required or default is None else 0.1 if default else 0.9)
+        return rng.random() < (0.7 if p.required else 0.1 if default else 0.9)
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p, usable)
         return str(found) if descriptions.json_type(p.detail) == "string" else found

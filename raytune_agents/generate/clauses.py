@@ -59,6 +59,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
     since = re.fullmatch(OWN_WORD, p.words.removeprefix("valid ").removeprefix("effective "))
     if p.kind in (*DATES, "month") and p.words not in ("from", "to") and since:
         return f"{p.words} {slot}"  # how long it is so, not what it is set to
+    if p.kind in DATES and re.match("(from|starting|valid from) ", p.words):
+        return f"starting {slot}"  # from when it is so
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
@@ -107,7 +109,8 @@ def clause_of(
     coded = coded and (p.required or mentions(head, p))  # else what it is changed to
     if verb in SETTERS and (change := _set_clause(p, sense, verb, head, coded)) is not None:
         return change
-    if sense.kind in WHO and verb in TOWARDS and not p.role:
+    own = re.search(r"\b(investigator|author|applicant|responsible)\b", p.about, re.I)
+    if sense.kind in WHO and verb in TOWARDS and not (p.role or own):
         return f"{TOWARDS[verb]} {slot}"
     group = verb_groups().get(verb.partition(" ")[0]) or SAID_FOR.get(verb)
     if sense.kind == "phone" and p.required and group in (*READING, "search"):
@@ -183,7 +186,8 @@ def _options(
     """The clauses that a value can stand in, with {x} for it and {noun} for its name; `reads`:
     something is asked for."""
     noun = _noun(p, sense)
-    if own := named_clauses(p, value, sense, head):
+    both = paired and p.kind in DATES and re.search(r" (start|end)$", p.words)
+    if not both and (own := named_clauses(p, value, sense, head)):
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)

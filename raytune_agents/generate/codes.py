@@ -53,7 +53,7 @@ def shaped(example: str, rng: random.Random) -> str:
     if period and (period[1] or period[4] or period[2] == "Q"):
         number = f"{rng.randint(1, OF_YEAR[period[2]]):0{len(period[3])}}"
         return f"{period[1] or ''}{period[2]}{number}{period[4] or ''}"
-    head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d[-/])?", example)
+    head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d(?:[-/]|(?=[A-Z]$)))?", example)
     prefix = head[0] if head else ""
 
     def other(c: str) -> str:

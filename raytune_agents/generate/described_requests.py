@@ -47,6 +47,7 @@ from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
+from raytune_agents.generate.told_in_one import told_in_one
 from raytune_agents.generate.tool_actions import (
     METHODS,
     chosen_action,
@@ -119,46 +120,6 @@ SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
 YES_OR_NO = re.compile("(?:if|whether) ")
 LISTING = ("show", "give", "list", "search")  # groups of verbs whose answer is a list
 UNLISTED = 0.6  # share of requests for a list that do not say so: "show me the teams"
-
-
-def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
-    """A repository with its owner is said in one: acme/checkout."""
-    halves = {p.sense: p for p in present if p.sense in ("repo_owner", "repo_name")}
-    if len(halves) < 2:
-        return present
-    owner, repo = halves["repo_owner"], halves["repo_name"]
-    anchors[repo.name] = f"{anchors[owner.name]}/{anchors[repo.name]}"
-    return [p for p in present if p != owner]
-
-
-def _one_place(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
-    """A city with its state or country is said in one: "in Austin, Texas"."""
-    here = [p for p in present if p.sense in ("city", "state", "country") and not p.items]
-    here = [p for p in here if not p.role and re.fullmatch(HERE, p.words)]
-    told: dict[str, Parameter] = {}
-    for p in here:  # the current location is said once where it is that city
-        same = told.setdefault(p.sense, p)
-        if same is not p and anchors[same.name] == anchors[p.name]:
-            present = [q for q in present if q != p]
-    ends = [told[sense] for sense in ("city", "state", "country") if sense in told]
-    if len(ends) > 1:
-        anchors[ends[0].name] = f"{anchors[ends[0].name]}, {anchors[ends[1].name]}"
-        present = [p for p in present if p != ends[1]]
-    return present
-
-
-def _told_in_one(
-    present: list[Parameter], args: Mapping[str, Any], anchors: dict[str, str], act: Action
-) -> list[Parameter]:
-    """The parameters without those whose value is said by that of another one."""
-    if any(p.sense == "date_format" and p.role == "from" for p in present):
-        anchors |= {p.name: str(args[p.name]) for p in present if p.kind == "date"}  # as it is
-    present = _one_repository(present, anchors)
-    made = makes(act) and any(p.sense == "street" for p in present)  # an address of its own
-    return present if made else _one_place(present, anchors)
-
-
-HERE = "(?:current )?(?:city|state|country|location|place|region)"
 
 
 def _joined(
@@ -244,7 +205,7 @@ def compose(
     given, args = _lifted(given, args, act)
     present = sorted(given, key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
-    present = _told_in_one(present, args, anchors, act)
+    present = told_in_one(present, args, anchors, act)
     flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     plain = [p for p in plain if not is_constant(p)]

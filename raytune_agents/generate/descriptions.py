@@ -147,13 +147,14 @@ def thing_of(words: str, about: str) -> str:
     if (
         clause
         or UNITS.fullmatch(subject)
-        or re.fullmatch(r"degrees?|\w", subject)
+        or re.fullmatch(r"degrees?|\w{1,2}", subject)
         or words in NAMES["short"]
         or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject)
     ):
         return ""
     opaque = len(words) <= 2 or words in NAMES["opaque"] or not re.search(r"[aeiouy]", words)
-    richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
+    richer = subject.startswith(f"{short} ") or re.fullmatch(rf"{re.escape(short)}[a-z]+", subject)
+    richer = richer and len(subject.split()) <= 3
     foreign = not any(w[:4] in ENGLISH_STEMS or w in subject for w in words.split())
     if foreign or ((opaque or richer) and not is_meta(subject)):
         subject = subject.partition(" of ")[0] if words in subject.split() else subject

@@ -142,6 +142,19 @@ OF_FORM = {  # kind -> what all examples of it are
 }
 
 
+OF_PATTERN = {"09:30": "time", "2027-03-01": "date", "2027-03": "month"}
+
+
+def kind_of_pattern(form: str) -> str:
+    """The kind of which a schema's pattern allows a value, but no word; "" for none."""
+    try:
+        wanted = re.compile(form)
+    except re.error:
+        return ""
+    open_form = not form or any(map(wanted.search, ("word", "AB:CD", "AB-CD", "AB-12")))
+    return "" if open_form else next((k for v, k in OF_PATTERN.items() if wanted.search(v)), "")
+
+
 def kind_of_form(examples: Sequence[Any]) -> str:
     """The kind whose form all examples have, for a name that says nothing; "" for none."""
     texts = list(map(str, examples))

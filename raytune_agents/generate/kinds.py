@@ -30,6 +30,7 @@ from raytune_agents.generate.kind_table import (
     bank_of,
     kind_named,
     kind_of_form,
+    kind_of_pattern,
     matching_kind,
     role_of,
     settled,
@@ -279,6 +280,7 @@ def _scalar(
         kind, by_name = FORMATS.get(str(detail.get("format")), ""), True
         if re.match(r"\^?\(?https?", str(detail.get("pattern"))):
             kind = "url"
+        kind = kind or kind_of_pattern(str(detail.get("pattern", "")))
         if not kind and type_ == "string" and values and all(DIGITS.match(str(v)) for v in values):
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
             kind = kind if by_name else "id"  # "last four": "4471"

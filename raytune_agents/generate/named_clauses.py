@@ -110,6 +110,8 @@ def named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[
         )
     if ordered := _ordered_clause(p, sense):
         return (ordered,)
+    if p.words == "count" and sense.range:
+        return ("(count: {x})",)
     if re.fullmatch(r"\w+ed by", p.words) and not p.items:
         return (f"({p.words} {{x}})",)
     if re.fullmatch(r"(on|in|at|by|under) \w+ (of|for|from|with)", p.words):  # "on application of"

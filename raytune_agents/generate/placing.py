@@ -206,7 +206,8 @@ class Placing(Wholes):
         kinds = (*NUMBERED, *ITSELF)
         # "status page impact" with ids of both is an impact
         for p in sorted(self.left, key=lambda p: noun not in p.words.split()):
-            quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
+            joins = self.verb == "add" and self.act.parts  # "add a target to the queue"
+            quoted = not p.kind and p.noun.split()[-1:] == [noun] and (joins or not self.makes)
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
             itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             itself = itself or (p.sense == "last_name" and p.words.split()[-1] == noun)
@@ -357,6 +358,7 @@ class Placing(Wholes):
             self.head = slot_of(p)
         elif is_numbered(p) or is_coded(p):
             bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
+            bare = re.sub(r"(?<=\w )(?:an?|the) (?=[\w-]+$)", "", bare)  # "along a transect"
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = numbered_slot(noun, p) + rest

@@ -22,7 +22,7 @@ from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene, cities
-from raytune_agents.generate.wordlists import pattern, phrases, word_data
+from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 from raytune_agents.records import Arguments
 
 COUNTED: list[str] = word_data("names")["counts"]
@@ -43,7 +43,8 @@ def rank(p: Parameter) -> tuple[int, int]:
     order = next((i for i, line in enumerate(ORDER) if p.sense in line), len(ORDER))
     if order == len(ORDER):  # two ends stand together
         return order, {"from": 0, "to": 1}.get(p.role, 2)
-    return order, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1)
+    later = p.kind == "date" and p.words.startswith("pay")  # at the end of what is paid
+    return order, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1) + 2 * later
 
 
 # --- the text of a value --------------------------------------------------------------------------
@@ -170,6 +171,7 @@ def _object_text(
     return re.sub(r"(\bfrom .+?)(?:,| and) to ", r"\1 to ", text)
 
 
+NAMED_IN_CAPITALS = regex("named_in_capitals")
 METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
@@ -181,6 +183,8 @@ def _in_words(p: Parameter, value: str) -> str:
     all_caps = all(str(v).isupper() for v in p.values) and not {*METHODS} & {*p.values}
     unspoken = [w for v in (p.values if all_caps else ()) for w in str(v).split("_")]
     unspoken = [w for w in unspoken if w in (value.split("_") if "_" in value else unspoken)]
+    if all_caps and "_" not in value and re.search(NAMED_IN_CAPITALS, p.noun):
+        return value  # ISIS, an instrument
     if any(re.search("[A-Z]", w) and not re.search("[AEIOUY]", w) for w in unspoken):
         return value  # a name, no words: REPORTING_WH, ASCAP beside PRS
     constants = all_caps and any(re.search("_|[A-Z]{5}", str(v)) for v in p.values)

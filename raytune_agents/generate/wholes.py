@@ -174,6 +174,10 @@ class Wholes(Complements):
             person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
             listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
             person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
+            if person and re.match(r"[\w ]+ to \w", bare):  # "a volunteer to walk a transect"
+                self.left.remove(p)
+                self.head = f"{slot_of(p)} to {bare.partition(' to ')[2]}"
+                return
             if ((quantity or person) and not p.items) or people or files:
                 self.left.remove(p)
                 self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)

@@ -1,20 +1,24 @@
 """Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
-courts, museums, customs, mushroom farms and translators."""
+courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools
+and telescopes."""
 
 from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
 
 from raytune_agents.agents import ToolConfig
+from raytune_agents.agents.init import init_spec
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import spoken
 
+NUMBER: dict[str, Any] = {"type": "number"}
 DAY = TEXT | {"format": "date"}
 
 
@@ -110,6 +114,33 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
         (tool_of("deliver", "Deliver the files of a job", {"job_id": TEXT, "cc_pm": of(YES, "copy "
          "the project manager")}), {"job_id": "TR-1", "cc_pm": True},
          "and copy the project manager"),
+        # a point, who saw it, what somebody is to do
+        (tool_of("record", "Record a sighting of an animal", {"species": one_of("fox", "lynx"),
+         "count": WHOLE, "observer": TEXT, "pos": {"type": "object", "properties": {"lat": NUMBER,
+         "lon": NUMBER}}}), {"species": "lynx", "count": 13, "observer": "Ana Lind", "pos":
+         {"lat": 48.1, "lon": 11.6}}, ("by Ana Lind (count: 13) at 48.1, 11.6",
+         "by Ana Lind (count: 13) around 48.1, 11.6")),
+        (tool_of("assign", "Assign a volunteer to walk a transect on a date", {"volunteer": TEXT,
+         "transect": of(TEXT, "transect code like T12"), "date": DAY}), {"volunteer": "Ana Lind",
+         "transect": "T33", "date": "2027-03-01"}, "assign Ana Lind to walk transect T33 on "),
+        (tool_of("summary", "Summarise observations along a transect", {"transect": of(TEXT,
+         "transect code like T12"), "min_obs": WHOLE}), {"transect": "T33", "min_obs": 5},
+         "summarise observations along transect T33 with at least 5 observations"),
+        # from when, over which days, which of them
+        (tool_of("swap", "Move a dancer from one class to another", {"dancer_id": WHOLE,
+         "from_class": of(TEXT, "e.g. BAL-2"), "to_class": of(TEXT, "e.g. BAL-2"), "from_date":
+         DAY}), {"dancer_id": 3, "from_class": "BAL-4", "to_class": "BAL-6", "from_date":
+         "2027-03-01"}, "from class BAL-4 to class BAL-6 starting "),
+        (tool_of("run", "Create a pay run", {"period_start": DAY, "period_end": DAY}),
+         {"period_start": "2027-03-01", "period_end": "2027-03-09"}, "pay run from "),
+        (tool_of("visible", "Which targets of a programme can be observed", {"prop_id": of(TEXT,
+         "Proposal ID, e.g. W26BN004")}), {"prop_id": "W26BN004"},
+         "which targets of programme W26BN004 can be observed"),
+        (tool_of("queue", "Add target to tonight's queue", {"target": of(TEXT, "e.g. M31, NGC 7"),
+         "exp_s": of(WHOLE, "Exposure, seconds")}), {"target": "M31", "exp_s": 30},
+         "the target M31 to tonight's queue with an exposure of 30 seconds"),
+        (tool_of("weather", "Wind at a site", {"units": one_of("metric", "imperial")}),
+         {"units": "metric"}, "in metric units"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -128,7 +159,12 @@ def test_a_trade_s_tool_is_asked_for_as_its_people_would(
         ("advertiser", TEXT, "[A-Z].+"),
         ("slot_start", of(TEXT, "ISO 8601 start."), r"\d{4}-\d\d-\d\dT\d\d:\d\d:00"),
         ("repeat", one_of("once", "daily", default="once"), "daily"),
-        ("rate_per_word", {"type": "number"}, r"[01]\.\d+|[12]"),
+        ("start", TEXT | {"pattern": r"^\d{2}:\d{2}$"}, r"[01]\d:[0-5]\d"),
+        ("creditor", TEXT, "[A-Z].+"),
+        ("night", of(TEXT, "YYYYMMDD"), r"20\d{6}"),
+        ("pi", of(TEXT, "Principal investigator"), r"[A-Z]\w+ [A-Z].+"),
+        ("semester", of(TEXT, "e.g. 2027A"), "2027[A-Z]"),
+        ("rate_per_word", NUMBER, r"[01]\.\d+|[12]"),
         ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
     ],
 )
@@ -147,7 +183,26 @@ def test_a_parcel_s_recipient_is_a_person() -> None:
 def test_acronyms_keep_their_capitals() -> None:
 
     rng = random.Random(0)
-    for values in (["GEMA", "PRS", "ASCAP"], ["OPEN", "IN_PROGRESS"]):
-        (p,) = parameters_of(tool_of("report", "Get a report", {"society": one_of(*values)}))
+    for name, values in (("state", ["OPEN", "IN_PROGRESS"]), ("kind", ["GEMA", "PRS", "ASCAP"]),
+                         ("telescope", ["ISIS", "ACAM", "LIRIS"])):  # fmt: skip
+        (p,) = parameters_of(tool_of("report", "Get a report", {name: one_of(*values)}))
         texts = [spoken(p, value, Scene(rng), rng) for value in values]
-        assert texts == (values if "PRS" in values else ["open", "in progress"])
+        assert texts == (["open", "in progress"] if name == "state" else values)
+
+
+def test_a_period_is_paid_for_at_its_end() -> None:
+    days = dict.fromkeys(("period_start", "period_end", "pay_date"), DAY)
+    for args in drawn(tool_of("run", "Create a pay run", days)):
+        assert args["period_start"] < args["period_end"] <= args["pay_date"]
+
+
+def test_a_docstring_without_headings_describes_its_arguments(tmp_path: Path) -> None:
+    file = tmp_path / "tools.py"
+    file.write_text('''def walk(transect: str) -> str:
+    """Walk a transect.
+
+    transect: code like T12
+    """
+''')
+    (tool,) = init_spec(file).tools
+    assert all(re.fullmatch(r"T\d\d", args["transect"]) for args in drawn(tool))

@@ -1,0 +1,64 @@
+"""Values that are said by that of another one: a repository with its owner, a city with its state,
+a point by its two numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.generate.actions import Action, makes
+from raytune_agents.generate.parameter import Parameter
+
+
+def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """A repository with its owner is said in one: acme/checkout."""
+    halves = {p.sense: p for p in present if p.sense in ("repo_owner", "repo_name")}
+    if len(halves) < 2:
+        return present
+    owner, repo = halves["repo_owner"], halves["repo_name"]
+    anchors[repo.name] = f"{anchors[owner.name]}/{anchors[repo.name]}"
+    return [p for p in present if p != owner]
+
+
+def _one_point(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """The latitude and the longitude of an object are said in one: "at 48.1, 11.6"."""
+    ends = [p for p in present if p.sense in ("latitude", "longitude") and "." in p.name]
+    if sorted(p.sense for p in ends) != ["latitude", "longitude"]:
+        return present
+    lat, lon = sorted(ends, key=lambda p: p.sense)
+    anchors[lat.name] = f"{anchors[lat.name]}, {anchors[lon.name]}"
+    point = replace(lat, kind="latlon", sense="latlon", words="coordinates", said="")
+    return [point if p is lat else p for p in present if p is not lon]
+
+
+def _one_place(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """A city with its state or country is said in one: "in Austin, Texas"."""
+    here = [p for p in present if p.sense in ("city", "state", "country") and not p.items]
+    here = [p for p in here if not p.role and re.fullmatch(HERE, p.words)]
+    told: dict[str, Parameter] = {}
+    for p in here:  # the current location is said once where it is that city
+        same = told.setdefault(p.sense, p)
+        if same is not p and anchors[same.name] == anchors[p.name]:
+            present = [q for q in present if q != p]
+    ends = [told[sense] for sense in ("city", "state", "country") if sense in told]
+    if len(ends) > 1:
+        anchors[ends[0].name] = f"{anchors[ends[0].name]}, {anchors[ends[1].name]}"
+        present = [p for p in present if p != ends[1]]
+    return present
+
+
+def told_in_one(
+    present: list[Parameter], args: Mapping[str, Any], anchors: dict[str, str], act: Action
+) -> list[Parameter]:
+    """The parameters without those whose value is said by that of another one."""
+    if any(p.sense == "date_format" and p.role == "from" for p in present):
+        anchors |= {p.name: str(args[p.name]) for p in present if p.kind == "date"}  # as it is
+    present = _one_point(_one_repository(present, anchors), anchors)
+    made = makes(act) and any(p.sense == "street" for p in present)  # an address of its own
+    return present if made else _one_place(present, anchors)
+
+
+HERE = "(?:current )?(?:city|state|country|location|place|region)"
