@@ -119,12 +119,8 @@ def clause_of(
         return f"as {slot}"
     reads = not verb or group in (*READING, "search")
     options = _options(p, value, sense, head, paired, reads) or ("",)
-    if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
-        options = ('with the {noun} "{x}"',)
-    if sense.kind in ("message", "note") and verb in ("replace", "overwrite", "rewrite"):
-        options = ('with "{x}"',)
-    if sense.kind == "message" and not WRITTEN.search(head.split()[-1] if head else "x message"):
-        options = [c for c in options if not c.startswith("that says")]  # of a customer
+    if sense.kind in ("message", "note"):
+        options = _written(options, sense, verb, head)
     lies = sense.kind in ("country", "country_code") and not p.role
     if lies and group not in (*READING, "search") and len(options) > 1:
         options = ["in {x}"]  # who reserves a table for a country
@@ -150,6 +146,17 @@ def clause_of(
     if p.unit and "{unit}" in text:
         text = text.replace("{unit}", UNIT_WORDS.get(p.unit, p.unit))
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
+
+
+def _written(options: Sequence[str], sense: Kind, verb: str, head: str) -> Sequence[str]:
+    """The clauses of a text that fit what is done with it."""
+    if verb in ("replace", "overwrite", "rewrite"):
+        return ('with "{x}"',)
+    if sense.kind == "message" and not WRITTEN.search(f"{verb} {head}"):
+        return ('with the {noun} "{x}"',)
+    if sense.kind == "message" and not WRITTEN.search(head.split()[-1] if head else "x message"):
+        return [c for c in options if not c.startswith("that says")]  # of a customer
+    return options
 
 
 def _unlike_begun(options: Sequence[str], sense: Kind, begun: Collection[str]) -> Sequence[str]:
