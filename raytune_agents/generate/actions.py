@@ -108,6 +108,8 @@ def _is_verb(words: Sequence[str]) -> bool:
         return True
     second = words[1].lower().strip(",")
     plural = words[0].lower().endswith("s") and second in ("of", "for", "and")
+    told = second in ("that", "which") and words[2:] and not DETERMINERS.match(words[2].lower())
+    plural = plural or bool(told and words[0].endswith("s"))  # "Tests that failed"
     if second == "of" or (plural and verb != "search"):
         return False
     if (
@@ -203,6 +205,9 @@ def action(name: str, description: str) -> Action:
         particle if len(rest) < 2 else rf"to|for|{particle}", rest[0].lower()
     ):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
+        rest = rest[1:]
+    if verbs[-1].endswith(" to") and len(rest) > 1 and base_verb(rest[0]) == rest[0]:
+        verbs[-1] += f" {rest[0]}"  # "arrange to pay a debt"
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
@@ -333,6 +338,8 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
             parts.append((inner[1], inner[2]))
         elif phrase:
             parts.append((preposition, phrase))
+        elif pieces[-1] == "" and parts:  # "how far a claim has got to"
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]} {preposition}")
     whole = tuple((p, phrase.replace("_of_", " of ")) for p, phrase in parts)
     return head.replace("_of_", " of "), whole
 

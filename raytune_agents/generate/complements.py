@@ -283,7 +283,9 @@ class Complements(Several):
             if other != phrase and x not in DROPPED
         ):
             return None  # "a guest for an interview on a show" + the show's
-        if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":
+        if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or (
+            phrase.startswith("another")
+        ):
             return None
         if matching_kind("string", ARTICLE.sub("", phrase), "", "")[0] in DATED:
             return None  # no number is a date

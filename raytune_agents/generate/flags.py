@@ -66,7 +66,8 @@ def flag_clause(p: Parameter, value: bool) -> str:
         return f"{'including' if value else 'without'} {words}"
     if re.search(
         r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
-        r"urgent|overdue|paid|sent|sold|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|now)$",
+        r"urgent|overdue|paid|sent|sold|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|"
+        r"permanent|first time|now)$",
         p.words,
     ):
         return f"({negated}{re.sub('^non ', 'non-', words)})"

@@ -110,6 +110,8 @@ def named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[
         )
     if ordered := _ordered_clause(p, sense):
         return (ordered,)
+    if sense.kind == "quantity" and re.fullmatch("units|pieces|bags|boxes|packs|doses", p.words):
+        return ("for {x} {noun}",)
     if p.words == "count" and sense.range:
         return ("(count: {x})",)
     if re.fullmatch(r"\w+ed by", p.words) and not p.items:

@@ -223,7 +223,9 @@ class Placing(Wholes):
             if p.kind == "choice" and not itself:
                 definite = self.head.startswith("the ") and not is_coded(p)
                 same = p.words.split()[-1:] == [noun]
-                if same and self.verb not in SETTERS and not p.role and not definite:
+                sized = any(kind_named(q.sense).range for q in self.left)
+                named = sized or self.verb not in SETTERS  # "resize a pool" to so many runners
+                if same and named and not p.role and not definite:
                     return p  # "order a meal" + meal=lunch
                 continue
             either = p.sense in ITSELF and " or " in bare  # "an IP address or range"
@@ -238,14 +240,18 @@ class Placing(Wholes):
                 return p
         return None
 
-    def inside(self) -> None:
-        """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
-        if self.head.endswith(" something"):  # "when to plant something"
+    def something(self) -> None:
+        """Put what must be given in the place of "something": "when to plant something"."""
+        if self.head.endswith(" something"):
             whole = [p for p in self.left if p.required and not (p.items or p.role)]
             whole.sort(key=lambda p: (p.noun not in self.head.split(), p.kind == "choice"))
             for p in whole[:1]:
                 self.left.remove(p)
                 self.head = f"{self.head.removesuffix('something')}{slot_of(p)}"
+
+    def inside(self) -> None:
+        """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
+        self.something()
         for p in list(self.left):
             named, which = p.sense == "name", p.sense == "amount" and not p.unit
             new = self.verb in SETTERS and p.words.startswith("new ")  # what it is set to
@@ -278,16 +284,18 @@ class Placing(Wholes):
                     self.head = self.with_slot(p, found, slot)
                     self.left.remove(p)
                 continue
-            noun = re.escape(re.sub(r"(?<=\w) number$", "", p.noun).split()[-1])
+            noun = re.escape(re.sub(r"(?<=\w) (number|no)$", "", p.noun).split()[-1])
             if p.noun == "ID" and re.match(CLAUSE, self.head):
                 noun = r"\w+"  # "where a shipment is"
-            found = re.search(rf"\b(?:an?|the|one|another) ({noun})\b(?: (\w+))?", self.head)
-            after = found[2] or "" if found else ""
             clause = re.match(rf"{CLAUSE}|that ", self.head)
+            kindly = r"(?:\w+ )??" if clause else ""  # "where a refund claim has got to"
+            one = rf"\b(?:an?|the|one|another) ({kindly}(?i:{noun})(?: number\b)?)\b(?: (\w+))?"
+            found = re.search(one, self.head)
+            after = found[2] or "" if found else ""
             if not found or (is_plural(after) and not clause):
                 continue
-            compound = after and found.end() == len(self.head) and not clause
-            compound = compound and not re.match(AFTERWARDS, after)
+            whole = after and found.end() == len(self.head) and not clause
+            compound = whole and not re.match(AFTERWARDS, after)
             rest = self.head[found.end() :]  # "whether a crew member may fly"
             compound = compound or bool(after and re.match(r" (may|can|must|is|has|will)\b", rest))
             noun, last = found[1], compound or clause or re.match(AFTERWARDS, after)

@@ -1,6 +1,6 @@
 """Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
-courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools
-and telescopes."""
+courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools,
+telescopes, name servers, tax offices, build servers and blood banks."""
 
 from __future__ import annotations
 
@@ -141,6 +141,29 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          "the target M31 to tonight's queue with an exposure of 30 seconds"),
         (tool_of("weather", "Wind at a site", {"units": one_of("metric", "imperial")}),
          {"units": "metric"}, "in metric units"),
+        # two verbs, a clause that ends with a preposition, the thing that is resized
+        (tool_of("arrange", "Arrange to pay a tax debt", {"taxpayer_id": TEXT}), {"taxpayer_id":
+         "T-1"}, "arrange to pay a tax debt for taxpayer T-1"),
+        (tool_of("validate", "Check that a VAT number is valid", {"vat_no": TEXT,
+         "requester_vat_no": TEXT}, ("vat_no",)), {"vat_no": "DE1"},
+         "check that VAT number DE1 is valid"),
+        (tool_of("status", "Where a refund claim has got to", {"claim_id": TEXT}), {"claim_id":
+         "RC-1"}, "where refund claim RC-1 has got"),
+        (tool_of("resize", "Resize a pool of runners", {"pool": one_of("linux", "macos"),
+         "max_runners": WHOLE}), {"pool": "linux", "max_runners": 9}, "resize linux "),
+        (tool_of("flaky", "Tests that failed in a repository", {"repo": TEXT}), {"repo": "a/b"},
+         "tests"),
+        (tool_of("transfer", "Start the transfer of a domain from another registrar", {"domain":
+         TEXT, "auth_code": of(TEXT, "e.g. Xy7-99")}), {"domain": "a.com", "auth_code": "Xy8-11"},
+         "from another registrar with the auth code Xy8-11"),
+        (tool_of("check", "Check public resolvers", {"fqdn": of(TEXT, "Fully qualified name, e.g. "
+         "a.example.org")}), {"fqdn": "b.com"}, ("for b.com", "of b.com")),
+        (tool_of("defer", "Defer a donor", {"donor_no": TEXT, "permanent": YES}), {"donor_no":
+         "D-1", "permanent": True}, "donor D-1 (permanent)"),
+        (tool_of("match", "Request a crossmatch", {"units": WHOLE}), {"units": 13},
+         "crossmatch for 13 units"),
+        (tool_of("appeal", "Appeal against an assessment", {"assessment_no": TEXT}),
+         {"assessment_no": "AS-7"}, "appeal assessment AS-7"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
