@@ -51,6 +51,7 @@ class Profile(BaseConfig):
     joins: dict[str, int] = Field({}, description="what joins two wishes of a request -> count")
     clauses: dict[str, dict[str, int]] = Field({}, description="argument -> its clause -> count")
     marks: dict[str, int] = Field({}, description="quotation mark before texts ('' none) -> count")
+    english: bool = Field(True, description="whether its requests are in English")
     wordings: float = Field(
         0.5, ge=0, le=1, description="share of requests in the spec's own wordings, if it has any"
     )

@@ -233,7 +233,7 @@ def write_spec_and_run(first: FirstRun) -> None:
     from raytune_agents.agents import load_spec
     from raytune_agents.agents.init import to_yaml
     from raytune_agents.config import load_config
-    from raytune_agents.generate.known import gaps, single_values, with_known
+    from raytune_agents.generate.known import gap_lines, gaps, single_values, with_known
     from raytune_agents.pipeline.first_run import foreseen_minutes, run_yaml, suite_lines
 
     path = Path(first.spec_path)
@@ -243,8 +243,8 @@ def write_spec_and_run(first: FirstRun) -> None:
     typer.echo(f"{path}: {len(first.spec.tools)} tools ({names})")
     run = run_path(path)
     known = with_known(first.spec, first.rows)
-    for gap in gaps(known):
-        typer.echo(f"  no rows for {gap}")
+    for line in gap_lines(gaps(known)):
+        typer.echo(f"  no rows for {line}")
     for gap in single_values(known):
         typer.echo(f"  one value for {gap}")
     run.write_text(run_yaml(first), encoding="utf-8")

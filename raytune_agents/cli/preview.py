@@ -23,6 +23,7 @@ def preview(config: Config, count: int, console: Console) -> None:
     from raytune_agents.chat import Chat
     from raytune_agents.generate import POOLS, paraphrase, sampling, validate_rows, why_empty
     from raytune_agents.pipeline import generate
+    from raytune_agents.pipeline.plan import read_sample
 
     generate.validate_generate(config, needs_key=False)
     options = config.generate
@@ -30,7 +31,8 @@ def preview(config: Config, count: int, console: Console) -> None:
     executor = validate_rows.executor(options)
     pools = list(sampling.pool_shares(options.pools))
     update = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
-    sampled = sampling.sample_rows(options.model_copy(update=update), config.seed)
+    own = read_sample(config).split("train")
+    sampled = sampling.sample_rows(options.model_copy(update=update), config.seed, own)
     for gap in sampled.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     made = {p: [r for r in sampled.rows if sampling.pool_of(r) == p] for p in POOLS if p in pools}

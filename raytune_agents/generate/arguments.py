@@ -30,7 +30,7 @@ from raytune_agents.generate.agreement import (
 )
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
 from raytune_agents.generate.conditions import fit_condition, with_conditions
-from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kind_table import kind_named, kind_of_form
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
 from raytune_agents.generate.parameter import Parameter, name_words
 from raytune_agents.generate.quantities import number, plain_number
@@ -121,6 +121,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
     usable = accepted_values(p.detail, known)
+    if usable and not (p.kind or p.examples or only):
+        p = replace(p, kind=kind_of_form(usable))  # a day, whatever its name
     open_kind = p.kind in ("id", "name") or not (p.kind or p.examples)
     if usable and not only and p.kind in WRITTEN_FORMS:
         texts = [t for t in map(str, usable) if re.fullmatch(WRITTEN_FORMS[p.kind], t)]
@@ -135,7 +137,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if usable and (only or open_kind):
         chosen = rng.choice(usable)
         # what the rows name is not all there is
-        other = p.kind == "id" and not only and is_code(chosen) and rng.random() < 0.5
+        coded = is_code(chosen) and (p.kind == "id" or re.match("[A-Za-z]", chosen))
+        other = p.kind in ("id", "") and coded and not only and rng.random() < 0.5
         return like_example(scene, chosen) if other else chosen
     if p.kind == "choice":
         if not p.examples:

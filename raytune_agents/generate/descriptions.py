@@ -204,11 +204,11 @@ def _parted(word: str) -> str:
 
 
 def is_english(text: str) -> bool:
-    """Whether a description reads as English: no two foreign words, and none of another script,
-    without an English one."""
+    """Whether a text reads as English: it has no foreign words, and none of another script, or as
+    many of ours."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     foreign = sum((w in NAMES["foreign"] or not w.isascii()) + (max(w) > "\u024f") for w in words)
-    return foreign < 2 or any(w in NAMES["english"] for w in words)
+    return foreign <= sum(w in NAMES["english"] for w in words)
 
 
 # --- what a description says ----------------------------------------------------------------------

@@ -36,6 +36,10 @@ VAGUE = ("type", "kind", "mode", "name", "value", "option", "action", "state", "
 LOOK_UPS = ("show", "search", "list")  # groups of verbs that change nothing
 
 
+FOREIGN_ROWS = (
+    "your rows are not in English, the language of our templates: they alone are varied, in their "
+    "own language; add wordings of your own (requests) for more"
+)
 FOREIGN = (
     "its description is not in English, the language of our templates; add wordings of your own "
     "(requests), or good rows: they are varied in their own language"
@@ -169,6 +173,9 @@ def with_known(
     tools = [_with_values(tool, choices, unknown_only=True) for tool in tools]
     mine = own_rows(spec, rows)
     profile: Profile | None = analyse(mine) if mine and spec.profile is None else spec.profile
+    if profile is not None and mine:
+        english = descriptions.is_english(" ".join(row.query for row in mine))
+        profile = profile.model_copy(update={"english": english})
     return spec.model_copy(update={"tools": tools, "profile": profile})
 
 
@@ -215,6 +222,9 @@ def gaps(spec: AgentSpec) -> list[Gap]:
         rng = random.Random(tool.name)
         habits = spec.habits.arguments.get(tool.name, {})
         known = {n for n, a in habits.items() if a.texts or a.numbers} | set(tool.values)
+        if not tool.requests and not spec.habits.english:
+            out.append(Gap(tool.name, "", FOREIGN_ROWS))
+            continue
         if not tool.requests and not descriptions.is_english(tool.description):
             out.append(Gap(tool.name, "", FOREIGN))
             continue
@@ -234,6 +244,15 @@ def gaps(spec: AgentSpec) -> list[Gap]:
         if not tool.requests and (not act.verbs or not act.head):
             out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
     return out
+
+
+def gap_lines(found: Sequence[Gap]) -> list[str]:
+    """The gaps in words, tools with the same fault in one line."""
+    tools: dict[str, list[str]] = defaultdict(list)
+    for gap in found:
+        where, _, advice = str(gap).partition(": ")
+        tools[advice].append(where)
+    return [f"{', '.join(where)}: {advice}" for advice, where in tools.items()]
 
 
 def single_values(spec: AgentSpec) -> list[Gap]:

@@ -117,7 +117,7 @@ def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory
     where no clause is known or the new one would begin like another."""
     tool = next((t for t in spec.tools if t.name == row.calls[0].name), None)
     ends = re.search(r"\}([.?!]*)$", _one_sentence(row).frame)
-    if tool is None or len(row.calls) > 1 or ends is None:
+    if tool is None or len(row.calls) > 1 or ends is None or not spec.habits.english:
         return row
     args, body = row.calls[0].args, row.query.removesuffix(ends[1])
     free = [p for p in parameters_of(tool) if not (p.required or p.name in args or p.items)]

@@ -75,7 +75,11 @@ def number(scene: Scene, p: Parameter, seen: Sequence[float] = ()) -> int | floa
     """A number that people say: round where it is large, whole where the schema wants it; near
     those `seen` where they differ, and as round. Raises NoValue."""
     rng, kind, detail = scene.rng, kind_named(p.kind), p.detail
-    seen = seen if len(set(seen)) > 1 else ()
+    round_to = grain(seen) if seen else 0
+    if len(set(seen)) == 1:  # of one number of anything the size is known
+        (one,) = set(seen)
+        unspecific = one > 0 and p.kind in ("amount", "count", "quantity")
+        seen = (one / 2, 1.5 * one) if unspecific else ()
     low, high = _edges(p, scene.context, seen)
     if low > high:
         raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
@@ -88,7 +92,7 @@ def number(scene: Scene, p: Parameter, seen: Sequence[float] = ()) -> int | floa
     shown = str((p.values or [detail.get("default")])[0])
     if re.fullmatch(r"(20\d\d){2}", shown):
         return int(shaped(shown, rng))  # a season of two years: 20172018
-    step = detail.get("multipleOf") or (grain(seen) if seen else 0)
+    step = detail.get("multipleOf") or (round_to if seen else 0)
     whole = descriptions.json_type(detail) != "number" or (
         high - low > 2 and not kind.digits and kind.step >= 1
     )

@@ -22,7 +22,7 @@ from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import POOLS, realism
 from raytune_agents.generate.distractors import sample_tools
-from raytune_agents.generate.known import gaps, own_rows, with_known
+from raytune_agents.generate.known import gap_lines, gaps, own_rows, with_known
 from raytune_agents.generate.variants import usable, value_variants
 from raytune_agents.records import Trajectory, finish
 
@@ -144,7 +144,7 @@ def sample_rows(config: GenerateConfig, seed: int, real: Sequence[Trajectory] = 
     are the user's own training rows: their share of the rows are those with other values."""
     specs, out = prepared(config, real, seed), SampledRows()
     for spec in specs:
-        out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
+        out.gaps += [f"{spec.name}: {line}" for line in gap_lines(gaps(spec))]
     own = own_variants(specs, real, own_count(config, specs, real), seed)
     if own:  # the tools of these rows have their share: the others' turn
         specs = [

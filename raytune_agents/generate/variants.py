@@ -232,7 +232,8 @@ def joined_requests(
     first = first if first[-1:] in ".?!" else f"{first}."
     second = two.query.strip()
     joins = weighed(phrases()["dialogue"]["joins"], habits.joins)
-    join = drawn({j: w for j, w in joins.items() if j.startswith(". ")}, rng)
+    sentences = {j: w for j, w in joins.items() if j.startswith(". ")}
+    join = drawn(sentences, rng) if habits.english else ". "
     word = re.match(r"[A-Z][a-z]+\b(?!-)", second)
     if word and (word[0].lower() in verb_words() or BEGINS.match(second)):
         second = second[:1].lower() + second[1:]  # no name and no code

@@ -167,7 +167,7 @@ def add_generated(sample: Sample, config: Config, most: int = SAMPLE) -> list[Tr
     wanted = max(1, ceil(config.generate.rows / sample.scale))
     few = min(wanted, most)
     drawn = config.generate.model_copy(update={"rows": few})
-    sampled = sampling.sample_rows(drawn, config.seed).rows
+    sampled = sampling.sample_rows(drawn, config.seed, sample.split("train")).rows
     for k, row in enumerate(sampled):
         sample.copies[row.id] = (k + 1) * wanted // few - k * wanted // few
     train = [*sample.split("train"), *sampled]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+from datetime import date
+from pathlib import Path
 
 import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
@@ -12,13 +14,16 @@ from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 from raytune_agents.agents import parse_spec
 from raytune_agents.agents.analyse import Argument, Profile, grain
 from raytune_agents.agents.phrasing import taken_apart
+from raytune_agents.config import GenerateConfig
 from raytune_agents.generate import arguments
+from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import parallel_calls
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.own_words import shortened
+from raytune_agents.generate.sampling import sample_rows
 from raytune_agents.generate.variants import joined_requests
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 NUMBER = {"type": "number"}
 FIRING = tool_of("book_firing", "Reserve kiln space for a firing.", {
@@ -304,3 +309,50 @@ def test_a_question_without_a_verb_is_no_frame_of_an_order() -> None:
     assert not any(framed("book a desk", random.Random(k), (), habits)[1].endswith("desk?")
                    and framed("book a desk", random.Random(k), (), habits)[0] == "{wish}?"
                    for k in range(40))  # fmt: skip
+
+
+# --- a workshop whose rows are in German ----------------------------------------------------------
+
+WAGON = {"type": "object", "required": ["auftrag"], "properties": {
+    "auftrag": of(TEXT, "Auftragsnummer"), "datum": TEXT, "tage": {"type": "integer"}}}  # fmt: skip
+GERMAN = [
+    ("Für W-2043 hätte ich gern einen Ersatzwagen, 3 Tage", {"auftrag": "W-2043", "tage": 3}),
+    ("Ersatzwagen bitte am 2026-04-21 zu W-1987", {"auftrag": "W-1987", "datum": "2026-04-21"}),
+    ("Ist der Wagen zu W-2101 schon da?", {"auftrag": "W-2101"}),
+]
+
+
+def german_rows() -> list[Trajectory]:
+    tool = ToolSpec("ersatzwagen", "Reserviert einen Ersatzwagen.", json.dumps(WAGON))
+    out = []
+    for text, args in GERMAN:
+        answer = Message("assistant", tool_calls=(ToolCall.of("ersatzwagen", **args),))
+        turns = (Message("user", text), answer)
+        out.append(finish(Trajectory(turns, (tool,), outcome=1.0, split="train")))
+    return out
+
+
+def test_rows_in_another_language_are_varied_in_it_alone(tmp_path: Path) -> None:
+    tool = {"name": "ersatzwagen", "description": "Rents out a car.", "parameters": WAGON}
+    spec = {"name": "kramer", "description": "d", "tools": [tool]}
+    path = tmp_path / "kramer.json"
+    path.write_text(json.dumps(spec))
+    config = GenerateConfig(agents=[str(path)], rows=40, pools={"tflan": 0.7, "parallel": 0.3})
+    made = sample_rows(config, 0, german_rows())
+    texts = [row.query for row in made.rows]
+    assert len(texts) >= 8
+    assert len(made.gaps) == 1
+    assert "not in English" in made.gaps[0]
+    assert not any(re.search(r"\b(Also|Then|the|a|And)\b", text) for text in texts), texts
+    days = {c.args["datum"] for r in made.rows for c in r.calls if "datum" in c.args}
+    assert len(days) > 1
+    assert all(date.fromisoformat(day) for day in days)
+
+
+@pytest.mark.parametrize(("text", "english"), [
+    ("Reserviert einen Ersatzwagen.", False), ("Fragt den Stand eines Auftrags ab.", False),
+    ("Reserva una mesa.", False), ("Book a table at a restaurant", True),
+    ("Reserve kiln space", True), ("Roll the die", True), ("Show me the way to El Prado", True),
+])  # fmt: skip
+def test_short_texts_of_another_language(text: str, english: bool) -> None:
+    assert is_english(text) == english
