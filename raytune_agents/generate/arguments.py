@@ -117,29 +117,43 @@ def _cased(text: str, p: Parameter) -> str:
     return text.lower() if code or re.search(r"\blower-? ?case\b", p.about) else text
 
 
+def _in_known_form(p: Parameter, known: Sequence[Any]) -> Parameter:
+    """The parameter, written as known values are: of a name that says nothing, "04.05.2026" shows
+    a day and how it is written."""
+    if not (p.kind or p.examples):
+        p = replace(p, kind=kind_of_form(known))
+    texts = [t for t in map(str, known) if re.fullmatch(WRITTEN_FORMS.get(p.kind, "(?!)"), t)]
+    return p if p.examples or not texts else replace(p, examples=tuple(map(json.dumps, texts)))
+
+
+def _like_known(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
+    """A value that is known, or another of its form; None where the kind says more."""
+    rng = scene.rng
+    if only:
+        return rng.choice(known)
+    if p.kind in WRITTEN_FORMS:
+        return None if p.examples else rng.choice(known)  # "tomorrow"
+    chosen = rng.choice(known)
+    if p.kind == "id" and all(isinstance(v, int | float) for v in known):
+        if len(set(known)) > 1:
+            return number(scene, p, known)
+        return rng.choice([chosen, int(shaped(str(chosen), rng))])
+    if p.kind not in ("id", "name") and (p.kind or p.examples):
+        return None
+    # what the rows name is not all there is
+    coded = is_code(chosen) and (p.kind == "id" or re.match("[A-Za-z]", chosen))
+    other = p.kind in ("id", "") and coded and rng.random() < 0.5
+    return like_example(scene, chosen) if other else chosen
+
+
 def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
     usable = accepted_values(p.detail, known)
-    if usable and not (p.kind or p.examples or only):
-        p = replace(p, kind=kind_of_form(usable))  # a day, whatever its name
-    open_kind = p.kind in ("id", "name") or not (p.kind or p.examples)
-    if usable and not only and p.kind in WRITTEN_FORMS:
-        texts = [t for t in map(str, usable) if re.fullmatch(WRITTEN_FORMS[p.kind], t)]
-        if not (texts or p.examples):
-            return rng.choice(usable)  # "tomorrow"
-        p = p if p.examples else replace(p, examples=tuple(map(json.dumps, texts)))
-    counted = usable and not only and all(isinstance(v, int | float) for v in usable)
-    if counted and p.kind == "id":
-        if len(set(usable)) > 1:
-            return number(scene, p, usable)
-        return rng.choice([usable[0], int(shaped(str(usable[0]), rng))])
-    if usable and (only or open_kind):
-        chosen = rng.choice(usable)
-        # what the rows name is not all there is
-        coded = is_code(chosen) and (p.kind == "id" or re.match("[A-Za-z]", chosen))
-        other = p.kind in ("id", "") and coded and not only and rng.random() < 0.5
-        return like_example(scene, chosen) if other else chosen
+    if usable:
+        p = p if only else _in_known_form(p, usable)
+        if (found := _like_known(scene, p, usable, only)) is not None:
+            return found
     if p.kind == "choice":
         if not p.examples:
             raise NoValue(f"{p.name}: its enum is empty")

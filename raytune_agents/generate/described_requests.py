@@ -199,8 +199,7 @@ def compose(
     asked for. Raises NoValue where its description and name give no words for it."""
     usual = tool_action(tool)
     act = chosen_action(tool, args) or usual
-    english = habits.english and is_english(tool.description)
-    if not act.verbs or not act.head or not english:
+    if not (act.verbs and act.head and habits.english and is_english(tool.description)):
         raise NoValue(f"{tool.name}: neither name nor description says what it does")
     given = [p for p in parameters_of(tool) if p.name in args]
     given, args = _lifted(given, args, act)
