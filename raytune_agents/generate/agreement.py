@@ -40,6 +40,15 @@ def begins_first(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     return len(first) != len(last) or first <= last
 
 
+def fit_ends(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let what is low be below what is high: a low and a high estimate."""
+    sizes = {p.words: p.name for p in params if isinstance(args.get(p.name), int | float)}
+    for words, name in sizes.items():
+        high = sizes.get(re.sub("^low(er)? ", r"high\1 ", words)) if words[:3] == "low" else None
+        if high and args[name] > args[high]:
+            args[name], args[high] = args[high], args[name]
+
+
 ENDINGS = {"shapefile": "shp", "excel": "xlsx", "markdown": "md", "text": "txt", "jpeg": "jpg"}
 
 
@@ -62,7 +71,7 @@ def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
 
 def fit_together(params: Sequence[Parameter], args: Arguments) -> None:
     """Let the values of one call agree: pairs in order, files and days as their formats say."""
-    for fit in (set_in_order, fit_paid, fit_format, fit_dates, fit_count):
+    for fit in (set_in_order, fit_ends, fit_paid, fit_format, fit_dates, fit_count):
         fit(params, args)
 
 

@@ -119,6 +119,8 @@ def clause_of(
         return f"as {slot}"
     reads = not verb or group in (*READING, "search")
     options = _options(p, value, sense, head, paired, reads) or ("",)
+    if not reads and len(options) > 1:  # a bid of up to 490, not under it
+        options = [c for c in options if not c.startswith("under ")]
     if sense.kind in ("message", "note"):
         options = _written(options, sense, verb, head)
     lies = sense.kind in ("country", "country_code") and not p.role
@@ -254,11 +256,9 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     core = re.sub(r" (spent|worked|logged|taken)$", "", core)
     if sense.form and sense.form.fullmatch(p.about.lower().rstrip(".")):
         return True  # "Customer company"
-    core = re.sub(
-        QUALIFIED,
-        "",
-        core,
-    )
+    if sense.money and re.match("estimated|expected|planned", core):
+        return False  # nothing costs it yet
+    core = re.sub(QUALIFIED, "", core)
     names = [k.name for k in all_kinds() if k.kind == sense.kind]
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):
         return True  # "minutes duration"

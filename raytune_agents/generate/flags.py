@@ -14,8 +14,10 @@ from raytune_agents.generate.wordlists import phrases
 def _described(p: Parameter) -> str:
     """What a switch with an abbreviated name does, as its description says it: "copy the project
     manager" for cc_pm; "" for any other."""
-    told = re.fullmatch(r"(\w+) (?:the |an? |all )[a-z -]+", p.about.lower().rstrip("."))
+    told = re.fullmatch(r"(\w+) (?:the |an? |all |it |them )[a-z -]+", p.about.lower().rstrip("."))
     short = any(w not in KNOWN_WORDS for w in p.words.split())
+    if told and told[1] == p.words:  # the verb alone: "announce"
+        return told[0]
     return told[0] if told and short and base_verb(told[1]) == told[1] else ""
 
 

@@ -87,6 +87,8 @@ def chosen_clause(p: Parameter, value: Any) -> str:
         return "at {x}" if value in ("midday", "noon", "night") else "in the {x}"
     if isinstance(value, str) and RELATIVE_DAY.match(value):
         return "for {x}" if re.search(STRETCH, p.words) else "{x}"  # "for this month"
+    if values and {v.lower() for v in values} <= {"am", "pm"}:
+        return "({x})"
     if value in ("metric", "imperial") and re.search(r"\b(units?|system)\b", p.words):
         return "in {x} units"
     if re.search(r"\b(reason|cause)( code)?$", p.words):

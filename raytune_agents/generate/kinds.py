@@ -253,6 +253,8 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
         kind = "amount"  # value_kwh
     elif (kind in ("score", "rating") and known.unit) or (kind == "setting" and _few(known)):
         kind = "amount"  # so many percent of grade A, a quality of 1 to 5
+    elif kind == "amount" and re.match(rf"{known.words} number\b", known.about.lower()):
+        kind = "id_number"  # "paddle": its number
     elif kind == "amount" and type_ == "integer" and not (bounds or known.unit):
         counted = re.search(r"\bnumber of (?!the\b)", known.about)
         kind = "count" if counted else kind

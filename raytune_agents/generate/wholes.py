@@ -26,6 +26,7 @@ WITH_PEOPLE = (
     "appoint",
     "log in",
 )
+NAMING = ("register", "enrol", "enroll", "appoint", "nominate", "accredit")
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PACKS = regex("packs")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
@@ -170,6 +171,10 @@ class Wholes(Complements):
             if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):
                 self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
                 self.head = f"{slot_of(p)} as {bare}"
+                return
+            if self.verb in NAMING and p.sense == "person" and bare == p.noun and not p.items:
+                self.left.remove(p)  # "register a bidder": "register Ana Lind as a bidder"
+                self.head = f"{slot_of(p)} as {self.head}"
                 return
             person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
             listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role

@@ -1,6 +1,7 @@
 """Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
 courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools,
-telescopes, name servers, tax offices, build servers and blood banks."""
+telescopes, name servers, tax offices, build servers, blood banks
+and auctions."""
 
 from __future__ import annotations
 
@@ -164,6 +165,19 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          "crossmatch for 13 units"),
         (tool_of("appeal", "Appeal against an assessment", {"assessment_no": TEXT}),
          {"assessment_no": "AS-7"}, "appeal assessment AS-7"),
+        # somebody as what, a switch that is a verb, which half of a day, what it costs
+        (tool_of("register", "Register a bidder for a sale", {"sale_no": TEXT, "bidder": of(TEXT,
+         "Full name."), "paddle": of(WHOLE, "Paddle number to hand out.")}), {"sale_no": "S12",
+         "bidder": "Ana Lind", "paddle": 62},
+         "register Ana Lind as a bidder for sale S12 "),
+        (tool_of("withdraw", "Withdraw a lot", {"lot_id": TEXT, "announce": of(YES, "Announce it "
+         "from the rostrum.")}), {"lot_id": "L-1", "announce": False},
+         "and don't announce it from the rostrum"),
+        (tool_of("bid", "Leave a bid on a lot", {"lot_id": TEXT, "max_bid": of(WHOLE, "Highest bid "
+         "in GBP")}), {"lot_id": "L-1", "max_bid": 490}, ("L-1 up to ", "L-1 for at most ")),
+        (tool_of("visit", "Book a visit", {"am_pm": one_of("am", "pm")}), {"am_pm": "pm"}, "(pm)"),
+        (tool_of("permit", "Apply for a building permit", {"est_cost": NUMBER}), {"est_cost": 350},
+         "with an estimated cost of 350"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -229,3 +243,9 @@ def test_a_docstring_without_headings_describes_its_arguments(tmp_path: Path) ->
 ''')
     (tool,) = init_spec(file).tools
     assert all(re.fullmatch(r"T\d\d", args["transect"]) for args in drawn(tool))
+
+
+def test_a_low_estimate_is_below_the_high_one() -> None:
+    ends = {"low_estimate": WHOLE, "high_estimate": WHOLE}
+    tool = tool_of("consign", "Consign a lot to a sale", ends)
+    assert all(args["low_estimate"] <= args["high_estimate"] for args in drawn(tool))
