@@ -18,6 +18,7 @@ import yaml
 from raytune_agents.agents import AgentSpec
 from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
 from raytune_agents.evaluate.paired import detectable
+from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.held import held_counts
 from raytune_agents.models import EMBEDDED
 from raytune_agents.records import Trajectory
@@ -108,7 +109,9 @@ def suite_lines(first: FirstRun) -> list[str]:
         if real := splits[name]:
             out.append(f"{name}: {real} real rows, can show {detectable_difference(real)}")
     made = held_counts(GenerateConfig(agents=[first.spec_path]), splits).get("synthetic", 0)
-    if made:
+    if not is_english(" ".join(row.query for row in first.rows)):
+        out.append("synthetic: left out, its rows are of our templates, which are in English")
+    elif made:
         shown = detectable_difference(made)
         out.append(f"synthetic: up to {made} verified rows of other values, can show {shown}")
     if not splits["test_unseen"]:
