@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,21 @@ def with_known(
     if profile is not None and mine:
         english = descriptions.is_english(" ".join(row.query for row in mine))
         profile = profile.model_copy(update={"english": english})
+        if module is not None:  # which runs: of ids that nobody named it knows nothing
+            tools = [_with_named_ids(tool, profile) for tool in tools]
     return spec.model_copy(update={"tools": tools, "profile": profile})
+
+
+def _with_named_ids(tool: ToolConfig, profile: Profile) -> ToolConfig:
+    """The tool whose ids are those that the rows name, in its own calls or else in others."""
+    values, mine = dict(tool.values), profile.arguments.get(tool.name, {})
+    for p in arguments.parameters_of(tool):
+        every = [mine] if p.name in mine else profile.arguments.values()
+        seen = [args[p.name] for args in every if p.name in args]
+        named = [*chain(*(a.texts for a in seen)), *map(int, chain(*(a.numbers for a in seen)))]
+        if p.name not in values and p.kind in ("id", "") and named:
+            values[p.name] = list(dict.fromkeys(named))
+    return tool.model_copy(update={"values": values})
 
 
 def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:

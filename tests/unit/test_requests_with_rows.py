@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 
+from raytune_agents import sandbox
 from raytune_agents.agents import parse_spec
 from raytune_agents.agents.analyse import Argument, Profile, grain
+from raytune_agents.agents.init import init_spec
 from raytune_agents.agents.phrasing import taken_apart
 from raytune_agents.config import GenerateConfig
 from raytune_agents.generate import arguments
@@ -20,8 +22,10 @@ from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import parallel_calls
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
+from raytune_agents.generate.known import with_known
 from raytune_agents.generate.own_words import shortened
 from raytune_agents.generate.sampling import sample_rows
+from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.variants import joined_requests
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -356,3 +360,51 @@ def test_rows_in_another_language_are_varied_in_it_alone(tmp_path: Path) -> None
 ])  # fmt: skip
 def test_short_texts_of_another_language(text: str, english: bool) -> None:
     assert is_english(text) == english
+
+
+# --- a module that runs ---------------------------------------------------------------------------
+
+DEPOT = '''
+def _load():
+    return {"P-4410": "in transit", "P-4411": "delivered", "P-4502": "at depot"}
+
+
+def track(parcel_id: str) -> str:
+    """Tell where a parcel is.
+
+    Args:
+        parcel_id: parcel number, e.g. P-4410
+    """
+    return _load()[parcel_id]
+
+
+def redirect(parcel_id: str, zip_code: str) -> str:
+    """Send a parcel to another address.
+
+    Args:
+        parcel_id: parcel number, e.g. P-4410
+        zip_code: five digits
+    """
+    if _load()[parcel_id] == "delivered":
+        raise ValueError("already delivered")
+    return zip_code
+'''
+
+
+def test_ids_of_a_module_that_runs_are_those_of_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "depot.py"
+    path.write_text(DEPOT)
+    spec = init_spec(path)
+    tools = tuple(spec.toolspecs)
+    calls = [ToolCall.of("track", parcel_id=f"P-{n}") for n in (4410, 4411, 4502)]
+    calls.append(ToolCall.of("redirect", parcel_id="P-4410", zip_code="50667"))
+    rows = []
+    for call in calls:
+        said = " ".join(map(str, call.args.values()))
+        turns = (Message("user", f"please see to {said}"), Message("assistant", tool_calls=(call,)))
+        rows.append(finish(Trajectory(turns, tools, outcome=1.0, split="train")))
+    full = with_known(spec, rows, path)
+    assert full.tools[0].values["parcel_id"] == ["P-4410", "P-4411", "P-4502"]
+    assert full.tools[1].values["parcel_id"] == ["P-4410"]
+    made = [call for row in tasks(full, 30, 0) for call in row.calls]
+    assert all(o.error == "" for o in sandbox.run_calls(path, made, sandbox.Limits()).outcomes)
