@@ -86,7 +86,7 @@ def taken_apart(text: str) -> Phrasing:
         found = pattern.match(first)
         rest = first[found.end() :] if found else ""
         frame = _slot(opening + found[1], slot, first) + end if found else ""
-        if slot == "wish" and not found[1] and _NOUNS.match(rest):
+        if slot == "wish" and found and not found[1] and _NOUNS.match(rest):
             return Phrasing(_slot(opening, "thing", rest) + end, "thing", rest)
         if slot == "wish" and rest and not _STATEMENT.match(rest):
             lead = _LEAD.match(rest)
