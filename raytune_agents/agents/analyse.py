@@ -187,7 +187,7 @@ def mixed(names: Sequence[str], wanted: Mapping[str, float]) -> list[float]:
 def grain(numbers: Sequence[float]) -> float:
     """The roundest step that all the numbers are multiples of: 0.5 for 1.5 and 3."""
     steps = (1000.0, 500.0, 100.0, 50.0, 10.0, 5.0, 1.0, 0.5, 0.25, 0.1, 0.05)
-    return next((s for s in steps if all(float(n / s).is_integer() for n in numbers)), 0.01)
+    return next((s for s in steps if all(round(n / s, 6) % 1 == 0 for n in numbers)), 0.01)
 
 
 def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) -> list[Any]:

@@ -107,7 +107,8 @@ def suite_lines(first: FirstRun) -> list[str]:
     splits, out = first.splits, []
     for name in ("test_seen", "test_unseen"):
         if real := splits[name]:
-            out.append(f"{name}: {real} real rows, can show {detectable_difference(real)}")
+            counted = "1 real row" if real == 1 else f"{real} real rows"
+            out.append(f"{name}: {counted}, can show {detectable_difference(real)}")
     made = held_counts(GenerateConfig(agents=[first.spec_path]), splits).get("synthetic", 0)
     if not is_english(" ".join(row.query for row in first.rows)):
         out.append("synthetic: left out, its rows are of our templates, which are in English")

@@ -76,7 +76,7 @@ def test_numbers_lie_near_those_of_the_rows() -> None:
 
 @pytest.mark.parametrize(("numbers", "step"), [
     ([1.5, 2, 3], 0.5), ([2, 14, 32], 1), ([20, 40, 300], 10), ([9.99, 12.5, 20], 0.01),
-    ([250, 500, 1000], 50), ([0, 0, 0], 1000),
+    ([250, 500, 1000], 50), ([0, 0, 0], 1000), ([14.2, 3.7], 0.1),
 ])  # fmt: skip
 def test_numbers_are_as_round_as_those_seen(numbers: list[float], step: float) -> None:
     assert grain(numbers) == step
