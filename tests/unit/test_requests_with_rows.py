@@ -356,7 +356,8 @@ def test_rows_in_another_language_are_varied_in_it_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize(("text", "english"), [
     ("Reserviert einen Ersatzwagen.", False), ("Fragt den Stand eines Auftrags ab.", False),
     ("Reserva una mesa.", False), ("Book a table at a restaurant", True),
-    ("Reserve kiln space", True), ("Roll a die", True), ("Encrypt data using DES", True), ("Show me the way to El Prado", True),
+    ("Reserve kiln space", True), ("Roll a die", True), ("Encrypt data using DES", True),
+    ("Show me the way to El Prado", True),
 ])  # fmt: skip
 def test_short_texts_of_another_language(text: str, english: bool) -> None:
     assert is_english(text) == english
