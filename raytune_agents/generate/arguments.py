@@ -172,7 +172,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     plain = [] if dated else accepted_values(p.detail, p.values)
     if p.sense == "gender":  # nobody is "other"
         plain = [v for v in plain if str(v).lower() not in ("other", "any", "all")] or plain
-    often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
+    told = p.kind == "query" and len(plain) > 2  # what it is about: our bank may not fit
+    often = 0.3 if kind_named(p.kind).open and not told else 1.0
     worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
     if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
         chosen = rng.choice(plain)

@@ -409,3 +409,19 @@ def test_ids_of_a_module_that_runs_are_those_of_the_rows(tmp_path: Path) -> None
     assert full.tools[1].values["parcel_id"] == ["P-4410"]
     made = [call for row in tasks(full, 30, 0) for call in row.calls]
     assert all(o.error == "" for o in sandbox.run_calls(path, made, sandbox.Limits()).outcomes)
+
+
+# --- a museum -------------------------------------------------------------------------------------
+
+
+def test_a_class_has_a_grade_and_a_tour_its_topics() -> None:
+    tour = tool_of("tour", "Book a guided tour for a school class", {
+        "school": of(TEXT, "Name of the school"), "grade": of(WHOLE, "Grade, 1 to 13"),
+        "topic": of(TEXT, "Topic, e.g. highlights, mummies, early cameras")})  # fmt: skip
+    made = drawn(tour)
+    assert {x["topic"] for x in made} == {"highlights", "mummies", "early cameras"}
+    assert not any(re.search("University|ETH|MIT", x["school"]) for x in made)
+    assert max(x["grade"] for x in made) <= 13
+    text = order(tour, {"school": "Goethe School", "grade": 7, "topic": "mummies"})
+    assert re.search("grade:? 7", text)
+    assert "points" not in text
