@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from raytune_agents.agents import ToolConfig, parse_spec
+from raytune_agents.agents.analyse import Argument
 from raytune_agents.generate import arguments, described_requests
 from raytune_agents.generate.scenes import Scene
 
@@ -33,3 +34,14 @@ def order(tool: ToolConfig, args: dict[str, Any], seed: int = 0) -> str:
 def drawn(tool: ToolConfig, n: int = 40) -> list[dict[str, Any]]:
     names = tool.parameters["properties"]
     return [arguments.sample(tool, names, random.Random(k))[0] for k in range(n)]
+
+
+def drawn_beside(
+    tool: ToolConfig, habits: dict[str, Argument], n: int = 60
+) -> list[dict[str, Any]]:
+    """Arguments for all parameters, where good rows with these values are known."""
+    names, rng = tool.parameters["properties"], random.Random(0)
+    return [
+        arguments.sample(tool, names, rng, arguments.spec_values(tool, rng, habits))[0]
+        for _ in range(n)
+    ]

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
+from stranger_tools import TEXT, WHOLE, drawn, drawn_beside, of, order, tool_of
 
 from raytune_agents import sandbox
 from raytune_agents.agents import parse_spec
@@ -65,10 +65,7 @@ def test_numbers_lie_near_those_of_the_rows() -> None:
         "height": of(WHOLE, "height in cm")})  # fmt: skip
     habits = {"hours": Argument(given=1, numbers=[1.5, 2, 3]),
               "height": Argument(given=1, numbers=[2, 14, 32])}  # fmt: skip
-    rng, seen = random.Random(0), []
-    for _ in range(60):
-        known = arguments.spec_values(hours, rng, habits)
-        seen.append(arguments.sample(hours, ["hours", "height"], rng, known)[0])
+    seen = drawn_beside(hours, habits)
     assert {x["hours"] for x in seen} <= {1, 1.5, 2, 2.5, 3, 3.5}
     assert len({x["hours"] for x in seen}) > 3
     assert 1 <= min(x["height"] for x in seen) < max(x["height"] for x in seen) <= 47
@@ -156,20 +153,16 @@ HABITS = {"emp_id": Argument(given=1, texts={"E-1042": 3}),
 
 def test_a_span_ends_after_it_begins_whatever_days_the_rows_name() -> None:
     rng = random.Random(0)
-    for _ in range(60):
-        known = arguments.spec_values(LEAVE, rng, HABITS)
-        args, _ = arguments.sample(LEAVE, ["emp_id", "first_day", "last_day"], rng, known)
+    for args in drawn_beside(LEAVE, HABITS):
         assert args["first_day"] < args["last_day"], args
+        known = arguments.spec_values(LEAVE, rng, HABITS)
         fixed = {"first_day": "2027-01-11"}
         args, _ = arguments.sample(LEAVE, ["first_day", "last_day"], rng, known, fixed)
         assert args["last_day"] > "2027-01-11"
 
 
 def test_other_ids_of_the_form_of_the_known_ones_exist() -> None:
-    rng, ids = random.Random(0), set()
-    for _ in range(40):
-        known = arguments.spec_values(LEAVE, rng, HABITS)
-        ids.add(arguments.sample(LEAVE, ["emp_id"], rng, known)[0]["emp_id"])
+    ids = {args["emp_id"] for args in drawn_beside(LEAVE, HABITS)}
     assert len(ids) > 5
     assert all(re.fullmatch(r"E-\d{4}", x) for x in ids)
 
@@ -213,10 +206,7 @@ def test_whole_numbers_of_the_rows_stay_whole() -> None:
     tool = tool_of("snooze", "Snooze a ticket", {"ticketId": WHOLE, "hours": NUMBER})
     habits = {"ticketId": Argument(given=1, numbers=[90412, 90518, 90777]),
               "hours": Argument(given=1, numbers=[2, 3, 8])}  # fmt: skip
-    rng = random.Random(0)
-    for _ in range(40):
-        known = arguments.spec_values(tool, rng, habits)
-        args, _ = arguments.sample(tool, ["ticketId", "hours"], rng, known)
+    for args in drawn_beside(tool, habits):
         assert all(isinstance(v, int) for v in args.values()), args
 
 
@@ -228,11 +218,8 @@ def test_whole_numbers_of_the_rows_stay_whole() -> None:
 ])  # fmt: skip
 def test_days_are_written_as_the_rows_write_them(kind: dict, texts: list[str], form: str) -> None:
     tool = tool_of("book", "Book a desk", {"day": TEXT | kind})
-    habits, rng = {"day": Argument(given=1, texts=dict.fromkeys(texts, 1))}, random.Random(0)
-    days = set()
-    for _ in range(30):
-        known = arguments.spec_values(tool, rng, habits)
-        days.add(arguments.sample(tool, ["day"], rng, known)[0]["day"])
+    habits = {"day": Argument(given=1, texts=dict.fromkeys(texts, 1))}
+    days = {args["day"] for args in drawn_beside(tool, habits)}
     assert all(re.fullmatch(form, day) for day in days), days
     assert len(days) > 5 or "tomorrow" in texts
 
@@ -260,10 +247,7 @@ def test_numbers_of_tickets_are_others_than_the_rows_name() -> None:
     tool = tool_of("merge", "Merge duplicate tickets", {"targetId": WHOLE, "duplicateIds": many})
     habits = {"targetId": Argument(given=1, numbers=[90750, 90750, 90750]),
               "duplicateIds": Argument(given=1, numbers=[90777, 90781, 91002])}  # fmt: skip
-    rng, seen = random.Random(0), []
-    for _ in range(30):
-        known = arguments.spec_values(tool, rng, habits)
-        seen.append(arguments.sample(tool, ["targetId", "duplicateIds"], rng, known)[0])
+    seen = drawn_beside(tool, habits)
     assert len({x["targetId"] for x in seen}) > 5
     assert all(10_000 <= x["targetId"] < 100_000 for x in seen)
     assert len({tuple(x["duplicateIds"]) for x in seen}) > 20
