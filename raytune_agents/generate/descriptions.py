@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -204,6 +205,7 @@ def _parted(word: str) -> str:
     return f"{found[1]} {found[2]}" if found and known else word
 
 
+@lru_cache(maxsize=4096)
 def is_english(text: str) -> bool:
     """Whether a text reads as English: it has no foreign words, and none of another script, or as
     many of ours."""
