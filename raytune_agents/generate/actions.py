@@ -108,6 +108,7 @@ def _is_verb(words: Sequence[str]) -> bool:
         return True
     second = words[1].lower().strip(",")
     plural = words[0].lower().endswith("s") and second in ("of", "for", "and")
+    plural |= words[0].endswith("s") and bool(IN_PLACE.match(" ".join(words[1:])))
     told = second in ("that", "which") and words[2:] and not DETERMINERS.match(words[2].lower())
     plural = plural or bool(told and words[0].endswith("s"))  # "Tests that failed"
     if second == "of" or (plural and verb != "search"):
@@ -123,6 +124,9 @@ def _is_verb(words: Sequence[str]) -> bool:
         r"summary|results?|price|prices|rates?|service|tracking|number)$",
         " ".join(words[:4]).lower(),
     )
+
+
+IN_PLACE = pattern("in_place")  # "Lifts in a building", not "Checks in a guest"
 
 
 def _stemmed(word: str) -> str:

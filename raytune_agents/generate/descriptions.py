@@ -150,7 +150,7 @@ def thing_of(words: str, about: str) -> str:
         clause
         or UNITS.fullmatch(subject)
         or re.fullmatch(r"degrees?|\w{1,2}", subject)
-        or words in NAMES["short"]
+        or {words, subject} & {*NAMES["short"], *NAMES["anything"]}
         or not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject)
     ):
         return ""

@@ -69,10 +69,11 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     kind = p.kind
     if kind == "name":
         whose = f"{p.words} {descriptions.subject_of(p.about)}"
-        if not p.said or p.said in scene.context:  # else of another thing than the tool's
+        own_thing = not p.said or p.said in scene.context  # else of another than the tool's
+        if own_thing and p.words != "label":
             whose += f" {scene.context}"
         own = re.search(FACILITIES, p.words)
-        kind = "" if own else entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
+        kind = "" if own else entity_kind(re.sub(r"\b(get|names?|title|label|of)\b", " ", whose))
         if not kind and (found := re.search(FACILITIES, whose)):
             return f"{scene.place('').city} {found[1].capitalize()}"
         if not kind:

@@ -45,6 +45,8 @@ LENGTHS = {  # kind -> its units
     "length": ("characters",),
     "setting": ("percent",),
     "minutes": ("minutes", "min", "minute"),
+    "age": ("years", "months", "weeks", "days"),
+    "at_age": ("years", "months", "weeks", "days"),
 }
 DEEPEST = 4  # schemas inside schemas that are looked into
 LONGEST_TEXT = 4_000  # characters of a description: the expressions are not linear in a stranger's
@@ -240,7 +242,9 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
     bounds = {"minimum", "maximum"} & set(detail) or bounds_in(known.about)
     bounded = type_ in ("integer", "number") and bounds
     if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
-        kind = known.unit if known.unit in PERIODS else "amount"  # length_m, duration_in_months
+        # length_m, duration_in_months, max_age_sec
+        lasts = known.unit in PERIODS and kind not in ("age", "at_age")
+        kind = known.unit if lasts else "amount"
     if not kind and (bounded or (known.unit and type_ != "string")):
         kind = "amount"  # bounds say what size it has
     elif kind == "id" and bounded:

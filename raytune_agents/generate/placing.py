@@ -330,6 +330,8 @@ class Placing(Wholes):
             return None  # "the plan to team" is no subscription
         ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
         ids = [p for p in ids if not (re.search(OWNERS, p.noun) or re.match(SITE, p.noun))]
+        if any(p.fields and mentions(self.head, p) for p in self.left):
+            return None  # "report a delay" of so many minutes is no flight
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
         said = self.head.lower().split()
         bare = [p for p in ids if p.noun == "ID" or (p.words == "id" and p.noun in said)]

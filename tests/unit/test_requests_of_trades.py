@@ -1,7 +1,7 @@
 """Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
 courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools,
-telescopes, name servers, tax offices, build servers, blood banks
-and auctions."""
+telescopes, name servers, tax offices, build servers, blood banks, auctions, laboratories of vets,
+fleets and lifts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from stranger_tools import TEXT, WHOLE, YES, drawn, of, order, tool_of
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.init import init_spec
 from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import spoken
 
@@ -178,6 +179,25 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
         (tool_of("visit", "Book a visit", {"am_pm": one_of("am", "pm")}), {"am_pm": "pm"}, "(pm)"),
         (tool_of("permit", "Apply for a building permit", {"est_cost": NUMBER}), {"est_cost": 350},
          "with an estimated cost of 350"),
+        # what a relative clause says of many, the flight that is late, no "an urine"
+        (tool_of("overdue", "Lifts in a building that are overdue for service", {"building":
+         of(TEXT, "Building code, e.g. HQ-2")}), {"building": "HQ-7"}, "lifts that are overdue"),
+        (tool_of("flaky", "Tests that failed in a repository", {"repo": TEXT}), {"repo": "a/b"},
+         "tests that failed in a/b"),
+        (tool_of("list_trips", "List the trips a vehicle made in a period", {"vehicleId": of(TEXT,
+         "e.g. TRK-12")}), {"vehicleId": "TRK-99"}, ("trips for vehicle TRK-99",
+         "trips of vehicle TRK-99")),
+        (tool_of("delay", "Report a delay", {"flight_no": of(TEXT, "e.g. LH20"), "delay": {"type":
+         "object", "required": ["minutes"], "properties": {"minutes": WHOLE}}}), {"flight_no":
+         "LH75", "delay": {"minutes": 35}}, "flight LH75"),
+        (tool_of("register", "Register a sample", {"sample_type": one_of("urine", "serum")}),
+         {"sample_type": "urine"}, "a urine sample"),
+        (tool_of("add", "Add someone to a member's list", {"member_no": TEXT}), {"member_no":
+         "M-1"}, "add someone to member M-1's list"),
+        (tool_of("locate", "Get the location of a van", {"van_id": TEXT, "maxAgeSec": WHOLE}),
+         {"van_id": "V-1", "maxAgeSec": 60}, "maximum age"),
+        (tool_of("deposit", "Deposit a new accession", {"taxon": of(TEXT, "Scientific name, e.g. "
+         "Triticum dicoccum")}), {"taxon": "Triticum dicoccum"}, "taxon"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -203,6 +223,7 @@ def test_a_trade_s_tool_is_asked_for_as_its_people_would(
         ("semester", of(TEXT, "e.g. 2027A"), "2027[A-Z]"),
         ("rate_per_word", NUMBER, r"[01]\.\d+|[12]"),
         ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
+        ("patient_name", of(TEXT, "Call name of the animal."), r"[A-Z]\w+"),
     ],
 )
 def test_values_of_a_trade_s_tool_fit(name: str, schema: dict[str, Any], form: str) -> None:
@@ -243,6 +264,18 @@ def test_a_docstring_without_headings_describes_its_arguments(tmp_path: Path) ->
 ''')
     (tool,) = init_spec(file).tools
     assert all(re.fullmatch(r"T\d\d", args["transect"]) for args in drawn(tool))
+
+
+def test_the_earliest_time_is_before_the_latest() -> None:
+    hours = dict.fromkeys(("earliest", "latest"), of(TEXT, "HH:MM"))
+    for args in drawn(tool_of("schedule", "Schedule a courier", hours)):
+        assert args["earliest"] < args["latest"]
+
+
+def test_a_label_has_no_name_of_another_thing() -> None:
+    label = of(TEXT, "Display name of the geofence")
+    with pytest.raises(NoValue):
+        drawn(tool_of("create", "Create a geofence around a depot", {"label": label}))
 
 
 def test_a_low_estimate_is_below_the_high_one() -> None:
