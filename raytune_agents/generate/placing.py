@@ -118,6 +118,7 @@ class Placing(Wholes):
     def names(self, rng: random.Random) -> None:
         """The name of the object: "export the dashboard X", 'a member named "Ana"'."""
         named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
+        named = [p for p in named if p.sense != "person"]  # of whom it is, as its description says
         for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
             thing = p.said.removesuffix("name").split()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from raytune_agents.generate.actions import READING, Action, makes, verb_groups
 from raytune_agents.generate.agreement import ONE_OF_PAIR
+from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import (
@@ -91,6 +92,8 @@ class Several:
         one = re.match(
             r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
         )
+        if moved := self._from_one_to(preposition, phrase):
+            return moved
         if one and preposition in ("from", "to", "into", "in"):
             role = "from" if "from" in (preposition, one[1].replace("one", "from")) else "to"
             dates = ("date", "datetime", "time")  # "lend it to another museum" until May
@@ -120,6 +123,18 @@ class Several:
             return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
         after = one[2] if one else ""
         return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
+
+    def _from_one_to(self, preposition: str, phrase: str) -> str:
+        """ "to another table" -> "from table 3 to table 12", where both are known by numbers."""
+        noun = phrase.removeprefix("another ")
+        ends = {p.role: p for p in self.left if noun in p.words.split() and not p.items}
+        ends = {role: p for role, p in ends.items() if p.kind != "choice" and not p.unit}
+        if preposition != "to" or noun == phrase or {"from", "to"} - set(ends):
+            return ""
+        if any(json_type(ends[role].detail) != "integer" for role in ("from", "to")):
+            return ""
+        self.left = [p for p in self.left if p not in ends.values()]
+        return f"from {noun} {slot_of(ends['from'])} to {noun} {slot_of(ends['to'])}"
 
     def two(self) -> list[Parameter]:
         """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source

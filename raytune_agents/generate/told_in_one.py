@@ -34,6 +34,16 @@ def _one_point(present: list[Parameter], anchors: dict[str, str]) -> list[Parame
     return [point if p is lat else p for p in present if p is not lon]
 
 
+def _one_amount(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """An amount and its unit are said in one: "a quantity of 20 kg"."""
+    units = [p for p in present if p.words in UNITS_OF and p.kind in ("choice", "")]
+    sizes = [p for p in present if p.kind in ("amount", "quantity", "count") and not p.role]
+    if len(units) != 1 or len(sizes) != 1 or sizes[0].unit or sizes[0].items:
+        return present
+    anchors[sizes[0].name] = f"{anchors[sizes[0].name]} {anchors[units[0].name]}"
+    return [p for p in present if p is not units[0]]
+
+
 def _one_place(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
     """A city with its state or country is said in one: "in Austin, Texas"."""
     here = [p for p in present if p.sense in ("city", "state", "country") and not p.items]
@@ -56,9 +66,10 @@ def told_in_one(
     """The parameters without those whose value is said by that of another one."""
     if any(p.sense == "date_format" and p.role == "from" for p in present):
         anchors |= {p.name: str(args[p.name]) for p in present if p.kind == "date"}  # as it is
-    present = _one_point(_one_repository(present, anchors), anchors)
+    present = _one_amount(_one_point(_one_repository(present, anchors), anchors), anchors)
     made = makes(act) and any(p.sense == "street" for p in present)  # an address of its own
     return present if made else _one_place(present, anchors)
 
 
+UNITS_OF = ("unit", "units", "uom", "unit of measure")
 HERE = "(?:current )?(?:city|state|country|location|place|region)"

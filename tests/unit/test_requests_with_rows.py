@@ -409,3 +409,17 @@ def test_a_class_has_a_grade_and_a_tour_its_topics() -> None:
     text = order(tour, {"school": "Goethe School", "grade": 7, "topic": "mummies"})
     assert re.search("grade:? 7", text)
     assert "points" not in text
+
+
+@pytest.mark.parametrize(("about", "properties", "args", "said"), [
+    ("Move a party to another table.", {"from_table": WHOLE, "to_table": WHOLE},
+     {"from_table": 3, "to_table": 12}, "from table 3 to table 12"),
+    ("Reorder an ingredient", {"amount": NUMBER, "unit": of(TEXT, "u", enum=["kg", "l"])},
+     {"amount": 20, "unit": "kg"}, "20 kg"),
+    ("Place a take-away order", {"name": of(TEXT, "who picks it up")}, {"name": "Kim Okafor"},
+     "a take-away order"),
+])  # fmt: skip
+def test_requests_of_a_restaurant(about: str, properties: dict, args: dict, said: str) -> None:
+    text = order(tool_of("t", about, properties), args)
+    assert said in text
+    assert not re.search("unit|origin|order Kim", text)
