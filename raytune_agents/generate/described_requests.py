@@ -347,6 +347,9 @@ def _filled(text: str, anchors: Mapping[str, str], marks: Mapping[str, str]) -> 
         name, mark = m[2], marks.get(m[2], m[1])
         return f"{mark}{anchors[name]}{mark}" if name in anchors else m[0]
 
+    # "for a {service}" + brakes
+    alone = rf'\ban? (?="?\{{([^{{}}\s]+)\}}"?(?:$|[,.?!]| \(| (?:{PREPOSITIONS}|and)\b))'
+    text = re.sub(alone, lambda m: "" if is_plural(anchors.get(m[1], "")) else m[0], text)
     out = re.sub(r'("?)\{([^{}\s]+)\}\1(?!\'s)', said, text)
     out = re.sub(r"\{([^{}\s]+)\}", lambda m: anchors.get(m[1], m[0]), out)
     return mended(out) if "\n" not in out else out

@@ -18,6 +18,7 @@ from raytune_agents.agents.init import init_spec
 from raytune_agents.agents.phrasing import taken_apart
 from raytune_agents.config import GenerateConfig
 from raytune_agents.generate import arguments
+from raytune_agents.generate.described_requests import _filled
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import parallel_calls
 from raytune_agents.generate.frames import framed
@@ -423,3 +424,11 @@ def test_requests_of_a_restaurant(about: str, properties: dict, args: dict, said
     text = order(tool_of("t", about, properties), args)
     assert said in text
     assert not re.search("unit|origin|order Kim", text)
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    ("brakes", "see to brakes on Friday"), ("tune-up", "see to a tune-up on Friday"),
+    ("bus", "see to a bus on Friday"),
+])  # fmt: skip
+def test_a_plural_value_takes_no_article(value: str, said: str) -> None:
+    assert _filled("see to a {service} on Friday", {"service": value}, {}) == said
