@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
 from raytune_agents.generate.parameter import name_words
-from raytune_agents.generate.wordlists import pattern, phrases, tidied
+from raytune_agents.generate.wordlists import pattern, phrases, regex, tidied
 
 QUESTION = pattern("question")
 DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to")
@@ -85,10 +85,21 @@ def base_verb(word: str) -> str:
     return next((t for t in tries if t in verb_words() or _MADE_VERB.match(t)), "")
 
 
+IN_PLACE = pattern("in_place")
+TOLD_OF = re.compile(rf"(?:that|which) (?:{regex('told_of')})")  # "Blocks that were not treated"
+
+
+def _are_things(words: Sequence[str]) -> bool:
+    """Whether the words begin with many things, not with a verb: "Lifts in a building that are
+    overdue", "Trips a van made"."""
+    return words[0].endswith("s") and bool(IN_PLACE.match(" ".join(words[1:])))
+
+
 def _is_verb(words: Sequence[str]) -> bool:
     """Whether the first word is used as a verb: "book a room", "books rooms", not "book list"."""
     verb = base_verb(words[0])
     listed = words[0].endswith(",") and len(words) > 1 and not base_verb(words[1])
+    listed |= bool(words[0].endswith("s") and TOLD_OF.match(" ".join(words[1:])))
     if QUESTION.match(words[0]) or listed:  # "Requests, bandwidth and threats of a zone"
         return False  # "Whether a device is under warranty"
     after = words[1].lower() if len(words) > 1 else ""
@@ -97,7 +108,7 @@ def _is_verb(words: Sequence[str]) -> bool:
     if not verb and re.match(r"(up|off|out|down|back|in|over)$", after):
         return words[0][:1].isupper()  # "Top up a phone"
     if (
-        not verb
+        not (verb or _are_things(words))
         and len(words) > 2
         and words[1].lower() in ("a", "an", "the", "your", "all", "several", "where", "whether")
     ):
@@ -108,7 +119,7 @@ def _is_verb(words: Sequence[str]) -> bool:
         return True
     second = words[1].lower().strip(",")
     plural = words[0].lower().endswith("s") and second in ("of", "for", "and")
-    plural |= words[0].endswith("s") and bool(IN_PLACE.match(" ".join(words[1:])))
+    plural |= _are_things(words)
     told = second in ("that", "which") and words[2:] and not DETERMINERS.match(words[2].lower())
     plural = plural or bool(told and words[0].endswith("s"))  # "Tests that failed"
     if second == "of" or (plural and verb != "search"):
@@ -124,9 +135,6 @@ def _is_verb(words: Sequence[str]) -> bool:
         r"summary|results?|price|prices|rates?|service|tracking|number)$",
         " ".join(words[:4]).lower(),
     )
-
-
-IN_PLACE = pattern("in_place")  # "Lifts in a building", not "Checks in a guest"
 
 
 def _stemmed(word: str) -> str:
@@ -174,7 +182,7 @@ def action(name: str, description: str) -> Action:
     unsaid = not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2
     named = name_words(name).split()
     states = _STATEMENT.match(text) and not (_is_verb(words) and words[0][-3:] != "ing")
-    if unsaid or (len(named) > 1 and states):
+    if unsaid or (len(named) > 1 and states and not _are_things(words)):
         words = named
         text = " ".join(words)
     if not words:

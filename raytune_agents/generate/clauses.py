@@ -127,7 +127,8 @@ def clause_of(
     if lies and group not in (*READING, "search") and len(options) > 1:
         options = ["in {x}"]  # who reserves a table for a country
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
-    if sense.kind in INSIDE and changes and not p.role:  # "in", not "of" or "from" it
+    inside = sense.kind in INSIDE and not p.role
+    if changes and (inside or p.role == "owner"):  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
     if sense.kind == "url" and changes and re.search(GOES_ALONG, p.noun) and not p.role:
         options = ["with the {noun} {x}"]  # a photo that goes along
@@ -172,6 +173,7 @@ def _unlike_begun(options: Sequence[str], sense: Kind, begun: Collection[str]) -
 
 NUMBERS_OF = ("id", "id_number", "index")  # which thing is meant
 ATTRIBUTE = regex("attribute")
+OWN_NUMBER = regex("own_number")
 PEOPLE = pattern("people")
 QUALIFIED = regex("qualified")
 LISTED = regex("listed")
@@ -227,8 +229,9 @@ def _options(
         return ()  # of what it is one nobody knows
     if noun.endswith("ID"):
         return ("with the {noun} {x}",)
-    if sense.kind in ("id", "id_number") and _attribute(p):
-        return (f"with the {capitals(p.words, p)} {{x}}",)
+    if sense.kind in ("id", "id_number") and (_attribute(p) or _own_number(p, head)):
+        number = re.sub(r"(?<=\w) no$", " number", p.words)
+        return (f"with the {capitals(number, p)} {{x}}",)
     if sense.kind == "reason" and value not in bank_of("reason"):
         return ()  # "checkup" is no clause
     other = p.noun.removesuffix(" name")  # which thing's name it is
@@ -244,6 +247,12 @@ def _options(
     role = "" if alone else p.role  # a pick-up without a return begins nothing
     clauses = [c for c in sense.clauses(role) if since_when or not c.startswith("to ")]
     return [c for c in clauses if plain or "{noun}" in c]
+
+
+def _own_number(p: Parameter, head: str) -> bool:
+    """Whether an id is one that a new thing gets: the tag of "a newly collared animal"."""
+    new = re.match(r"(?:an? )?(?:new|newly \w+) ", head)
+    return bool(new and p.required and re.search(OWN_NUMBER, p.words) and not mentions(head, p))
 
 
 def is_plain(p: Parameter, sense: Kind, head: str) -> bool:

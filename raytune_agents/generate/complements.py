@@ -162,7 +162,8 @@ class Complements(Several):
         paired = paired and not (preposition == "of" and re.search(r"\blist$", self.head))
         # "the forecast for a place and time" says no more than "the forecast"
         loose = indefinite and bool(self.present) and preposition in ("for", "in", "at")
-        loose = loose or (preposition == "on" and phrase in ("a date", "a day"))
+        timely = preposition in ("on", "since", "after", "before", "until")
+        loose = loose or (timely and phrase in ("a date", "a day"))
         loose = loose or (indefinite and self.first is not None and preposition == "of")
         return "" if unsaid or paired or loose else f"{preposition} {phrase}"
 
@@ -295,6 +296,7 @@ class Complements(Several):
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
         other = r"^(different|other|new|next|earlier|previous|later) "
+        phrase = re.sub(r"(?<=\w) (?:that|which|who) (?:is|are|was|has)\b.*", "", phrase)
         noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         if " and " in noun and not is_plain(p, kind_named(p.sense), ""):

@@ -69,7 +69,8 @@ def flag_clause(p: Parameter, value: bool) -> str:
     if re.search(
         r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
         r"urgent|overdue|paid|sent|sold|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|"
-        r"permanent|first time|now)$",
+        r"permanent|first time|now|ok|okay|inside|outside|indoors|outdoors|abroad|together|alone)$|"
+        rf"^\w{{3,}}ed (?:{PREPOSITIONS}) ",
         p.words,
     ):
         return f"({negated}{re.sub('^non ', 'non-', words)})"

@@ -52,6 +52,7 @@ CODES = re.split(  # kinds whose form shows
 )
 
 
+UNTITLED = pattern("untitled")  # of which no title of a document is one
 FILE_BANKS = ("files", "images", "audio", "videos")
 PATH = re.compile(r"((?:[\w.-]*/)+)[\w-]+(\.\w{2,4})")
 
@@ -78,6 +79,8 @@ def text_of(scene: Scene, p: Parameter) -> Any:
             return f"{scene.place('').city} {found[1].capitalize()}"
         if not kind:
             raise NoValue(f"{p.name}: nothing says whose name it is")
+    if kind == "document_title" and p.words == "title" and UNTITLED.search(scene.context):
+        raise NoValue(f"{p.name}: nothing says what such a thing is called")
     shown = [v for v in p.values if not re.search(r"[a-z]{3,} ", str(v))]  # no words
     codes = [v for v in shown if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
     if codes and kind in CODES:

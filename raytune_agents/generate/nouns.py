@@ -24,7 +24,7 @@ CLAUSE = regex("clause")
 PREDICATE = regex("predicate")
 OWNERS = regex("owners")
 # "a running mission": one that is known
-IN_STATE = r"(open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
+IN_STATE = r"(new|newly|open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
 TOLD = "(?:belonging|associated|linked|attached|connected|related)"
 PERSONAL = ("email", "phone", "username", "person")
 NAMES = ("name", "document_title", "event_title")
@@ -69,6 +69,11 @@ def is_coded(p: Parameter) -> bool:
     """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
     coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)
     return p.kind == "choice" and bool(p.values) and all(coded)
+
+
+def is_handle(value: object) -> bool:
+    """Whether a value is what machines call a thing, no word: "linux-small", "mail_out"."""
+    return re.fullmatch(r"[a-z0-9]+(?:[-_.][a-z0-9]+)+", str(value)) is not None
 
 
 def is_subject(phrase: str, p: Parameter) -> bool:

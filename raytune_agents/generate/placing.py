@@ -33,6 +33,7 @@ from raytune_agents.generate.nouns import (
     TITLED,
     TOLD,
     is_coded,
+    is_handle,
     is_numbered,
     mentions,
     numbered_slot,
@@ -386,6 +387,9 @@ class Placing(Wholes):
         elif p.sense in ITSELF or p.kind == "choice":
             whole = " " not in bare or p.sense in ITSELF
             slot = f"the {slot_of(p)}" if re.search(MACHINES, bare) else slot_of(p)
+            named = self.verb in SETTERS or any(map(is_handle, p.values))
+            if p.kind == "choice" and named:
+                slot, whole = f"the {slot} {bare}", True  # "the billing-eu queue"
             self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
         elif p.sense == "last_name":
             self.head = f"{bare} {slot_of(p)}"  # "judge Ramirez"

@@ -18,6 +18,7 @@ from raytune_agents.generate.nouns import (
     PERSONAL,
     is_numbered,
     mentions,
+    named_slot,
     slot_of,
 )
 from raytune_agents.generate.parameter import Parameter
@@ -89,6 +90,8 @@ class Several:
             if preposition == "for" and phrase in ("a party", "a group"):
                 self.left.remove(p)
                 return f"for {phrase} of {slot_of(p)}"
+        if preposition == "between" and (both := self.two_sides(phrase)):
+            return f"between {both}"
         one = re.match(
             r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
         )
@@ -135,6 +138,21 @@ class Several:
             return ""
         self.left = [p for p in self.left if p not in ends.values()]
         return f"from {noun} {slot_of(ends['from'])} to {noun} {slot_of(ends['to'])}"
+
+    def two_sides(self, phrase: str) -> str:
+        """What stands for two things that a complement names: "a buyer and a seller"; "" where the
+        call has not both."""
+        sides = re.fullmatch(r"(?:an?|the) ([a-z]+) and (?:(?:an?|the) )?([a-z]+)", phrase)
+        told = [
+            (noun, p)
+            for noun in (sides.groups() if sides else ())
+            for p in self.left
+            if not p.items and p.noun.split()[-1:] == [noun]
+        ]
+        if len(told) != 2 or told[0][1] == told[1][1]:
+            return ""
+        self.left = [p for p in self.left if p not in (told[0][1], told[1][1])]
+        return " and ".join(named_slot(noun, p) for noun, p in told)
 
     def two(self) -> list[Parameter]:
         """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source

@@ -27,12 +27,15 @@ from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
+from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.named_clauses import CUT
 from raytune_agents.generate.nouns import NUMBERED, mentions
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.wordlists import pattern
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
+ENDLESS = pattern("endless")
 OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
 SHORTER = 4  # wishes drawn until one is as short as those of the rows
 MOST = 5  # arguments of a call beyond the required ones count up to here
@@ -113,7 +116,7 @@ def _said(
 ) -> list[str]:
     """The names without optional ones that nobody says: the id of what is made, a second name of
     one thing, the id of a path again in the body, how much to skip of an unlimited list, the first
-    lines beside the last."""
+    lines beside the last, "permanent" beside so many months."""
     for p in [p for p in params if p.name in names and not p.required]:
         others = [o for o in params if o is not p and (o.name in names or o.required)]
         words = {o.words for o in others}
@@ -125,9 +128,15 @@ def _said(
         cut = CUT.search(p.about) and any(CUT.search(o.about) for o in others)
         unit = re.fullmatch(r"(.+) units?", p.words)  # of what is not given
         unit = unit and any(o.words == unit[1] for o in params) and unit[1] not in words
-        if made or named or again or skipped or cut or unit:
+        endless = p.kind == "flag" and ENDLESS.search(p.words) and any(map(_lasts, others))
+        if made or named or again or skipped or cut or unit or endless:
             names = [n for n in names if n != p.name]
     return names
+
+
+def _lasts(p: Parameter) -> bool:
+    """Whether a value says how long or until when something is so."""
+    return p.sense in PERIODS or (p.role == "to" and p.kind in ("date", "datetime"))
 
 
 def _one_place(params: Sequence[Parameter], names: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ WITH_PEOPLE = (
 NAMING = ("register", "enrol", "enroll", "appoint", "nominate", "accredit")
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PACKS = regex("packs")
+DOER = regex("doer")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = (
     "product",
@@ -172,7 +173,10 @@ class Wholes(Complements):
                 self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
                 self.head = f"{slot_of(p)} as {bare}"
                 return
-            if self.verb in NAMING and p.sense == "person" and bare == p.noun and not p.items:
+            person_of = bare == p.noun or (
+                p.words in ("name", "full name") and re.fullmatch(DOER, bare)
+            )
+            if self.verb in NAMING and p.sense == "person" and person_of and not p.items:
                 self.left.remove(p)  # "register a bidder": "register Ana Lind as a bidder"
                 self.head = f"{slot_of(p)} as {self.head}"
                 return

@@ -17,8 +17,10 @@ from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.init import init_spec
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.frames import EVEN_HABITS
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import spoken
+from raytune_agents.generate.tasks import argument_names
 
 NUMBER: dict[str, Any] = {"type": "number"}
 DAY = TEXT | {"format": "date"}
@@ -152,7 +154,7 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
         (tool_of("status", "Where a refund claim has got to", {"claim_id": TEXT}), {"claim_id":
          "RC-1"}, "where refund claim RC-1 has got"),
         (tool_of("resize", "Resize a pool of runners", {"pool": one_of("linux", "macos"),
-         "max_runners": WHOLE}), {"pool": "linux", "max_runners": 9}, "resize linux "),
+         "max_runners": WHOLE}), {"pool": "linux", "max_runners": 9}, "resize the linux pool "),
         (tool_of("flaky", "Tests that failed in a repository", {"repo": TEXT}), {"repo": "a/b"},
          "tests"),
         (tool_of("transfer", "Start the transfer of a domain from another registrar", {"domain":
@@ -198,6 +200,27 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          {"van_id": "V-1", "maxAgeSec": 60}, "maximum age"),
         (tool_of("deposit", "Deposit a new accession", {"taxon": of(TEXT, "Scientific name, e.g. "
          "Triticum dicoccum")}), {"taxon": "Triticum dicoccum"}, "taxon"),
+        # the number that a new thing gets, two sides, a handle as what it is of, who is made what
+        (tool_of("register", "Register a newly collared animal", {"tag_id": of(TEXT, "Collar tag, "
+         "e.g. EU-36")}), {"tag_id": "EU-84"}, "animal with the tag ID EU-84"),
+        (tool_of("register", "Register a new well", {"wellNo": of(TEXT, "e.g. W-20"), "owner":
+         TEXT}), {"wellNo": "W-31", "owner": "ana.lind"},
+         "the new well W-31 with ana.lind as owner"),
+        (tool_of("open", "Open an escrow between a buyer and a seller", {"buyer": of(TEXT, "Email "
+         "address of the buyer."), "seller": of(TEXT, "Email address of the seller.")}), {"buyer":
+         "a@b.com", "seller": "c@d.com"}, "an escrow between a@b.com and c@d.com"),
+        (tool_of("list_open", "Escrows a party has that are still open", {"party": of(TEXT, "Email "
+         "address")}), {"party": "a@b.com"}, "escrows that are still open for a@b.com"),
+        (tool_of("blocks_due", "Blocks that have not been treated since a date", {"before": DAY}),
+         {"before": "2027-03-28"}, "the blocks that have not been treated since "),
+        (tool_of("hint", "Send a hint to a team that is stuck", {"gameId": of(TEXT, "e.g. GM-3")}),
+         {"gameId": "GM-626"}, "hint to team GM-626"),
+        (tool_of("restart", "Restart a queue", {"queue": one_of("billing-eu", "mail-out")}),
+         {"queue": "mail-out"}, "the mail-out queue"),
+        (tool_of("register", "Register a voter", {"fullName": TEXT}), {"fullName": "Ana Lind"},
+         "register Ana Lind as a voter"),
+        (tool_of("extend", "Extend a loan", {"loan_id": TEXT, "agreed_by_both": YES}), {"loan_id":
+         "LN-1", "agreed_by_both": False}, "(not agreed by both)"),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -270,6 +293,18 @@ def test_the_earliest_time_is_before_the_latest() -> None:
     hours = dict.fromkeys(("earliest", "latest"), of(TEXT, "HH:MM"))
     for args in drawn(tool_of("schedule", "Schedule a courier", hours)):
         assert args["earliest"] < args["latest"]
+
+
+def test_nothing_is_permanent_for_some_months() -> None:
+    tool = tool_of("defer", "Defer a donor", {"donor_no": TEXT, "months": WHOLE, "permanent": YES},
+                   ("donor_no", "months"))  # fmt: skip
+    for seed in range(20):
+        assert "permanent" not in argument_names(tool, EVEN_HABITS, random.Random(seed))
+
+
+def test_a_flat_has_no_title_of_a_document() -> None:
+    with pytest.raises(NoValue):
+        drawn(tool_of("list", "List a flat", {"title": TEXT}))
 
 
 def test_a_label_has_no_name_of_another_thing() -> None:
