@@ -141,7 +141,7 @@ def _like_known(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) ->
     if p.kind not in ("id", "name") and (p.kind or p.examples):
         return None
     # what the rows name is not all there is
-    coded = is_code(chosen) and (p.kind == "id" or re.match("[A-Za-z]", chosen))
+    coded = is_code(chosen) and (p.kind == "id" or re.search("[A-Za-z]", chosen))
     other = p.kind in ("id", "") and coded and rng.random() < 0.5
     return like_example(scene, chosen) if other else chosen
 

@@ -236,7 +236,9 @@ def gaps(spec: AgentSpec) -> list[Gap]:
     for tool in spec.tools:
         rng = random.Random(tool.name)
         habits = spec.habits.arguments.get(tool.name, {})
-        known = {n for n, a in habits.items() if a.texts or a.numbers} | set(tool.values)
+        plain = {p.name for p in arguments.parameters_of(tool) if not (p.items or p).fields}
+        seen = {n for n, a in habits.items() if n in plain and (a.texts or a.numbers)}
+        known = seen | set(tool.values)
         if not tool.requests and not spec.habits.english:
             out.append(Gap(tool.name, "", FOREIGN_ROWS))
             continue

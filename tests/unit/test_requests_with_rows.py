@@ -432,3 +432,14 @@ def test_requests_of_a_restaurant(about: str, properties: dict, args: dict, said
 ])  # fmt: skip
 def test_a_plural_value_takes_no_article(value: str, said: str) -> None:
     assert _filled("see to a {service} on Friday", {"service": value}, {}) == said
+
+
+def test_terse_tools_of_a_purchasing_desk() -> None:
+    decision = TEXT | {"enum": ["approve", "reject"]}
+    tool = tool_of("po_approve", "Approve or reject PO", {"po": TEXT, "decision": decision})
+    assert order(tool, {"po": "PO-20433", "decision": "reject"}) == "reject PO-20433"
+    stars = tool_of("rate", "Rate vendor 1-5", {"stars": WHOLE})
+    assert "1-5" not in order(stars, {"stars": 4})
+    lookup = tool_of("inv", "Stock level", {"pn": TEXT})
+    habits = {"pn": Argument(given=1, texts={"9034-C": 1})}
+    assert len({args["pn"] for args in drawn_beside(lookup, habits)}) > 5
