@@ -19,7 +19,7 @@ from raytune_agents.generate.idioms import idiom_clauses
 from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.named_clauses import DATES, OWN_WORD, SITE, named_clauses
-from raytune_agents.generate.nouns import mentions
+from raytune_agents.generate.nouns import mentions, names_deed
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 
@@ -225,8 +225,8 @@ def _options(
         return ("from {x}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
         return (': "{x}"',)  # "add a note"
-    if sense.kind == "id" and re.match(NUMBERS, noun):
-        return ()  # of what it is one nobody knows
+    if sense.kind in ("id", "id_number") and (re.match(NUMBERS, noun) or names_deed(p)):
+        return ()  # of what it is one nobody knows: "keep", "drop"
     if noun.endswith("ID"):
         return ("with the {noun} {x}",)
     if sense.kind in ("id", "id_number") and (_attribute(p) or _own_number(p, head)):

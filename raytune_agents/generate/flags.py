@@ -70,7 +70,7 @@ def flag_clause(p: Parameter, value: bool) -> str:
         r"^(is |be )|^non \w|(ed|able|ible|al|ic|ive|ful|ous|ate|en|open|new|public|private|active|"
         r"urgent|overdue|paid|sent|sold|free|direct|recursive|verbose|async|silent|hidden|secure|mpt|"
         r"permanent|first time|now|ok|okay|inside|outside|indoors|outdoors|abroad|together|alone)$|"
-        rf"^\w{{3,}}ed (?:{PREPOSITIONS}) ",
+        rf"^\w{{3,}}ed (?:{PREPOSITIONS}) |^never \w",
         p.words,
     ):
         return f"({negated}{re.sub('^non ', 'non-', words)})"

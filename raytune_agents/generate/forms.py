@@ -21,7 +21,7 @@ from raytune_agents.generate.clauses import (
 )
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.nouns import is_measure
+from raytune_agents.generate.nouns import is_measure, names_deed
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex, word_data
 
@@ -103,6 +103,8 @@ def _joins_sentence(p: Parameter) -> bool:
     "hours 3" and no word, "language Spanish"."""
     if kind_named(p.sense).range:
         return is_sized(p) and not is_plural(field_noun(p))
+    if names_deed(p):
+        return False
     return p.sense in (*QUOTED, *CODED) or is_measure(p) or bool(re.search(ATTRIBUTE, p.words))
 
 

@@ -16,7 +16,7 @@ def is_plural(phrase: str) -> bool:
     phrase = tidied(re.sub(r"\{\S+\} (?=\w)", "", phrase), "head_noun")
     word = (phrase.split() or [""])[-1].lower()
     one = (
-        r"(ss|us|is|news|series|species|physics|mathematics|economics|politics|athletics|"
+        r"(ss|us|is|^has|^was|^does|news|series|species|physics|mathematics|economics|politics|athletics|"
         r"logistics)$"
     )
     many = word.endswith("s") and not re.search(one, word)

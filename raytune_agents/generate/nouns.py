@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from raytune_agents.generate import descriptions
+from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import kind_named
@@ -69,6 +70,11 @@ def is_coded(p: Parameter) -> bool:
     """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
     coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)
     return p.kind == "choice" and bool(p.values) and all(coded)
+
+
+def names_deed(p: Parameter) -> bool:
+    """Whether a name says what is done with the thing, not what it is: "keep", "drop"."""
+    return base_verb(p.words) == p.words and p.words not in phrases()["nouns_too"]
 
 
 def is_handle(value: object) -> bool:

@@ -287,6 +287,8 @@ class Placing(Wholes):
                     self.left.remove(p)
                 continue
             noun = re.escape(re.sub(r"(?<=\w) (number|no)$", "", p.noun).split()[-1])
+            if p.noun.startswith(f"{p.words} "):  # "a customer" + customer account
+                noun = f"{re.escape(p.words)}|{noun}"
             if p.noun == "ID" and re.match(CLAUSE, self.head):
                 noun = r"\w+"  # "where a shipment is"
             clause = re.match(rf"{CLAUSE}|that ", self.head)

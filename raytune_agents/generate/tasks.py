@@ -136,7 +136,7 @@ def _said(
 
 def _lasts(p: Parameter) -> bool:
     """Whether a value says how long or until when something is so."""
-    return p.sense in PERIODS or (p.role == "to" and p.kind in ("date", "datetime"))
+    return p.sense in PERIODS or (p.role in ("to", "expires") and p.kind in ("date", "datetime"))
 
 
 def _one_place(params: Sequence[Parameter], names: list[str]) -> list[str]:

@@ -215,6 +215,16 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          {"before": "2027-03-28"}, "the blocks that have not been treated since "),
         (tool_of("hint", "Send a hint to a team that is stuck", {"gameId": of(TEXT, "e.g. GM-3")}),
          {"gameId": "GM-626"}, "hint to team GM-626"),
+        (tool_of("unpaid", "Deliveries a customer has not paid", {"customer": of(TEXT, "Customer "
+         "account, e.g. Q-2215")}), {"customer": "Q-7513"}, "customer Q-7513 has not paid"),
+        (tool_of("merge", "Merge two memberships", {"keep": of(TEXT, "Number to keep, e.g. FC-10"),
+         "drop": of(TEXT, "Number to drop, e.g. FC-10")}), {"keep": "FC-85", "drop": "FC-96"},
+         "(keep: FC-85, drop: FC-96)"),
+        (tool_of("award_points", "Award points to a member", {"memberNo": TEXT, "neverExpires":
+         YES}), {"memberNo": "FC-8", "neverExpires": True},
+         "award the points to member FC-8 (never expires)"),
+        (tool_of("schedule", "Schedule a show", {"presenter": of(TEXT, "Name of the presenter.")}),
+         {"presenter": "Ana Lind"}, "a show by Ana Lind"),
         (tool_of("restart", "Restart a queue", {"queue": one_of("billing-eu", "mail-out")}),
          {"queue": "mail-out"}, "the mail-out queue"),
         (tool_of("register", "Register a voter", {"fullName": TEXT}), {"fullName": "Ana Lind"},
