@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from raytune_agents.agents.analyse import grain
 from raytune_agents.generate import descriptions
@@ -71,10 +72,12 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
     return low, high
 
 
-def number(scene: Scene, p: Parameter, seen: Sequence[float] = ()) -> int | float:
+def number(scene: Scene, p: Parameter, known: Sequence[Any] = ()) -> int | float:
     """A number that people say: round where it is large, whole where the schema wants it; near
-    those `seen` where they differ, and as round. Raises NoValue."""
+    those `known` where they differ, and as round. Raises NoValue."""
     rng, kind, detail = scene.rng, kind_named(p.kind), p.detail
+    numbers = [str(v) for v in known if not isinstance(v, bool)]  # some write "5"
+    seen: Sequence[float] = [float(v) for v in numbers if re.fullmatch(r"-?\d+(\.\d+)?", v)]
     round_to = grain(seen) if seen else 0
     if len(set(seen)) == 1:  # of one number of anything the size is known
         (one,) = set(seen)

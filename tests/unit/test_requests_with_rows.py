@@ -7,6 +7,7 @@ import random
 import re
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stranger_tools import TEXT, WHOLE, drawn, drawn_beside, of, order, tool_of
@@ -25,7 +26,9 @@ from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.known import with_known
 from raytune_agents.generate.own_words import shortened
+from raytune_agents.generate.quantities import number
 from raytune_agents.generate.sampling import sample_rows
+from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.variants import joined_requests
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -443,3 +446,11 @@ def test_terse_tools_of_a_purchasing_desk() -> None:
     lookup = tool_of("inv", "Stock level", {"pn": TEXT})
     habits = {"pn": Argument(given=1, texts={"9034-C": 1})}
     assert len({args["pn"] for args in drawn_beside(lookup, habits)}) > 5
+
+
+@pytest.mark.parametrize("known", [["2", "14", "32"], ["2", "many"], [True, 3], ["1e9"], [0.0]])
+def test_numbers_of_rows_may_be_texts_or_anything(known: list[Any]) -> None:
+    tool = tool_of("f", "Book a kiln", {"height_cm": of(WHOLE, "height of the pot in cm")})
+    (height,) = arguments.parameters_of(tool)
+    scene = Scene(random.Random(0))
+    assert all(0 <= number(scene, height, known) <= 200 for _ in range(20))
