@@ -120,11 +120,12 @@ def test_a_prompt_that_the_engine_refuses_is_lost_alone(engines) -> None:
 
 
 def test_a_prompt_that_kills_engines_is_lost_alone(engines) -> None:
-    """Two tries of it beside others, one in a part of such prompts and one alone."""
+    """Two tries of it beside others, one in a part of such prompts and one alone; one that comes
+    while the engine ends costs no death."""
     client, _, log = engines()
     replies = client.ask(requests(*[GOOD] * 6, DIES, *[GOOD] * 3))
     assert lost_places(replies) == [6]
-    assert log.read_text().count("start") == 1 + 2 + 2
+    assert 1 + 2 < log.read_text().count("start") <= 1 + 2 + 2
 
 
 @pytest.mark.parametrize("processes", [1, 2])
