@@ -26,11 +26,15 @@ def set_in_order(params: Sequence[Parameter], args: Arguments) -> None:
             args[name], args[pair] = args[pair], args[name]
 
 
+def dated(params: Sequence[Parameter]) -> list[Parameter]:
+    """The parameters that are days or months, of which two may be the ends of a span."""
+    return [p for p in params if p.kind in ("date", "datetime", "month")]
+
+
 def begins_first(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether what begins does so before it ends, as far as days are written so that it shows."""
-    dated = [p for p in params if p.kind in ("date", "datetime", "month")]
     ends = {
-        role: [str(args[p.name]) for p in dated if p.role == role and p.name in args]
+        role: [str(args[p.name]) for p in dated(params) if p.role == role and p.name in args]
         for role in ("from", "to")
     }
     days = [re.match(r"\d{4}-\d\d(-\d\d)?", text) for part in ends.values() for text in part]

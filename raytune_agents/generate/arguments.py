@@ -24,6 +24,7 @@ from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.agreement import (
     begins_first,
+    dated,
     differ,
     fit_together,
     set_in_order,
@@ -168,8 +169,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p, usable)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
-    dated = p.kind in OF_SCENE  # an example shows the form alone
-    plain = [] if dated else accepted_values(p.detail, p.values)
+    # of what the scene gives an example shows the form alone
+    plain = [] if p.kind in OF_SCENE else accepted_values(p.detail, p.values)
     if p.sense == "gender":  # nobody is "other"
         plain = [v for v in plain if str(v).lower() not in ("other", "any", "all")] or plain
     told = p.kind == "query" and len(plain) > 2  # what it is about: our bank may not fit
@@ -298,9 +299,9 @@ def sample(
     params = [p for p in parameters_of(tool) if p.name in names]
     needed = [r for r in tool.parameters.get("required", ()) if r in names]
     schema = tool.parameters | {"required": needed}
-    dated = [p for p in params if p.kind in ("date", "datetime", "month")]
+    days = dated(params)
     # two days that the rows name would make a span of any length
-    spans = dated if {"from", "to"} <= {p.role for p in dated} else []
+    spans = days if {"from", "to"} <= {p.role for p in days} else []
     for _ in range(TRIES):
         scene = Scene(rng, context_of(tool), any(map(_in_state, params)))
         args: Arguments = {}

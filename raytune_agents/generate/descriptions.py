@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from raytune_agents.calls.schema import local_ref
+from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.codes import bare_numbers
 from raytune_agents.generate.described_numbers import either_number
-from raytune_agents.generate.wordlists import DATA, pattern, phrases, regex, word_data
+from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
 from raytune_agents.records import JsonSchema
 
 NAMES = word_data("names")
@@ -211,8 +211,7 @@ def is_english(text: str) -> bool:
     many of ours."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     foreign = sum((w in NAMES["foreign"] or not w.isascii()) + (max(w) > "\u024f") for w in words)
-    verbs = {*phrases()["verbs"], *chain(*(g["verbs"] for g in phrases()["groups"].values()))}
-    leads = bool(words) and not verbs.isdisjoint((words[0], words[0].removesuffix("s")))
+    leads = bool(words) and not verb_words().isdisjoint((words[0], words[0].removesuffix("s")))
     return foreign <= leads + sum(w in NAMES["english"] for w in words)
 
 

@@ -24,6 +24,7 @@ from raytune_agents.agents.analyse import Profile, analyse
 from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.quantities import plain_number
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tool_actions import tool_action
 from raytune_agents.records import ToolCall, Trajectory
@@ -55,9 +56,12 @@ class Gap:
     parameter: str
     advice: str
 
+    @property
+    def where(self) -> str:
+        return f"{self.tool}.{self.parameter}" if self.parameter else self.tool
+
     def __str__(self) -> str:
-        where = f"{self.tool}.{self.parameter}" if self.parameter else self.tool
-        return f"{where}: {self.advice}"
+        return f"{self.where}: {self.advice}"
 
 
 # --- the state of a module ------------------------------------------------------------------------
@@ -188,7 +192,10 @@ def _with_named_ids(tool: ToolConfig, profile: Profile) -> ToolConfig:
     for p in arguments.parameters_of(tool):
         every = [mine] if p.name in mine else profile.arguments.values()
         seen = [args[p.name] for args in every if p.name in args]
-        named = [*chain(*(a.texts for a in seen)), *map(int, chain(*(a.numbers for a in seen)))]
+        named = [
+            *chain(*(a.texts for a in seen)),
+            *map(plain_number, chain(*(a.numbers for a in seen))),
+        ]
         if p.name not in values and p.kind in ("id", "") and named:
             values[p.name] = list(dict.fromkeys(named))
     return tool.model_copy(update={"values": values})
@@ -267,8 +274,7 @@ def gap_lines(found: Sequence[Gap]) -> list[str]:
     """The gaps in words, tools with the same fault in one line."""
     tools: dict[str, list[str]] = defaultdict(list)
     for gap in found:
-        where, _, advice = str(gap).partition(": ")
-        tools[advice].append(where)
+        tools[gap.advice].append(gap.where)
     return [f"{', '.join(where)}: {advice}" for advice, where in tools.items()]
 
 
