@@ -8,6 +8,7 @@ a few examples steer but never narrow.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ EVEN = 0.5  # weight of even shares
 TOP = 20  # frames and leading verbs kept
 VALUES = 20  # values kept of each argument
 LONGEST = 80  # characters of a text that may be said again
+IN_BRACKETS = re.compile(r"\([a-z][\w -]*: ", re.I)
 
 
 class Argument(BaseConfig):
@@ -49,8 +51,11 @@ class Profile(BaseConfig):
     frames: dict[str, int] = Field({}, description="request without its wish -> count")
     verbs: dict[str, int] = Field({}, description="words that lead an order -> count")
     joins: dict[str, int] = Field({}, description="what joins two wishes of a request -> count")
-    clauses: dict[str, dict[str, int]] = Field({}, description="argument -> its clause -> count")
+    clauses: dict[str, dict[str, dict[str, int]]] = Field(
+        {}, description="tool -> argument -> its clause -> count"
+    )
     marks: dict[str, int] = Field({}, description="quotation mark before texts ('' none) -> count")
+    brackets: int = Field(0, ge=0, description="requests with values as in a form, (beds: 2)")
     english: bool = Field(True, description="whether its requests are in English")
     wordings: float = Field(
         0.5, ge=0, le=1, description="share of requests in the spec's own wordings, if it has any"
@@ -131,9 +136,9 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
             for name, value in call.known_args.items():
                 seen.setdefault(call.name, {}).setdefault(name, []).append(value)
     phrased = [taken_apart(r.query) for r in rows]
-    clauses: dict[str, list[str]] = defaultdict(list)
-    for name, clause in (found for r in rows for found in clauses_of(r)):
-        clauses[name].append(clause)
+    clauses: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for tool, name, clause in (found for r in rows for found in clauses_of(r)):
+        clauses[tool][name].append(clause)
     return Profile(
         rows=len(rows),
         tools=count_shares(tools),
@@ -149,8 +154,12 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
         frames=top(p.frame for p in phrased),
         verbs=top(p.lead for p in phrased),
         joins=top(join_of(r.query) for r in rows if most_calls(r) > 1),
-        clauses={name: top(found) for name, found in clauses.items()},
+        clauses={
+            tool: {name: top(found) for name, found in named.items()}
+            for tool, named in clauses.items()
+        },
         marks=dict(Counter(mark for r in rows for mark in value_marks(r))),
+        brackets=sum(bool(IN_BRACKETS.search(r.query)) for r in rows),
     )
 
 

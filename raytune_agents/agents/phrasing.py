@@ -53,6 +53,8 @@ _NEXT = re.compile(
 )
 _AND = re.compile(r",? (?:and(?: also| then)?|as well as|along with|followed by|then)(?= )")
 _LEAD = re.compile(r"[a-z]+(?: me(?: with)?)?(?= )", re.I)
+LONGEST_NAME = 200  # characters that are looked at
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=\d)")
 STRAIGHT = {"'": "'", "‘": "'", "’": "'", "`": "'", '"': '"', "“": '"', "”": '"'}
 MARKS = "".join(STRAIGHT)
 
@@ -133,14 +135,21 @@ _BEFORE = r"in|on|at|from|for|by|with|to|about|called|named|titled|under|near|wi
 _CLAUSE_END = rf"(?=[.?!,]?$|, | (?:{_BEFORE}|and|or|that|which|who)\b)"
 
 
+def name_words(name: str) -> str:
+    """A name as lower-case words: "checkInDate", "check_in_date" -> "check in date"."""
+    text = _CAMEL.sub(" ", name[:LONGEST_NAME])
+    return " ".join(re.split(r"[\W_]+", text)).strip().lower()
+
+
 def clause_in(
-    text: str, value: object, name: str = "", count: bool = False
+    text: str, value: object, names: str = "", count: bool = False
 ) -> re.Match[str] | None:
-    """Where a text says a value after a preposition, with the words of its parameter's `name` and
-    articles between them at most: "for 3 people", "with the user ID 'A1'". A number takes a noun.
-    """
-    words = "|".join(["the", "an?", "my", *map(re.escape, re.findall(r"[a-z]{2,}", name.lower()))])
-    noun = "(?P<noun> [a-z]+)?" if count else ""
+    """Where a text says a value after a preposition, with words of the `names` of its parameter and
+    tool and articles between them at most: "for 3 people", "with the user ID 'A1'". A noun may
+    follow, any behind a number, else one of the names: "for chilly weather"."""
+    spoken = [re.escape(w) for w in name_words(names).split() if len(w) > 1]
+    words = "|".join(["the", "an?", "my", *spoken])
+    noun = f"(?P<noun> (?:{'[a-z]+' if count else '|'.join(spoken) or '(?!)'}))?"
     pattern = (
         rf" (?P<before>(?:{_BEFORE})(?: (?:{words}))*) (?P<mark>[{MARKS}]?){re.escape(str(value))}"
         rf"(?P=mark){noun}{_CLAUSE_END}"
@@ -148,14 +157,14 @@ def clause_in(
     return re.search(pattern, text, re.I)
 
 
-def clauses_of(row: Trajectory) -> Iterator[tuple[str, str]]:
-    """(argument, clause with {x} for its value) of the row's calls, as the request says them."""
+def clauses_of(row: Trajectory) -> Iterator[tuple[str, str, str]]:
+    """(tool, argument, clause with {x} for its value) of the row's calls, as the request says
+    them."""
     for call in row.calls:
         for name, value in call.known_args.items():
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 continue
             number = re.fullmatch(r"[\d.]+", str(value)) is not None
-            if found := clause_in(row.query, value, name, number):
-                noun = found["noun"] or "" if number else ""
+            if found := clause_in(row.query, value, f"{call.name} {name}", number):
                 before = " ".join(w if w.isupper() else w.lower() for w in found["before"].split())
-                yield name, f"{before} {{x}}{noun}"
+                yield call.name, name, f"{before} {{x}}{(found['noun'] or '').lower()}"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
-from raytune_agents.generate.parameter import name_words
 from raytune_agents.generate.wordlists import pattern, phrases, regex, tidied
 
 QUESTION = pattern("question")

@@ -19,6 +19,7 @@ from typing import Any
 
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Argument, like
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepted_values, accepts
 from raytune_agents.generate import descriptions, kinds
@@ -33,7 +34,7 @@ from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, sh
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named, kind_of_form
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.quantities import number, plain_number
 from raytune_agents.generate.scenes import DATE_FORMS, MEALS, Scene, who_of
 from raytune_agents.generate.wordlists import regex

@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import json_type
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Arguments
 

@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
-from raytune_agents.agents.analyse import Profile
+from raytune_agents.agents.analyse import IN_BRACKETS, Profile
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.generate.actions import (
     Action,
     base_verb,
@@ -43,7 +44,7 @@ from raytune_agents.generate.grammar import (
 from raytune_agents.generate.known_wording import id_habits, known_clause, with_ids
 from raytune_agents.generate.named_clauses import DATES
 from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
@@ -131,6 +132,7 @@ def _joined(
     verb: str,
     placed: Placing,
     body: str,
+    tool: str,
 ) -> list[str]:
     """The clause of each value that is left, as known requests or else its kind join it, no two
     with the same preposition where there is another."""
@@ -143,7 +145,7 @@ def _joined(
         if alone or p not in parts:
             pair = ends[p.sense] > 1
             clause = (
-                known_clause(p, args[p.name], rng, habits)
+                known_clause(tool, p, args[p.name], rng, habits)
                 or condition_clause(p, verb in SETTERS)
                 or clause_of(p, args[p.name], rng, verb, placed.spoken, pair, begun)
             )
@@ -235,18 +237,32 @@ def compose(
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
-    clauses = _joined(left, flags, args, rng, habits, verb, placed, body)
+    clauses = _joined(left, flags, args, rng, habits, verb, placed, body, tool.name)
     inline, rest = sentence_of(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(inline).replace(") (", ", ")
-    pieces = [f"{t} {tail}".strip() for t in (text, reported)]
+    pieces = [*(f"{t} {tail}".strip() for t in (text, reported)), rest]
+    pieces = _with_values(pieces, plain, args, anchors, rng, habits)
+    listed = " ".join(c for c in inline if IN_BRACKETS.match(c))
+    bracketed = tuple(p.name for p in left if slot_of(p) in listed)
+    return Wish(form, pieces[0], pieces[2], anchors, pieces[1] if reported else "", bracketed)
+
+
+def _with_values(
+    pieces: Sequence[str],
+    plain: Sequence[Parameter],
+    args: Mapping[str, Any],
+    anchors: Mapping[str, str],
+    rng: random.Random,
+    habits: Profile,
+) -> list[str]:
+    """The pieces of a request with their values, quoted and with "ID" as the known requests are."""
     marked = [p.name for p in plain if isinstance(args[p.name], str) and p.sense not in BARE]
     marks = _marks({name: anchors[name] for name in marked}, rng, habits)
     spoken_ids = id_habits(habits)
     told = plain if spoken_ids["ID"] and drawn(weighed({"": 1}, spoken_ids), rng) else ()
-    pieces = [_filled(with_ids(t, told), anchors, marks) for t in (*pieces, rest)]
-    return Wish(form, pieces[0], pieces[2], anchors, pieces[1] if reported else "")
+    return [_filled(with_ids(t, told), anchors, marks) for t in pieces]
 
 
 def _marks(texts: Mapping[str, str], rng: random.Random, habits: Profile) -> dict[str, str]:

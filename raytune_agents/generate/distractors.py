@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from raytune_agents.agents import AgentSpec
-from raytune_agents.generate.parameter import name_words
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.records import ToolSpec
 
 SHOWN = 12  # tools of a row before `generate.tools` cuts them further

@@ -23,14 +23,15 @@ NO_FAVOUR = re.compile(
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted, in words: a form of `data/phrases.yaml`, its text, sentences that follow, and
-    the text that stands for each argument."""
+    """What is wanted, in words: a form of `data/phrases.yaml`, its text, sentences that follow, the
+    text that stands for each argument, and the arguments that stand as in a form, "(beds: 2)"."""
 
     form: str
     text: str
     rest: str = ""
     anchors: dict[str, str] = field(default_factory=dict)
     reported: str = ""  # of a question: "what the weather is"
+    bracketed: tuple[str, ...] = ()
 
 
 def weighed(prior: Mapping[str, float], counted: Mapping[str, int]) -> dict[str, float]:

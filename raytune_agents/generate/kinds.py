@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.agents.inlining import with_type
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import MEASURE
@@ -36,7 +37,7 @@ from raytune_agents.generate.kind_table import (
     settled,
 )
 from raytune_agents.generate.nouns import KIND_WORDS, whose_kind
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.siblings import amounts_of, owned_field, told_apart, with_one_list
 from raytune_agents.generate.wordlists import pattern, regex
 

@@ -21,9 +21,10 @@ from typing import Any
 from raytune_agents import sandbox
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Profile, analyse
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.quantities import plain_number
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tool_actions import tool_action

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.analyse import Profile
+from raytune_agents.generate.forms import QUOTED
 from raytune_agents.generate.frames import drawn
 from raytune_agents.generate.grammar import PREPOSITIONS
 from raytune_agents.generate.nouns import slot_of
@@ -18,7 +19,8 @@ from raytune_agents.generate.parameter import Parameter
 def id_habits(habits: Profile) -> Counter[str]:
     """How often the known requests say "ID" before an id, and how often they do not ("")."""
     out: Counter[str] = Counter()
-    for name, clauses in habits.clauses.items():
+    named = (item for of_tool in habits.clauses.values() for item in of_tool.items())
+    for name, clauses in named:
         if re.search(r"id$", name, re.I):
             for clause, n in clauses.items():
                 out["ID" if re.search(r"\bID \{x\}", clause) else ""] += n
@@ -41,13 +43,25 @@ def with_ids(text: str, params: Sequence[Parameter]) -> str:
 ADVERB = re.compile(rf"(?:{PREPOSITIONS}|now|today|tonight|tomorrow|this|next|last)\b")
 
 
-def known_clause(p: Parameter, value: Any, rng: random.Random, habits: Profile) -> str:
-    """How the known requests say an argument of this name, "" for unknown."""
-    counted = habits.clauses.get(p.name)
-    if not counted or isinstance(value, bool | list | dict):
+# what suits any tool: "about {x}" and "to {x}" belong to what is done
+ANYWHERE = re.compile(r"(?:in|on|at|from|by|under|near|within)\b|for \{x\} \w")
+
+
+def known_clause(tool: str, p: Parameter, value: Any, rng: random.Random, habits: Profile) -> str:
+    """How the known requests say the tool's argument, or of another tool one of that name; "" for
+    unknown."""
+    if isinstance(value, bool | list | dict):
         return ""
-    if ADVERB.match(str(value)):
-        return slot_of(p)  # "tonight", "in two days"
+    counted = Counter(habits.clauses.get(tool, {}).get(p.name, {}))
+    for named in habits.clauses.values() if not counted else ():
+        others = named.get(p.name, {})
+        counted.update({c: n for c, n in others.items() if ANYWHERE.match(c)})
+    adverb = ADVERB.match(str(value)) if len(str(value).split()) < 6 else None
+    joined = adverb and re.fullmatch(PREPOSITIONS, adverb[0]) and p.sense not in QUOTED
+    if joined or (adverb and counted):
+        return slot_of(p)  # "in two days", "tonight"
+    if not counted:
+        return ""
     clause = drawn(counted, rng)
     if re.fullmatch(r"with (the )?ID \{x\}", clause):
         clause = f"for {p.noun} with ID {{x}}"  # whose it is stood before it

@@ -29,6 +29,7 @@ from raytune_agents.generate.grammar import PREPOSITIONS
 from raytune_agents.generate.known_wording import known_clause
 from raytune_agents.generate.nouns import slot_of
 from raytune_agents.generate.surface import spoken
+from raytune_agents.generate.ways_said import ways_said
 from raytune_agents.records import Options, ToolCall, Trajectory, derive
 
 REFRAMED = 0.5  # share of rows whose wish stands in another frame
@@ -42,14 +43,14 @@ def whole_text(text: str) -> str:
     return rf"(?<![\w.@/-]){re.escape(text)}(?![\w@]|[.-]\w)"
 
 
-def verbatim(value: Any, texts: Sequence[str]) -> str:
-    """The text by which a value is said word for word, in the case that it is said in; ""."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    pattern = whole_text(str(value))
-    for text in texts:
-        if found := re.search(pattern, text, re.I):
-            return found[0]
+def said_text(value: Any, texts: Sequence[str]) -> str:
+    """The text by which a value is said, in the case that it is said in; the longest of all ways,
+    so that "8 May 2026" is more than "8 May"; "" where it is not said."""
+    for way in sorted(ways_said(value), key=len, reverse=True):
+        pattern = whole_text(way)
+        for text in texts:
+            if found := re.search(pattern, text, re.I):
+                return found[0]
     return ""
 
 
@@ -94,14 +95,14 @@ def shortened(row: Trajectory, rng: random.Random) -> Trajectory:
         value = args.pop(name)
         if isinstance(value, bool | list | dict):
             continue
-        found = clause_in(row.query, value, name, str(value).isdigit())
+        found = clause_in(row.query, value, f"{row.calls[i].name} {name}", str(value).isdigit())
         calls = [*row.calls]
         calls[i] = replace(calls[i], arguments=json.dumps(args, ensure_ascii=False))
         left = row.query[: found.start()] + row.query[found.end() :] if found else ""
         left = re.sub(r"[ ,;:-]+(?=[.?!]*$)", "", left)  # "whitefly on B-7, about a 4"
         if 2 * len(left.split()) < len(row.query.split()):
             continue  # "is Dishyum" of "is Dishyum at the cinema" asks nothing
-        if found and not any(verbatim(v, [found[0]]) for c in calls for v in c.args.values()):
+        if found and not any(said_text(v, [found[0]]) for c in calls for v in c.args.values()):
             return _reworded(row, left, calls)
     return row
 
@@ -128,7 +129,7 @@ def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory
         except NoValue:
             continue
         value = made[p.name]
-        clause = known_clause(p, value, rng, spec.habits) or clause_of(p, value, rng)
+        clause = known_clause(tool.name, p, value, rng, spec.habits) or clause_of(p, value, rng)
         first = clause.partition(" ")[0]
         if not re.fullmatch(PREPOSITIONS, first) or f" {first} " in body:
             continue

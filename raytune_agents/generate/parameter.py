@@ -12,8 +12,6 @@ from raytune_agents.generate.wordlists import regex
 from raytune_agents.records import JsonSchema
 
 OTHER_ID = regex("other_id")
-LONGEST_NAME = 200  # characters that are looked at
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,3 @@ class Parameter:
             r"\s+(ids?|[sug]?uid|sid|identifiers?|key|name|slug|code|no|num|ts)$", "", words
         )
         return short or words
-
-
-def name_words(name: str) -> str:
-    """A name as lower-case words: "checkInDate", "check_in_date" -> "check in date"."""
-    text = _CAMEL.sub(" ", name[:LONGEST_NAME])
-    return " ".join(re.split(r"[\W_]+", text)).strip().lower()

@@ -13,12 +13,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
 from raytune_agents.generate import kinds
 from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.described_numbers import bounds_in
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import JsonObject, ToolSpec, Trajectory
 

@@ -22,10 +22,10 @@ from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene, cities
+from raytune_agents.generate.ways_said import COUNTED, ordinal
 from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
 from raytune_agents.records import Arguments
 
-COUNTED: list[str] = word_data("names")["counts"]
 COUNTS = ("nights", "beds", "people", "rooms", "days", "weeks", "hours", "quantity", "replicas")
 SYMBOLS: dict[str, str] = word_data("names")["currency_texts"]
 ORDER: list[list[str]] = word_data("names")["spoken_first"]
@@ -64,12 +64,6 @@ def _day(day: date, scene: Scene, rng: random.Random) -> str:
     if scene.day_form is None:
         scene.day_form = rng.randrange(len(forms))
     return forms[scene.day_form]
-
-
-def ordinal(n: int) -> str:
-    """1 -> 1st, 12 -> 12th, 23 -> 23rd."""
-    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
 
 
 def _clock(text: str, rng: random.Random) -> str:

@@ -38,6 +38,8 @@ from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Traje
 ENDLESS = pattern("endless")
 OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
 SHORTER = 4  # wishes drawn until one is as short as those of the rows
+BRACKETED = 0.5  # share of optional values kept that only brackets can hold, where no row tells
+CHANGING = frozenset((*SETTERS, "edit", "amend"))
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
@@ -84,7 +86,7 @@ def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> lis
         if drawable and len(out) < MOST and rng.random() < often:
             out.append(p.name)
     verb = next(iter(act.verbs), "")
-    changes = verb in (*SETTERS, "edit", "amend")  # what is changed without a change?
+    changes = verb in CHANGING  # what is changed without a change?
     if changes and all(_locates(p) for p in params if p.name in out):
         usable = [p.name for p in spare if (p.kind or p.examples) and not _locates(p)]
         out += rng.sample(usable, min(1, len(usable)))
@@ -208,9 +210,17 @@ def from_wording(
 def from_template(
     tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
 ) -> tuple[Wish, Arguments]:
-    """A wish made from the description. Raises NoValue."""
+    """A wish made from the description, mostly without what it could only say as a form does.
+    Raises NoValue."""
     args, scene = sample_arguments(tool, rng, habits)
-    return compose(tool, args, scene, rng, form, habits), args
+    wish = compose(tool, args, scene, rng, form, habits)
+    kept = (PRIOR_ROWS * BRACKETED + habits.brackets) / (PRIOR_ROWS + habits.rows)
+    needed = tool.parameters.get("required", ())
+    fewer = {k: v for k, v in args.items() if k in needed or k not in wish.bracketed}
+    free = CHANGING.isdisjoint(action(tool.name, tool.description).verbs)
+    if free and fewer and len(fewer) < len(args) and rng.random() >= kept:
+        return compose(tool, fewer, scene, rng, form, habits), fewer
+    return wish, args
 
 
 def sample_arguments(

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.generate.actions import Action, action, base_verb
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.parameter import Parameter, name_words
+from raytune_agents.generate.parameter import Parameter
 
 METHODS = ("method", "action", "operation", "op", "command")
 

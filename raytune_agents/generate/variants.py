@@ -1,8 +1,9 @@
 """The user's own rows with other values: swapped in request and call together, style kept.
 
-A value is swapped only where the request says it word for word, so the text around it stays what a
-person wrote. Whether the new row is as grounded as the old one is checked, not assumed. Rows with
-observations are left alone: other values would make them untrue.
+A value is swapped only where the request says it, and written as the old one was ("8 May", "two",
+"2 pm"), so the text around it stays what a person wrote. Whether the new row is as grounded as the
+old one is checked, not assumed. Rows with observations are left alone: other values would make them
+untrue.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weighed
 from raytune_agents.generate.kind_table import bank_of
-from raytune_agents.generate.own_words import as_good, call_keys, recast, verbatim, whole_text
+from raytune_agents.generate.own_words import as_good, call_keys, recast, said_text, whole_text
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.ways_said import WEEKDAY, day_of, written_alike
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
@@ -48,12 +50,12 @@ class ValueSpan:
 
 
 def value_spans(row: Trajectory) -> list[ValueSpan]:
-    """Every value of the row's calls that its user says word for word."""
+    """Every value of the row's calls that its user says."""
     texts = [m.content for m in row.messages if m.role == "user"]
     out = []
     for i, call in enumerate(row.calls):
         for name, value in call.args.items():
-            text = verbatim(value, texts)
+            text = said_text(value, texts)
             if text and len(text) > (0 if text.isdigit() else 1):
                 out.append(ValueSpan(i, name, text))
     return out
@@ -68,9 +70,8 @@ def usable(row: Trajectory) -> bool:
         return False
 
 
-def _cased(new: Any, old: str) -> str:
-    """The new value's text in the case of the old one."""
-    text = str(new)
+def _cased(text: str, old: str) -> str:
+    """The new text in the case of the old one."""
     if old.islower() and not re.search(r"[@/\d]", text):
         return text.lower()
     return text
@@ -129,6 +130,8 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
     # "in euros (EUR)": no other code stands behind the word
     if isinstance(value, str) and value.isupper() and f"({value})" in text:
         return False
+    if day_of(value) and WEEKDAY.search(text):
+        return False  # "Friday 8 May"
     # "I found food at home": no other reason follows the "I".
     if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):
         return False
@@ -185,7 +188,9 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
             continue
         for p in mine:
             if p.name in new and p.text not in swaps:
-                text = _cased(new[p.name], p.text)
+                if not (way := written_alike(new[p.name], calls[i][p.name], p.text)):
+                    continue
+                text = _cased(way, p.text)
                 exact = isinstance(calls[i][p.name], str) and calls[i][p.name] == p.text
                 swaps[p.text] = text
                 calls[i] = calls[i] | {p.name: text if exact else new[p.name]}

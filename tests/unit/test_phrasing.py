@@ -101,9 +101,9 @@ def test_what_is_counted_in_rows_by_hand():
     assert found.verbs == {"book": 3}
     assert found.joins == {" and ": 1}
     assert found.marks == {"": 2, "'": 1, '"': 1}  # a choice and a number do not count
-    assert found.clauses == {"city": {"in {x}": 4}, "people": {"for {x} people": 1}}
+    assert found.clauses == {"book": {"city": {"in {x}": 4}, "people": {"for {x} people": 1}}}
     assert list(value_marks(rows[1])) == ["'", '"']
-    assert list(clauses_of(rows[2])) == [("city", "in {x}")]
+    assert list(clauses_of(rows[2])) == [("book", "city", "in {x}")]
 
 
 def test_counts_stand_beside_a_prior_of_four_rows():
@@ -157,7 +157,7 @@ def test_every_tool_has_its_turn():
 
 
 def test_values_quotes_and_clauses_follow_the_rows():
-    seen = Profile(marks={"'": 10**6}, clauses={"user_id": {"as user {x}": 5}})
+    seen = Profile(marks={"'": 10**6}, clauses={"book": {"user_id": {"as user {x}": 5}}})
     spec = SPEC.model_copy(update={"profile": seen})
     said = [r for r in tasks(spec, 60, 1) if "user_id" in r.calls[0].args]
     assert said
@@ -187,7 +187,7 @@ def test_own_rows_are_shortened_and_reframed():
 
 
 def test_own_rows_are_extended_by_a_known_clause():
-    seen = Profile(clauses={"people": {"for {x} guests": 1}}, marks={"": 9})
+    seen = Profile(clauses={"book": {"people": {"for {x} guests": 1}}}, marks={"": 9})
     spec = SPEC.model_copy(update={"profile": seen})
     plain = row("Book a table in Rome.", {"city": "Rome"})
     said = [own_words.extended(plain, spec, random.Random(i)) for i in range(12)]
@@ -201,9 +201,24 @@ def test_own_rows_are_extended_by_a_known_clause():
 def test_a_learned_clause_is_for_values_of_its_kind():
     tool = SPEC.tools[0]
     p = next(p for p in parameters_of(tool) if p.name == "city")
-    seen = Profile(clauses={"city": {"on {x}": 1}})
-    said = [known_clause(p, v, random.Random(1), seen) for v in ("Oslo", "tonight", "week", ["a"])]
-    assert said == ["on {city}", "{city}", "", ""]
+    seen = Profile(clauses={"book": {"city": {"on {x}": 1}}})
+    values = ("Oslo", "tonight", "in the area", "week", ["a"])
+    said = [known_clause("book", p, v, random.Random(1), seen) for v in values]
+    assert said == ["on {city}", "{city}", "{city}", "", ""]
+
+
+def test_a_clause_of_another_tool_is_known_where_it_suits_any():
+    p = next(p for p in parameters_of(SPEC.tools[0]) if p.name == "city")
+    known = {"in {x}": "in {city}", "to {x}": "", "for {x} trips": "for {city} trips"}
+    for clause, said in known.items():
+        seen = Profile(clauses={"other": {"city": {clause: 1}}})
+        assert known_clause("book", p, "Oslo", random.Random(1), seen) == said
+
+
+def test_a_noun_behind_a_value_is_of_its_clause():
+    seen = row("Is a table free in the Rome city for chilly weather?", {"city": "Rome"})
+    assert list(clauses_of(seen)) == [("book", "city", "in the {x} city")]
+    assert clause_in("for chilly weather", "chilly", "getWeather mood") is None
 
 
 def test_swapped_values_suit_their_place():

@@ -11,11 +11,12 @@ import pytest
 from stranger_tools import TEXT, WHOLE, drawn, of, order, tool_of
 
 from raytune_agents.agents import parse_spec
-from raytune_agents.agents.analyse import Profile
+from raytune_agents.agents.analyse import Profile, analyse
 from raytune_agents.agents.phrasing import clauses_of
 from raytune_agents.generate import arguments
 from raytune_agents.generate.described_requests import compose, known_clause
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.tasks import from_template
 from raytune_agents.generate.variants import is_free
 from raytune_agents.records import Message, ToolCall, Trajectory
 
@@ -182,22 +183,24 @@ def known_row(text: str, tool: Any, args: dict[str, Any]) -> Trajectory:
 def test_a_known_clause_keeps_its_capitals() -> None:
     tool = tool_of("show", "Show the results of a patient", {"patient_id": TEXT})
     row = known_row('Show the results for the patient with ID "P1x".', tool, {"patient_id": "P1x"})
-    assert dict(clauses_of(row)) == {"patient_id": "with ID {x}"}
+    assert list(clauses_of(row)) == [("show", "patient_id", "with ID {x}")]
 
 
 def test_a_known_clause_fits_its_value() -> None:
     rng = random.Random(0)
-    habits = Profile(clauses={"city": {"in the {x}": 1}, "patient_id": {"with ID {x}": 1}})
+    habits = Profile(
+        clauses={"find": {"city": {"in the {x}": 1}, "patient_id": {"with ID {x}": 1}}}
+    )
     tool = tool_of("find", "Find a pharmacy", {"city": TEXT, "patient_id": TEXT})
     city, patient = arguments.parameters_of(tool)
-    assert known_clause(city, "Phoenix", rng, habits) == "in {city}"
-    assert known_clause(city, "city", rng, habits) == "in the {city}"
-    assert known_clause(patient, "P1", rng, habits) == "for patient with ID {patient_id}"
+    assert known_clause("find", city, "Phoenix", rng, habits) == "in {city}"
+    assert known_clause("find", city, "city", rng, habits) == "in the {city}"
+    assert known_clause("find", patient, "P1", rng, habits) == "for patient with ID {patient_id}"
 
 
 def test_ids_are_said_as_the_known_requests_say_them() -> None:
     tool = tool_of("show", "Show the location of a drone", {"drone_id": TEXT})
-    habits = Profile(clauses={"patient_id": {"with ID {x}": 96}})
+    habits = Profile(clauses={"show": {"patient_id": {"with ID {x}": 96}}})
     rng = random.Random(0)
     wish = compose(tool, {"drone_id": "D7"}, Scene(rng), rng, "order", habits)
     assert "of the drone with ID D7" in wish.text
@@ -208,3 +211,19 @@ def test_a_code_beside_its_word_has_no_variant() -> None:
     (currency,) = arguments.parameters_of(tool)
     assert not is_free(currency, "EUR", "the market size in terms of euros (EUR)")
     assert is_free(currency, "EUR", "the market size in EUR")
+
+
+def test_what_only_brackets_hold_is_given_as_often_as_the_rows_do() -> None:
+    kind = TEXT | {"enum": ["poor", "good"]}
+    tool = tool_of("show", "Show the price list", {"city": TEXT, "performance_level": kind}, ("city",))
+    form = "Show the price list (performance level: good)"
+    shares = {}
+    for brackets in (0, 200):
+        habits = Profile(rows=200, optional=1.0, brackets=brackets)
+        made = [from_template(tool, random.Random(i), habits) for i in range(60)]
+        for wish, args in made:
+            assert ("(performance level: " in wish.text) == ("performance_level" in args), wish.text
+        shares[brackets] = sum("performance_level" in args for _, args in made) / len(made)
+    assert shares[0] < 0.2 < 0.5 < shares[200]
+    assert analyse([known_row(form, tool, {"performance_level": "good"})]).brackets == 1
+    assert analyse([known_row("Show (please)", tool, {"city": "Rome"})]).brackets == 0
