@@ -214,8 +214,9 @@ def test_a_code_beside_its_word_has_no_variant() -> None:
 
 
 def test_what_only_brackets_hold_is_given_as_often_as_the_rows_do() -> None:
-    kind = TEXT | {"enum": ["poor", "good"]}
-    tool = tool_of("show", "Show the price list", {"city": TEXT, "performance_level": kind}, ("city",))
+    level = TEXT | {"enum": ["poor", "good"]}
+    fields = {"city": TEXT, "performance_level": level}
+    tool = tool_of("show", "Show the price list", fields, ("city",))
     form = "Show the price list (performance level: good)"
     shares = {}
     for brackets in (0, 200):
