@@ -37,6 +37,7 @@ from raytune_agents.models import bf16
 from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import write_text
 from raytune_agents.templates import ServingOptions
+from raytune_agents.tokenizer import load_tokenizer
 
 logger = logging.getLogger(__name__)
 BASE = "base"  # the app's name of its model
@@ -186,11 +187,9 @@ class ServedEngine:
     def __init__(
         self, url: str, path: str, timeout_s: float, limits: EngineLimits, serving: ServingOptions
     ):
-        from transformers import AutoTokenizer
-
         log_in_worker()
         self.limits, self.serving, self.timeout_s = limits, serving, timeout_s
-        self.parser = ServerParser(serving, AutoTokenizer.from_pretrained(path))
+        self.parser = ServerParser(serving, load_tokenizer(path))
         most = 2 * limits.max_num_seqs
         self.turns = Turns(as_they_are, most)
         # No proxy of the environment: it is on this machine.
