@@ -9,7 +9,8 @@ names a tool, values that do not fit, grounding, distinct bigrams, rows/s by sou
 how well TF-IDF + logistic regression, cross-validated, tells them from other real requests of the
 same tools (0.5 = not at all; the given rows are not among them). Requests of as many calls are
 compared: how many calls one asks for is the pools' share, and would tell them apart whoever wrote
-them (Seal-Tools: one in the given rows, three in most others). Two figures say what that means:
+them (Seal-Tools: one in the given rows, three in most others). It is the mean of three draws, which
+differ by up to 0.1 where few real rows are left. Two figures say what that means:
 `auc_style` is the same with all words masked but stop words, so that topics and values cannot tell;
 `auc_repeated` is that of the given real rows, drawn until they are as many as the synthetic ones:
 few texts that come again are told apart whoever wrote them. `--old` makes the same rows by the
@@ -127,8 +128,8 @@ class Domain:
 
     @property
     def others(self) -> list[Trajectory]:
-        """Real rows that are never given."""
-        return self.real[max(GIVEN) :]
+        """Real rows that are never given; the test rows where there are no others."""
+        return self.real[max(GIVEN) :] or self.test
 
 
 def domains(data: Path) -> list[Domain]:
@@ -218,29 +219,36 @@ def as_many_calls(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> lis
     return out
 
 
-def figures(
-    rows: list[Trajectory], domain: Domain, seconds: float, count: int = 0
-) -> dict[str, Any]:
-    """The figures of some rows beside as many real ones that were not given; `count` were."""
-    real = domain.others or domain.test  # Seal-Tools has no others: its test rows
-    out = realism.realism_figures(rows, real, domain.spec.toolspecs, unseen=True)
-    alike = as_many_calls(rows, real)
-    made, asked = ([realism.requests(r) for r in part] for part in alike)
-    of_all = realism.auc_real(made, asked)
-    out |= {"auc_real": _rounded(of_all), "compared_rows": len(asked)}
-    style = realism.auc_real([masked(t) for t in made], [masked(t) for t in asked])
-    out["auc_style"] = _rounded(style)
-    if count:
-        drawn = random.Random(SEED).choices(domain.given(count), k=len(rows))
-        again = [[realism.requests(r) for r in part] for part in as_many_calls(drawn, real)]
-        out["auc_repeated"] = _rounded(realism.auc_real(*again))
+def figures(rows: list[Trajectory], domain: Domain, seconds: float) -> dict[str, Any]:
+    """The figures of some rows beside real ones that were not given."""
+    out = realism.realism_figures(rows, domain.others, domain.spec.toolspecs, unseen=True)
     out["rows_per_s"] = {"all": round(len(rows) / seconds, 1)}
     out["samples"] = {k: v[:10] for k, v in out["samples"].items()}
     return out
 
 
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 4)
+def told_apart(rows: list[Trajectory], domain: Domain, count: int) -> dict[str, Any]:
+    """How well a classifier tells the rows from real ones that were not given; so their style
+    alone, and so the given rows repeated."""
+    others = domain.others
+    made, asked = as_many_calls(rows, others)
+    texts, real = [realism.requests(r) for r in made], [realism.requests(r) for r in asked]
+    out = {
+        "compared_rows": len(asked),
+        "auc_real": realism.auc_real(texts, real),
+        "auc_style": realism.auc_real([masked(t) for t in texts], [masked(t) for t in real]),
+    }
+    if count:
+        drawn = random.Random(SEED).choices(domain.given(count), k=len(rows))
+        again = [[realism.requests(r) for r in part] for part in as_many_calls(drawn, others)]
+        out["auc_repeated"] = realism.auc_real(*again)
+    return out
+
+
+def averaged(draws: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each figure over the draws that have it."""
+    known = {k: [d[k] for d in draws if d[k] is not None] for k in draws[0]}
+    return {k: round(mean(found), 4) if found else None for k, found in known.items()}
 
 
 def speeds(domain: Domain, count: int, rows: int) -> dict[str, float]:
@@ -276,7 +284,9 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
             for domain in domains(options.data):
                 started = time.perf_counter()
                 rows = generated(domain, count, ROWS)
-                cell = figures(rows, domain, time.perf_counter() - started, count)
+                cell = figures(rows, domain, time.perf_counter() - started)
+                draws = [rows, *(generated(domain, count, ROWS, SEED + n) for n in range(1, SEEDS))]
+                cell |= averaged([told_apart(drawn, domain, count) for drawn in draws])
                 cell["rows_per_s"] |= speeds(domain, count, ROWS // 8)
                 cells[domain.name] = cell
             found[f"given_{count}"] = {"domains": cells} | whole(cells)
@@ -285,7 +295,8 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
             for domain in domains(options.data):
                 started = time.perf_counter()
                 rows = old.rows(domain, ROWS)
-                cells[domain.name] = figures(rows, domain, time.perf_counter() - started)
+                cell = figures(rows, domain, time.perf_counter() - started)
+                cells[domain.name] = cell | averaged([told_apart(rows, domain, 0)])
             found["old"] = {"revision": options.old, "domains": cells} | whole(cells)
     finally:
         if old:
