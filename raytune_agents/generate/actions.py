@@ -128,6 +128,7 @@ def _is_verb(words: Sequence[str]) -> bool:
         DETERMINERS.match(second)
         or words[0].lower() != verb
         or second in ("for", "up", "new", "out")
+        or words[0] == "Note"  # "Note that nobody was at home"
     ):
         return True
     return not re.search(
@@ -218,7 +219,8 @@ def action(name: str, description: str) -> Action:
     ):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
-    if verbs[-1].endswith(" to") and len(rest) > 1 and base_verb(rest[0]) == rest[0]:
+    ordered = len(rest) > 1 and (base_verb(rest[0]) == rest[0] or DETERMINERS.match(rest[1]))
+    if verbs[-1].endswith(" to") and ordered:
         verbs[-1] += f" {rest[0]}"  # "arrange to pay a debt"
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
@@ -233,8 +235,14 @@ def action(name: str, description: str) -> Action:
 
 def _with_object(verbs: list[str], rest: str) -> Action:
     """The action of these verbs whose object and complements the rest tells."""
-    head, parts = _cut(_untitled(_cleaned(rest)))
-    apart = re.fullmatch(r"(an? \w+(?: \w+)?) (over|back|up|off|on|out|away)", head)
+    informed = INFORMED.fullmatch(rest) if verbs[-1] in ("let", *NOTIFYING) else None
+    if informed:
+        told = verbs[-1] in ("let", "tell")  # "tell the office that", whose tell asks for nothing
+        verbs = ["let"] if told else verbs
+        whom = f"{informed[1]} know" if told else informed[1]
+        rest = f"{whom} {informed[2]} {_cleaned(informed[3])}"
+    head, parts = _cut(_untitled(rest if informed else _cleaned(rest)))
+    apart = re.fullmatch(r"(an? \w+(?: \w+)?|\w+s) (over|back|up|off|on|out|away)", head)
     if apart and len(verbs) == 1:  # "hand a ticket over"
         verbs, head = [f"{verbs[0]} {apart[2]}"], apart[1]
     receiver = re.fullmatch(r"((?:an?|the) \w+) ((?:an?|the) .+)", head)
@@ -246,6 +254,10 @@ def _with_object(verbs: list[str], rest: str) -> Action:
 
 
 NOTIFYING: list[str] = phrases()["notifying"]
+# whom one informs, and of what
+INFORMED = re.compile(
+    r"((?:an?|the|all|every) [\w-]+(?: [\w-]+)??)(?: know)? (that|about|when|whether|how) (.+)"
+)
 
 
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:

@@ -124,6 +124,8 @@ def _in_known_form(p: Parameter, known: Sequence[Any]) -> Parameter:
     a day and how it is written."""
     if not (p.kind or p.examples):
         p = replace(p, kind=kind_of_form(known))
+    elif kinds.unlike_bank(p.kind, known):
+        return replace(p, kind="")  # a machine of a building site is none of ours
     texts = [t for t in map(str, known) if re.fullmatch(WRITTEN_FORMS.get(p.kind, "(?!)"), t)]
     return p if p.examples or not texts else replace(p, examples=tuple(map(json.dumps, texts)))
 
@@ -140,7 +142,7 @@ def _like_known(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) ->
         if len(set(known)) > 1:
             return number(scene, p, known)
         return rng.choice([chosen, int(shaped(str(chosen), rng))])
-    if p.kind not in ("id", "name") and (p.kind or p.examples):
+    if p.kind not in ("id", "name", "maker") and (p.kind or p.examples):
         return None
     # what the rows name is not all there is
     coded = is_code(chosen) and (p.kind == "id" or re.search("[A-Za-z]", chosen))

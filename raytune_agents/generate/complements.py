@@ -19,6 +19,7 @@ from raytune_agents.generate.nouns import (
     KINDLY,
     PREDICATE,
     TITLED,
+    WHICH_ONE,
     is_coded,
     is_numbered,
     is_subject,
@@ -41,7 +42,6 @@ TEXTS = ("message", "translate_text", "file_text")
 PLAYED = ("play", "stream", "watch")
 SPAN = regex("span")
 INDEFINITE = regex("indefinite")
-WHICH_ONE = regex("which_one")
 OBJECTS = ("object", "item", "entity", "thing", "work", "element")
 
 
@@ -267,6 +267,7 @@ class Complements(Several):
         """The one id of the call, where a complement names no parameter: "label an email" + the
         message's id."""
         ids = [p for p in self.present if is_numbered(p) and not p.items]
+        ids = [p for p in ids if not re.search(WHICH_ONE, p.noun)]  # no game is its round
         if not ids and PEOPLE.fullmatch(phrase):  # "of a subscriber" + the phone number
             whose = [p for p in self.present if p.sense in WHO and not (p.items or p.role)]
             ids = [p for p in whose if p.required]

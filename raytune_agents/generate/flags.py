@@ -36,9 +36,9 @@ def flag_clause(p: Parameter, value: bool) -> str:
     if direction := re.fullmatch(r"(?:sort(?:ed)? )?(ascending|descending)(?: order)?", words):
         other = {"ascending": "descending", "descending": "ascending"}[direction[1]]
         return f"in {direction[1] if value else other} order"
-    ordered = re.fullmatch(r"(\w+) (next|first|now|later|again|out|in|off)", words)
+    ordered = re.fullmatch(r"(\w+) (next|first|now|later|again|out|in|off|down|up|back)", words)
     if ordered and base_verb(ordered[1]) == ordered[1]:  # "play next", "fade out"
-        it = "" if ordered[2] in ("out", "in", "off") else " it"
+        it = "" if ordered[2] in ("out", "in", "off", "back") else " it"
         return f"and {'' if value else 'do not '}{ordered[1]}{it} {ordered[2]}"
     if able := re.fullmatch(r"can (\w+)", words):  # "can edit"
         return f"({'can' if value else 'cannot'} {able[1]})"

@@ -46,7 +46,7 @@ def asked(clause: str) -> str:
     return f"{found[2]} {found[1]} {found[3]}" if found else ""
 
 
-PAST = "spent|worked|logged|used|saved|lost|taken|left"  # participles behind a noun
+PAST = r"spent|lost|taken|left|sold|bought|paid|made|sent|\w{3,}ed"  # participles behind a noun
 
 
 def with_article(noun: str, definite: bool) -> str:

@@ -93,6 +93,9 @@ def chosen_clause(p: Parameter, value: Any) -> str:
         return "in {x} units"
     if re.search(r"\b(reason|cause)( code)?$", p.words):
         return "({noun}: {x})"
+    end = re.search(r"\b(?:destination|(origin))$", p.words)
+    if end and isinstance(value, str):  # "to the crematorium"
+        return f"{'from' if end[1] else 'to'} {'the ' if value.islower() else ''}{{x}}"
     aim = re.search(r"\b(goal|aim|objective|intent)$", p.words)
     if aim and isinstance(value, str) and base_verb(value) == value:
         return "with the {noun} to {x}"  # "lose", "maintain"

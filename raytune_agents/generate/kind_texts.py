@@ -32,7 +32,7 @@ NO_NAMES = re.split(
 def entity_kind(context: str) -> str:
     """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
     context = re.sub(
-        r"\b(?:to|into|from) (?:an?|the|my|your)? ?[a-z]+", " ", context
+        r"\b(?:to|into|from|in|within|at) (?:an?|the|my|your)? ?[a-z]+", " ", context
     )  # where it goes
     things = re.findall(r"\b(?:an?|the) ([a-z]+)", context)
     unusual = [w for w in VERBS_NOT_THINGS if w not in things]  # "a track" is one

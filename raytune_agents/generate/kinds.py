@@ -107,7 +107,7 @@ def parameter(
         return _object(known, detail, context, root, depth)
     said = descriptions.thing_of(words, about) if type_ not in ("boolean", "") else ""
     said = descriptions.as_written(said, about)
-    said = "" if said in [str(v).lower() for v in values] else said  # "basic, green or dynamic"
+    said = "" if _names_values(said, values) else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
     found = _of_many(_scalar_or_numbered(known, detail, values, context))
@@ -115,6 +115,12 @@ def parameter(
     if not sort or found.kind not in ("id", ""):
         return found
     return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
+
+
+def _names_values(said: str, values: Sequence[Any]) -> bool:
+    """Whether what a description speaks of is its values themselves: "white or black"."""
+    named = [str(v).lower() for v in values]
+    return said in named or (len(named) > 1 and said == " or ".join(named))
 
 
 SORT_OF_VALUE = pattern("sort_of_value")
@@ -171,19 +177,18 @@ def _scalar_or_numbered(
 NAMED_KINDS = regex("named_kinds")
 
 
-def _unlike_bank(kind: str, values: Sequence[Any]) -> bool:
+def unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     """Whether examples are no values of a kind as we know them: "meloxicam 1.5 mg/ml" is no product
     of ours, "kitchen" no city, "env:prod" no tag."""
     ours, texts = list(map(str, bank_of(kind))), list(map(str, values))
     if not texts or all(map(MEASURE.fullmatch, texts)):
         return bool(texts)
     proper = kind in WORDED or (ours and all(v[:1].isupper() for v in ours))
-    if (proper and all(t[:1].islower() for t in texts)) or (
-        kind == "version" and not any(map(str.isdigit, "".join(texts)))
-    ):
+    lowered = all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)  # "St. Mary hospital"
+    if (proper and lowered) or (kind == "version" and not any(map(str.isdigit, "".join(texts)))):
         return True
     common = {v.lower() for v in ours} & {t.lower() for t in texts}
-    marks = [set(re.sub(r"[^\W\d_]|\s", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
+    marks = [set(re.sub(r"[^\W\d_]", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
     return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])
 
 
@@ -306,7 +311,7 @@ def _scalar(
         kind, values = settled(kind, by_name, values)
         if values and re.search(NAMED_KINDS, words) and not MEASURE.fullmatch(str(values[0])):
             kind = "choice"
-        elif _unlike_bank(kind, values):
+        elif unlike_bank(kind, values):
             named = kind in NAMED_ALIKE and all(str(v)[:1].isupper() for v in values)
             kind, sense = "", kind if named else ""
         stray = values and sense == "state"  # of a sprint, not of the USA

@@ -208,6 +208,7 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
     calls a parameter the same, and says nothing of its values, means the same."""
     found: dict[str, list[Any]] = defaultdict(list)
     params = [p for tool in tools for p in arguments.parameters_of(tool) if p.words not in VAGUE]
+    unsaid = {p.words for p in params if not (p.examples or p.items or p.fields)}
     unknown = {p.words for p in params if not (p.kind or p.examples or p.items or p.fields)}
     for p in params:
         worded = p.kind == "id" and not re.search(r"\d", " ".join(p.examples))
@@ -215,7 +216,7 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
             found[p.words] += p.values
             continue
         coded = p.kind in CODED and p.examples and p.words != "id"  # the form of all
-        told = (p.kind or p.examples) and p.words in unknown
+        told = (p.kind and p.words in unknown) or (p.examples and p.words in unsaid)
         if coded or (told and descriptions.json_type(p.detail) == "string"):
             scene = Scene(random.Random(p.words), p.words)
             with suppress(NoValue):  # its schema may want what nobody knows
@@ -230,6 +231,7 @@ def _with_values(
     values = dict(tool.values)
     for p in arguments.parameters_of(tool):
         quoted = p.kind in CODED and p.words in fields
+        quoted |= kinds.unlike_bank(p.kind, fields.get(p.words, ()))  # another's "cherry picker"
         if unknown_only and (p.examples or not (quoted or p.kind in ("", "name"))):
             continue
         found = [v for v in _matching(p, fields) if "{" not in str(v)]

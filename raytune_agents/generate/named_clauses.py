@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.grammar import PAST, is_plural
 from raytune_agents.generate.idioms import chosen_clause
 from raytune_agents.generate.kind_table import Kind
 from raytune_agents.generate.kinds import PERIODS
@@ -40,7 +40,7 @@ def _dated_clauses(p: Parameter, head: str) -> Sequence[str]:
         return ("on {x}",)
     if ends := re.fullmatch(r"(clos|start|end|open)e?s (?:at|on)", p.words):
         return (f"{ends[1]}ing on {{x}}",)
-    if done := re.fullmatch(r"(\w+(?:ed|en)) (?:at|on)", p.words):
+    if done := re.fullmatch(rf"({PAST}|\w+en|read|found|built) (?:at|on)", p.words):
         return (f"{done[1]} on {{x}}",)
     whose = re.fullmatch(r"(\w+) (dob|date of birth|birth ?(date|day))", p.words)
     if whose and p.role == "birth":
@@ -92,8 +92,8 @@ def named_clauses(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[
     if (p.items or p).kind == "choice" and (clause := chosen_clause(p, value)):
         return (clause,)
     unit = " {unit}" if p.unit else ""
-    end = re.fullmatch(r"(from|to) (\w+(?: \w+)??)(?: id)?", p.words)
-    if end and p.kind in ("id", "id_number"):  # "to location" + DEPOT-5
+    end = re.fullmatch(r"(from|to|after|before|until) (\w+(?: \w+)??)(?: id)?", p.words)
+    if end and p.kind in ("id", "id_number", "position"):  # "to location" + DEPOT-5
         return (f"{end[1]} {end[2]} {{x}}",)
     if (found := COMPARED.fullmatch(p.words)) and (found["thing"] or " " in p.words):
         thing = f"with {found['thing']} " if found["thing"] else ""
@@ -153,7 +153,8 @@ def _placed_clauses(p: Parameter, value: Any) -> Sequence[str]:
         return ("in {noun} {x}",) if coded else ("in the {x} {noun}",)
     if p.kind == "choice" and re.search(r"\b(term|semester|season|shift)$", p.words):
         return ("for the {x} {noun}",)
-    if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number"):
+    if re.search(SITE, p.words) and p.kind in ("", "choice", "id", "id_number", "amount"):
         worded = p.kind == "" and not re.search(r"\d", str(value))
-        return ("at the {x} {noun}",) if worded and p.noun not in str(value) else ("at {noun} {x}",)
+        at = f"at {p.noun} {{x}}"
+        return ("at the {x} {noun}",) if worded and p.noun not in str(value) else (at,)
     return ()

@@ -24,6 +24,7 @@ KINDLY = regex("kindly")
 CLAUSE = regex("clause")
 PREDICATE = regex("predicate")
 OWNERS = regex("owners")
+WHICH_ONE = regex("which_one")
 # "a running mission": one that is known
 IN_STATE = r"(new|newly|open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
 TOLD = "(?:belonging|associated|linked|attached|connected|related)"

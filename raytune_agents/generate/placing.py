@@ -18,7 +18,7 @@ from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
 from raytune_agents.generate.conditions import FIELD
 from raytune_agents.generate.forms import in_quotes, unit_words
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.named_clauses import SITE
 from raytune_agents.generate.nouns import (
@@ -41,11 +41,10 @@ from raytune_agents.generate.nouns import (
 )
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.persona import persona_of
-from raytune_agents.generate.wholes import ADDED, Wholes
-from raytune_agents.generate.wordlists import pattern, regex
+from raytune_agents.generate.wholes import ADDED, UNIT, Wholes
+from raytune_agents.generate.wordlists import regex
 
 CLASSIFIED = regex("classified")
-UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -177,7 +176,8 @@ class Placing(Wholes):
             self.left.remove(own[0])
             unit = unit_words(own[0]) or (own[0].words if UNIT.fullmatch(own[0].words) else "")
             size = f"{slot_of(own[0])} {unit}".strip()
-            self.head = f"a {bare} of {size}"
+            loose = with_article(bare, False) == bare  # "40 litres of fuel sold"
+            self.head = f"{size} of {bare}" if loose else f"a {bare} of {size}"
             if what:  # "record what was harvested": "record 14 kg of harvested tomato"
                 self.left.remove(things[0])
                 self.head = f"{size} of {what[1]} {slot_of(things[0])}"

@@ -11,6 +11,7 @@ from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.described_numbers import bounds_in, one_bound_in
 from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene
 
@@ -81,7 +82,7 @@ def number(scene: Scene, p: Parameter, known: Sequence[Any] = ()) -> int | float
     round_to = grain(seen) if seen else 0
     if len(set(seen)) == 1:  # of one number of anything the size is known
         (one,) = set(seen)
-        unspecific = one > 0 and p.kind in ("amount", "count", "quantity")
+        unspecific = one > 0 and p.kind in ("amount", "count", "quantity", *PERIODS)
         seen = (one / 2, 1.5 * one) if unspecific else ()
     low, high = _edges(p, scene.context, seen)
     if low > high:

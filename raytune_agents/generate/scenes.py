@@ -20,6 +20,7 @@ from mimesis import Generic
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
+from raytune_agents.generate.nouns import WHICH_ONE
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import pattern, regex, word_data
 
@@ -152,7 +153,8 @@ def _date_text(day: date, p: Parameter) -> str:
         day += timedelta(banks()["weekdays"].index(named[1].capitalize()) - day.weekday())
     form = descriptions.DATE_FORM.search(p.about)
     if form:
-        text = form[0].replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
+        text = form[0].upper()
+        text = text.replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
         return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
     return day.strftime(date_form_of(p.values) or "%Y-%m-%d")
 
@@ -268,6 +270,8 @@ def _query(scene: Scene, p: Parameter) -> str:
 def _id(scene: Scene, p: Parameter) -> Any:
     if descriptions.json_type(p.detail) in ("integer", "number"):
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
+        if re.search(WHICH_ONE, p.noun):
+            return scene.rng.randint(1, 9)  # a round
         return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
     if digits := re.search(r"\b(\d{1,2})[- ]digits?\b", p.about):
         start = re.search(

@@ -181,7 +181,9 @@ class Several:
             many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
             if count and is_plural(bare) and "{" not in bare and many:
                 self.left.remove(p)
-                self.head = f"{slot_of(p)} {bare}"
+                who = re.match(r"an? .+ to \w+ ", bare)  # "a porter to collect specimens"
+                lead = who[0] if who else ""
+                self.head = f"{lead}{slot_of(p)} {bare.removeprefix(lead)}"
                 return
 
     def goods(self) -> list[str]:

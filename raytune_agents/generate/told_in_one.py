@@ -37,6 +37,7 @@ def _one_point(present: list[Parameter], anchors: dict[str, str]) -> list[Parame
 def _one_amount(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
     """An amount and its unit are said in one: "a quantity of 20 kg"."""
     units = [p for p in present if p.words in UNITS_OF and p.kind in ("choice", "")]
+    units = [p for p in units if not re.search(r"\d\w", anchors[p.name])]  # a flat: "14B/3"
     sizes = [p for p in present if p.kind in ("amount", "quantity", "count") and not p.role]
     if len(units) != 1 or len(sizes) != 1 or sizes[0].unit or sizes[0].items:
         return present

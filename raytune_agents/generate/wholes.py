@@ -11,8 +11,16 @@ from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.nouns import CROWD, FILES, PERSONAL, is_numbered, mentions, slot_of
-from raytune_agents.generate.wordlists import phrases, regex
+from raytune_agents.generate.kinds import PERIODS
+from raytune_agents.generate.nouns import (
+    CROWD,
+    FILES,
+    PERSONAL,
+    is_numbered,
+    mentions,
+    slot_of,
+)
+from raytune_agents.generate.wordlists import pattern, phrases, regex
 
 LIST = "an? (?:list|array|series|sequence)"
 WITH_PEOPLE = (
@@ -29,6 +37,7 @@ WITH_PEOPLE = (
 NAMING = ("register", "enrol", "enroll", "appoint", "nominate", "accredit")
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PACKS = regex("packs")
+UNIT = pattern("units")
 DOER = regex("doer")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = (
@@ -59,13 +68,15 @@ class Wholes(Complements):
         self.whole()
 
     def packed(self) -> None:
-        """ "clay" -> "{bags} bags of clay" of how many there are to be."""
+        """ "clay" -> "{bags} bags of clay" of how many there are to be, or "tonnes"."""
         bare = ARTICLE.sub("", self.head)
         loose = is_plural(bare) or bare.split()[-1] in phrases()["mass"]
         if not loose or verb_groups().get(self.verb) in (*READING, "search"):
             return
         for p in self.left:
-            if re.fullmatch(PACKS, p.words) and kind_named(p.sense).range and not p.items:
+            measured = UNIT.fullmatch(p.words) and p.unit not in PERIODS  # "tonnes"
+            counted = measured or re.fullmatch(PACKS, p.words)
+            if counted and kind_named(p.sense).range and not p.items:
                 self.left.remove(p)
                 self.head = f"{slot_of(p)} {p.words} of {bare}"
                 return
