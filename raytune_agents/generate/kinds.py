@@ -107,7 +107,8 @@ def parameter(
         return _object(known, detail, context, root, depth)
     said = descriptions.thing_of(words, about) if type_ not in ("boolean", "") else ""
     said = descriptions.as_written(said, about)
-    said = "" if _names_values(said, values) else said  # "basic, green or dynamic"
+    own = [str(v).lower() for v in values]
+    said = "" if said in (*own, " or ".join(own)) else said  # "basic, green or dynamic"
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     known = replace(known, said=said, words=said if said and letter else words)
     found = _of_many(_scalar_or_numbered(known, detail, values, context))
@@ -115,12 +116,6 @@ def parameter(
     if not sort or found.kind not in ("id", ""):
         return found
     return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
-
-
-def _names_values(said: str, values: Sequence[Any]) -> bool:
-    """Whether what a description speaks of is its values themselves: "white or black"."""
-    named = [str(v).lower() for v in values]
-    return said in named or (len(named) > 1 and said == " or ".join(named))
 
 
 SORT_OF_VALUE = pattern("sort_of_value")
@@ -184,8 +179,9 @@ def unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     if not texts or all(map(MEASURE.fullmatch, texts)):
         return bool(texts)
     proper = kind in WORDED or (ours and all(v[:1].isupper() for v in ours))
-    lowered = all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)  # "St. Mary hospital"
-    if (proper and lowered) or (kind == "version" and not any(map(str.isdigit, "".join(texts)))):
+    if (proper and all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)) or (
+        kind == "version" and not any(map(str.isdigit, "".join(texts)))
+    ):
         return True
     common = {v.lower() for v in ours} & {t.lower() for t in texts}
     marks = [set(re.sub(r"[^\W\d_]", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
