@@ -179,9 +179,8 @@ def unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     if not texts or all(map(MEASURE.fullmatch, texts)):
         return bool(texts)
     proper = kind in WORDED or (ours and all(v[:1].isupper() for v in ours))
-    if (proper and all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)) or (
-        kind == "version" and not any(map(str.isdigit, "".join(texts)))
-    ):
+    unformed = kind == "version" and not any(map(str.isdigit, "".join(texts)))
+    if unformed or (proper and all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)):
         return True
     common = {v.lower() for v in ours} & {t.lower() for t in texts}
     marks = [set(re.sub(r"[^\W\d_]", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
