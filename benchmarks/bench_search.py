@@ -222,15 +222,15 @@ def quiet() -> None:
 def one(
     job: tuple[str, int], truth: np.ndarray, noise: float, kept: Path
 ) -> tuple[dict[str, tuple[float, float]], float]:
-    """(compute needed by answer rule, seconds of proposing) of one searcher and seed; from its file
+    """(compute needed by answer rule, CPU seconds of the search) of one searcher and seed; from its file
     in `kept` where a benchmark that was stopped has made it."""
     path = kept / f"{job[0]}-{job[1]}.json"
     if path.exists():
         return tuple(json.loads(path.read_text(encoding="utf-8")))
     every = len(GRID) if job[0] == "grid" else LOOK
-    start = time.monotonic()
+    start = time.process_time()
     history = search(job[0], truth, noise, job[1])
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     counts = {name: needed(history, answer, truth, every) for name, answer in ANSWERS.items()}
     kept.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([counts, seconds]), encoding="utf-8")
