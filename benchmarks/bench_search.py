@@ -222,8 +222,8 @@ def quiet() -> None:
 def one(
     job: tuple[str, int], truth: np.ndarray, noise: float, kept: Path
 ) -> tuple[dict[str, tuple[float, float]], float]:
-    """(compute needed by answer rule, CPU seconds of the search) of one searcher and seed; from its file
-    in `kept` where a benchmark that was stopped has made it."""
+    """(compute needed by answer rule, CPU seconds of the search) of one searcher and seed; from its
+    file in `kept` where a benchmark that was stopped has made it."""
     path = kept / f"{job[0]}-{job[1]}.json"
     if path.exists():
         return tuple(json.loads(path.read_text(encoding="utf-8")))

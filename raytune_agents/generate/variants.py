@@ -175,7 +175,9 @@ def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
 def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory | None:
     """The row with other values where others fit, None where it would be no good row."""
     tools = {t.name: t for t in spec.tools}
-    found, calls, swaps = value_spans(row), [c.args for c in row.calls], {}
+    found, calls = value_spans(row), [c.args for c in row.calls]
+    swaps: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for i, call in enumerate(row.calls):
         mine = [p for p in found if p.call == i]
         if call.name not in tools or not mine:
@@ -190,10 +192,13 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
             if p.name in new and p.text not in swaps:
                 if not (way := written_alike(new[p.name], calls[i][p.name], p.text)):
                     continue
-                text = _cased(way, p.text)
-                exact = isinstance(calls[i][p.name], str) and calls[i][p.name] == p.text
-                swaps[p.text] = text
-                calls[i] = calls[i] | {p.name: text if exact else new[p.name]}
+                swaps[p.text], values[p.text] = _cased(way, p.text), new[p.name]
+    for p in found:  # a text that is said once may stand for a value of both calls
+        old, new_value = calls[p.call][p.name], values.get(p.text)
+        if p.text in swaps and type(old) is not type(new_value):
+            return None
+        if p.text in swaps:
+            calls[p.call][p.name] = swaps[p.text] if old == p.text else new_value
     made = iter(
         [replace(c, arguments=json.dumps(a, ensure_ascii=False)) for c, a in zip(row.calls, calls)]
     )

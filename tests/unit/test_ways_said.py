@@ -90,3 +90,14 @@ def test_a_day_beside_its_weekday_stays() -> None:
     row = said("a room from Friday 8 May for two nights", day="2026-05-08", nights=2)
     made = [variants.variant(row, SPEC, random.Random(i)) for i in range(20)]
     assert {r.calls[0].args["day"] for r in made if r is not None} == {"2026-05-08"}
+
+
+def test_a_value_that_is_said_once_changes_in_both_calls() -> None:
+    calls = tuple(ToolCall.of("reserve", day="2026-05-08", nights=n) for n in (2, 3))
+    text = "rooms from 8 May, one for two nights and one for three"
+    messages = (Message("user", text), Message("assistant", tool_calls=calls))
+    row = finish(Trajectory(messages, SPEC.toolspecs, outcome=1.0, split="train"))
+    made = [variants.variant(row, SPEC, random.Random(i)) for i in range(40)]
+    days = [[c.args["day"] for c in r.calls] for r in made if r is not None]
+    assert len({day for day, _ in days}) > 5
+    assert all(one == two for one, two in days)
