@@ -74,9 +74,13 @@ def kind_named(name: str) -> Kind:
 
 @cache
 def banks() -> JsonObject:
-    """The values of `data/values.yaml`."""
+    """The values of `data/values.yaml`; who made a work is in them by their works alone, so that
+    each maker has one."""
     found = word_data("values")
-    return found | {name: list(works) for name, works in found["made_by"].items()}
+    works = found["made_by"]
+    of_makers = {"artists": works["songs"], "authors": works["books"]}
+    makers = {name: list(dict.fromkeys(made.values())) for name, made in of_makers.items()}
+    return found | makers | {name: list(titles) for name, titles in works.items()}
 
 
 def bank_of(kind: str) -> list[str]:

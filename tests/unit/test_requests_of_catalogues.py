@@ -72,7 +72,7 @@ def body(**more: Any) -> dict[str, Any]:
                  {"name": of(TEXT, "The name of the champion", default="ekko")}), {"name": "ekko"},
          "of League of Legends champion ekko"),
         (tool_of("wire", "Calculates the resistance of a wire", {"area_sq_m": NUMBER}),
-         {"area_sq_m": 68}, "an area of 68 square metres"),
+         {"area_sq_m": 68}, ("an area of 68 square metres", "(area: 68 square metres)")),
         (tool_of("pages", "Fetches companies from a given page.", {"page": WHOLE}), {"page": 5},
          "from page 5"),
         (tool_of("log", "Logs a user into the system.", {"username": TEXT}), {"username": "ana"},

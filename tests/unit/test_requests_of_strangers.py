@@ -67,7 +67,8 @@ def one_of(*values: str) -> dict[str, Any]:
          "log a meeting against contact C-1"),
         # names that say how a value is joined
         (tool_of("drain", "Drain a node", {"node": TEXT, "grace_period_seconds": WHOLE}),
-         {"node": "web-1", "grace_period_seconds": 90}, "with a grace period of 90 seconds"),
+         {"node": "web-1", "grace_period_seconds": 90},
+         ("with a grace period of 90 seconds", "(grace period: 90 seconds)")),
         (tool_of("find_people", "Search the pool by skills", {"skills": LIST,
          "min_years_experience": WHOLE}), {"skills": ["Go"], "min_years_experience": 5},
          "at least 5 years of experience"),

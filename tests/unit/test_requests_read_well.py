@@ -44,6 +44,10 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
          "in descending order"),
         (tool_of("find", "Find members", {"fields": {"type": "array", "items": {"type": "string",
          "enum": ["jobTitle", "homeCity"]}}}), {"fields": ["jobTitle"]}, "job title"),
+        (tool_of("find_tours", "Find tours", {"landmark": TEXT}), {"landmark": "Statue of Liberty"},
+         "at the Statue of Liberty"),
+        (tool_of("find_hotels", "Find hotels", {"country": TEXT}), {"country": "Philippines"},
+         "in the Philippines"),
         # booleans
         (tool_of("build_site", "Build the site", {"dryRun": YES}), {"dryRun": True},
          "as a dry run"),

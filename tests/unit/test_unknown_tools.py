@@ -270,6 +270,9 @@ def test_values_of_one_request_fit_each_other() -> None:
     makers = scenes.banks()["made_by"]["songs"]
     songs = tool_of("lyrics", "Get the lyrics of a song", {"artist": TEXT, "song": TEXT})
     assert all(makers[a["song"]] == a["artist"] for a in drawn(songs))
+    albums = scenes.banks()["made_by"]["albums"]
+    record = tool_of("play", "Play an album", {"artist": TEXT, "album": TEXT})
+    assert all(albums[a["album"]] == a["artist"] for a in drawn(record))
     meals = tool_of("order", "Order a meal", {
         "meal": {"type": "string", "enum": ["breakfast", "dinner"]},
         "time": {"type": "string", "description": "HH:MM"}})  # fmt: skip
@@ -278,6 +281,14 @@ def test_values_of_one_request_fit_each_other() -> None:
         assert 7 <= hour <= 10 if args["meal"] == "breakfast" else 18 <= hour <= 21
     sums = tool_of("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE})
     assert all(a["a"] != a["b"] for a in drawn(sums))
+
+
+def test_a_flight_has_two_airports_and_a_bank_no_value_twice() -> None:
+    for name in ("city", "airport"):
+        assert len({getattr(c, name) for c in scenes.cities()}) == len(scenes.cities())
+    for name, bank in scenes.banks().items():
+        if isinstance(bank, list) and all(isinstance(v, str) for v in bank):
+            assert len({v.lower() for v in bank}) == len(bank), name
 
 
 def test_what_no_phrase_fits_is_given_with_its_noun() -> None:
