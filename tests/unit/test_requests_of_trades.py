@@ -114,7 +114,8 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          {"hs_code": "640399"}, "HS code 640399"),
         (tool_of("rate", "Rate a freelancer after a job", {"vendor_id": WHOLE, "job_id": TEXT,
          "quality": of(WHOLE, "1-5")}), {"vendor_id": 36, "job_id": "TR-1", "quality": 5},
-         "freelancer 36 after job TR-1 with a quality of 5"),
+         ("freelancer 36 after job TR-1 with a quality of 5",
+          "freelancer 36 after job TR-1 (quality: 5)")),
         (tool_of("deliver", "Deliver the files of a job", {"job_id": TEXT, "cc_pm": of(YES, "copy "
          "the project manager")}), {"job_id": "TR-1", "cc_pm": True},
          "and copy the project manager"),
@@ -142,7 +143,8 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          "which targets of programme W26BN004 can be observed"),
         (tool_of("queue", "Add target to tonight's queue", {"target": of(TEXT, "e.g. M31, NGC 7"),
          "exp_s": of(WHOLE, "Exposure, seconds")}), {"target": "M31", "exp_s": 30},
-         "the target M31 to tonight's queue with an exposure of 30 seconds"),
+         ("the target M31 to tonight's queue with an exposure of 30 seconds",
+          "the target M31 to tonight's queue (exposure: 30 seconds)")),
         (tool_of("weather", "Wind at a site", {"units": one_of("metric", "imperial")}),
          {"units": "metric"}, "in metric units"),
         # two verbs, a clause that ends with a preposition, the thing that is resized
@@ -180,7 +182,7 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          "in GBP")}), {"lot_id": "L-1", "max_bid": 490}, ("L-1 up to ", "L-1 for at most ")),
         (tool_of("visit", "Book a visit", {"am_pm": one_of("am", "pm")}), {"am_pm": "pm"}, "(pm)"),
         (tool_of("permit", "Apply for a building permit", {"est_cost": NUMBER}), {"est_cost": 350},
-         "with an estimated cost of 350"),
+         ("with an estimated cost of 350", "(estimated cost: 350)")),
         # what a relative clause says of many, the flight that is late, no "an urine"
         (tool_of("overdue", "Lifts in a building that are overdue for service", {"building":
          of(TEXT, "Building code, e.g. HQ-2")}), {"building": "HQ-7"}, "lifts that are overdue"),

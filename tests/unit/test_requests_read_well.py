@@ -47,7 +47,7 @@ SORTED = {"type": "string", "enum": ["asc", "desc"]}
         (tool_of("find_tours", "Find tours", {"landmark": TEXT}), {"landmark": "Statue of Liberty"},
          "at the Statue of Liberty"),
         (tool_of("find_hotels", "Find hotels", {"country": TEXT}), {"country": "Philippines"},
-         "in the Philippines"),
+         "the Philippines"),
         # booleans
         (tool_of("build_site", "Build the site", {"dryRun": YES}), {"dryRun": True},
          "as a dry run"),
@@ -644,7 +644,8 @@ SEGMENT = of(TEXT, "e.g. new_customers")
          "#data when active_users is under 100"),
         # nouns and their numbers
         (tool_of("kick", "Kicks a player from the server", {"player": TEXT, "ban_minutes": WHOLE}),
-         {"player": "ana.b", "ban_minutes": 30}, "with a ban of 30 minutes"),
+         {"player": "ana.b", "ban_minutes": 30},
+         ("with a ban of 30 minutes", "(ban: 30 minutes)")),
         (tool_of("run_query", "Runs a query", {"timeoutSec": WHOLE}), {"timeoutSec": 15},
          "with a timeout of 15 seconds"),
         (tool_of("history", "Look up previous claims", {"years": of(WHOLE, "How many years to look "
