@@ -34,6 +34,10 @@ from raytune_agents.records import Options, ToolCall, Trajectory, derive
 
 REFRAMED = 0.5  # share of rows whose wish stands in another frame
 SHORTENED = 0.3  # share of rows that go without an optional value
+# no order, though its first word may be a verb: "water in 14B is cold"
+STATED = re.compile(
+    rf"\w+ (?:{PREPOSITIONS}) .*\b(?:is|are|was|were|has|have|needs?|keeps?)\b", re.I
+)
 EXTENDED = 0.3  # share of rows that have another one
 
 
@@ -147,6 +151,8 @@ def reframed(row: Trajectory, rng: random.Random, habits: Profile) -> Trajectory
     taken = _one_sentence(row)
     first, _, rest = taken.wish.partition(" ")
     if taken.form != "order" or first.lower() not in verb_words() or len(row.calls) > 1:
+        return row
+    if STATED.match(taken.wish):
         return row
     return _reworded(row, framed(f"{first.lower()} {rest}", rng, (), habits)[1], row.calls)
 
