@@ -26,7 +26,7 @@ from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weigh
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.own_words import as_good, call_keys, recast, said_text, whole_text
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.ways_said import WEEKDAY, day_of, written_alike
+from raytune_agents.generate.ways_said import DAY_WORD, day_of, written_alike
 from raytune_agents.generate.wordlists import phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
@@ -130,7 +130,7 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
     # "in euros (EUR)": no other code stands behind the word
     if isinstance(value, str) and value.isupper() and f"({value})" in text:
         return False
-    if day_of(value) and WEEKDAY.search(text):
+    if day_of(value) and DAY_WORD.search(text):
         return False  # "Friday 8 May"
     # "I found food at home": no other reason follows the "I".
     if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):

@@ -13,7 +13,10 @@ from typing import Any
 from raytune_agents.generate.wordlists import word_data
 
 COUNTED: list[str] = word_data("names")["counts"]
-WEEKDAY = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b", re.I)
+# what says again which day it is: "Friday 8 May", "tomorrow (8/5)"
+DAY_WORD = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|today|tonight|tomorrow)\b", re.I
+)
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _WORDED = ("{d} {b}", "{b} {d}", "{o} {b}", "{o} of {b}", "{b} {o}")
 _NUMBERED = re.split(

@@ -181,7 +181,8 @@ def test_own_rows_are_shortened_and_reframed():
     seen = Profile(frames={"Kindly {wish}!": 10**6})
     said = own_words.reframed(full, random.Random(1), seen)
     assert (said.query, said.calls) == ("Kindly book a table in Rome for 3 people!", full.calls)
-    for text in ("Reserva una mesa en Rome.", "Book in Rome is lost.", "Is a table free in Rome?", "Book it. In Rome."):
+    foreign, stated = "Reserva una mesa en Rome.", "Book in Rome is lost."
+    for text in (foreign, stated, "Is a table free in Rome?", "Book it. In Rome."):
         other = row(text, {"city": "Rome"})
         assert own_words.reframed(other, random.Random(1), seen) is other
 

@@ -86,8 +86,9 @@ def test_rows_change_days_counts_and_times_where_they_stand() -> None:
     assert len({r.calls[0].args["nights"] for r in rows}) > 2
 
 
-def test_a_day_beside_its_weekday_stays() -> None:
-    row = said("a room from Friday 8 May for two nights", day="2026-05-08", nights=2)
+@pytest.mark.parametrize("day", ["Friday 8 May", "tomorrow (8/5)", "8/5, today"])
+def test_a_day_beside_what_says_it_again_stays(day: str) -> None:
+    row = said(f"a room from {day} for two nights", day="2026-05-08", nights=2)
     made = [variants.variant(row, SPEC, random.Random(i)) for i in range(20)]
     assert {r.calls[0].args["day"] for r in made if r is not None} == {"2026-05-08"}
 
