@@ -228,6 +228,8 @@ class Complements(Several):
             if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
         ]
         found = [p for p in found if speaks_of(phrase, p)]
+        if not found and self.verb == "give":  # "to a book" + object name
+            found = [p for p in self.left if is_object(p)]
         # of a customer's id and email the id, of a work and its artist what must be given
         found.sort(key=lambda p: (not is_numbered(p), not p.required))
         if phrase.startswith("another "):  # "teleport a player to another player"

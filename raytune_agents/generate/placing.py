@@ -41,10 +41,11 @@ from raytune_agents.generate.nouns import (
 )
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.persona import persona_of
-from raytune_agents.generate.wholes import ADDED, UNIT, Wholes
-from raytune_agents.generate.wordlists import regex
+from raytune_agents.generate.wholes import ADDED, Wholes
+from raytune_agents.generate.wordlists import pattern, regex
 
 CLASSIFIED = regex("classified")
+UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -215,7 +216,7 @@ class Placing(Wholes):
             itself = itself or (p.sense == "last_name" and p.words.split()[-1] == noun)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
             # "add a track" + entity name; what is searched for is a query
-            itself = itself or (is_object(p) and p != self.query)
+            itself = itself or (is_object(p) and p != self.query and self.verb != "give")
             apart = p.sense == "url" or p.role == "from"  # a link to it, what it is made of
             itself = itself and not (self.makes and apart)
             other = not p.required and any(q.words == "id" and q.required for q in self.present)
@@ -236,7 +237,7 @@ class Placing(Wholes):
             # "device assurance policy"
             whole = rf"\b{re.escape(p.noun.lower())}(?: \w+)?$"
             compound = " " in p.noun and re.search(whole, self.head.lower())
-            if is_object(p):
+            if is_object(p) and self.verb != "give":  # "give a rating to a book"
                 return p
             if noun in p.noun.split() or mentions(noun, p) or compound:
                 return p

@@ -11,7 +11,6 @@ from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.nouns import (
     CROWD,
     FILES,
@@ -20,7 +19,7 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
-from raytune_agents.generate.wordlists import pattern, phrases, regex
+from raytune_agents.generate.wordlists import phrases, regex
 
 LIST = "an? (?:list|array|series|sequence)"
 WITH_PEOPLE = (
@@ -36,8 +35,7 @@ WITH_PEOPLE = (
 )
 NAMING = ("register", "enrol", "enroll", "appoint", "nominate", "accredit")
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
-PACKS = regex("packs")
-UNIT = pattern("units")
+PACKS = f"(?:{regex('packs')})|(?:{regex('masses')})"
 DOER = regex("doer")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
 ADDED = (
@@ -74,9 +72,7 @@ class Wholes(Complements):
         if not loose or verb_groups().get(self.verb) in (*READING, "search"):
             return
         for p in self.left:
-            measured = UNIT.fullmatch(p.words) and p.unit not in PERIODS  # "tonnes"
-            counted = measured or re.fullmatch(PACKS, p.words)
-            if counted and kind_named(p.sense).range and not p.items:
+            if re.fullmatch(PACKS, p.words) and kind_named(p.sense).range and not p.items:
                 self.left.remove(p)
                 self.head = f"{slot_of(p)} {p.words} of {bare}"
                 return

@@ -155,3 +155,10 @@ def test_a_text_on_a_plate_is_no_message() -> None:
 def test_the_symptom_of_a_machine_is_no_illness() -> None:
     tool = tool_of("report", "Report a breakdown of a machine", {"symptom": TEXT})
     assert parameters_of(tool)[0].kind == "problem"
+
+
+def test_what_is_given_to_a_thing_is_not_called_as_it() -> None:
+    rating = TEXT | {"enum": ["3", "4"]}
+    tool = tool_of("rate", "Give a rating to a book", {"rating": rating, "object_name": TEXT})
+    for seed in range(6):
+        assert "to book Dracula" in order(tool, {"rating": "3", "object_name": "Dracula"}, seed)
