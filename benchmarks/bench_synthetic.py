@@ -5,14 +5,14 @@
 
 Tools are those that the real test rows of xLAM, Seal-Tools and SNIPS (--data) call; 0, 5 or 20 real
 training rows of each domain are given. `rows` makes requests from them and measures the share that
-names a tool, values that do not fit, grounding, distinct bigrams, rows/s by source, and `auc_real`:
-how well TF-IDF + logistic regression, cross-validated, tells them from other real requests of the
-same tools (0.5 = not at all; the given rows are not among them). Requests of as many calls are
-compared: how many calls one asks for is the pools' share, and would tell them apart whoever wrote
-them (Seal-Tools: one in the given rows, three in most others). It is the mean of three draws, which
-differ by up to 0.1 where few real rows are left. Two figures say what that means:
-`auc_style` is the same with all words masked but stop words, so that topics and values cannot tell;
-`auc_repeated` is that of the given real rows, drawn until they are as many as the synthetic ones:
+names a tool, values that do not fit, grounding, distinct bigrams, rows by source per second of the
+processor, and `auc_real`: how well TF-IDF + logistic regression, cross-validated, tells them from
+other real requests of the same tools (0.5 = not at all; the given rows are not among them).
+Requests of as many calls are compared: how many calls one asks for is the pools' share, and would
+tell them apart whoever wrote them (Seal-Tools: one in the given rows, three in most others). It is
+the mean of three draws, which differ by up to 0.1 where few real rows are left. Two figures say
+what that means: `auc_style` is the same with all words masked but stop words, so that topics and
+values cannot tell; `auc_repeated` is that of the given real rows, drawn until they are as many:
 few texts that come again are told apart whoever wrote them. `--old` makes the same rows by the
 generator of an older revision, in a git worktree of its own.
 
@@ -252,14 +252,14 @@ def averaged(draws: Sequence[Mapping[str, float | None]]) -> dict[str, float | N
 
 
 def speeds(domain: Domain, count: int, rows: int) -> dict[str, float]:
-    """Rows per second of each source alone."""
+    """Rows per second of the processor of each source alone."""
     out: dict[str, float] = {}
     for source, share in (("own", 1.0), ("template", 0.0)):
         if source == "own" and not count:
             continue
-        started = time.perf_counter()
+        started = time.process_time()
         made = generated(domain, count, rows, own=share)
-        out[source] = round(len(made) / (time.perf_counter() - started), 1)
+        out[source] = round(len(made) / (time.process_time() - started), 1)
     return out
 
 
@@ -282,9 +282,9 @@ def measure_rows(options: argparse.Namespace) -> dict[str, Any]:
         for count in GIVEN:
             cells = {}
             for domain in domains(options.data):
-                started = time.perf_counter()
+                started = time.process_time()
                 rows = generated(domain, count, ROWS)
-                cell = figures(rows, domain, time.perf_counter() - started)
+                cell = figures(rows, domain, time.process_time() - started)
                 draws = [rows, *(generated(domain, count, ROWS, SEED + n) for n in range(1, SEEDS))]
                 cell |= averaged([told_apart(drawn, domain, count) for drawn in draws])
                 cell["rows_per_s"] |= speeds(domain, count, ROWS // 8)
