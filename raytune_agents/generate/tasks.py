@@ -18,6 +18,7 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
+from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import arguments, surface
 from raytune_agents.generate.actions import action, makes, verb_groups
 from raytune_agents.generate.arguments import NONE, spec_values
@@ -215,12 +216,21 @@ def from_template(
     args, scene = sample_arguments(tool, rng, habits)
     wish = compose(tool, args, scene, rng, form, habits)
     kept = (PRIOR_ROWS * BRACKETED + habits.brackets) / (PRIOR_ROWS + habits.rows)
-    needed = tool.parameters.get("required", ())
-    fewer = {k: v for k, v in args.items() if k in needed or k not in wish.bracketed}
-    free = CHANGING.isdisjoint(action(tool.name, tool.description).verbs)
-    if free and fewer and len(fewer) < len(args) and rng.random() >= kept:
+    if wish.bracketed and rng.random() >= kept:
+        fewer = _without(tool, args, wish.bracketed)
         return compose(tool, fewer, scene, rng, form, habits), fewer
     return wish, args
+
+
+def _without(tool: ToolConfig, args: Arguments, names: Collection[str]) -> Arguments:
+    """The arguments without the optional ones of these names; all where the others are no whole."""
+    params, act = arguments.parameters_of(tool), action(tool.name, tool.description)
+    needed = tool.parameters.get("required", ())
+    left = [name for name in args if name in needed or name not in names]
+    left = _said(params, left, act.head, False, False)  # nor the unit of what is gone
+    fewer = {name: args[name] for name in left}
+    whole = fewer and CHANGING.isdisjoint(act.verbs) and accepts(tool.parameters, fewer)
+    return fewer if whole and set(_one_place(params, left)) == set(left) else args
 
 
 def sample_arguments(

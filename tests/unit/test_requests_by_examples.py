@@ -228,3 +228,16 @@ def test_what_only_brackets_hold_is_given_as_often_as_the_rows_do() -> None:
     assert shares[0] < 0.2 < 0.5 < shares[200]
     assert analyse([known_row(form, tool, {"performance_level": "good"})]).brackets == 1
     assert analyse([known_row("Show (please)", tool, {"city": "Rome"})]).brackets == 0
+
+
+def test_what_belongs_to_a_value_that_is_left_out_goes_too() -> None:
+    level = TEXT | {"enum": ["poor", "good"]}
+    fields = {"city": TEXT, "performance_level": level, "performance_level_unit": level}
+    tool = tool_of("show", "Show the price list", fields, ("city",))
+    rich = Profile(rows=200, optional=1.0)
+    made = [from_template(tool, random.Random(i), rich) for i in range(60)]
+    assert not any({*args} == {"city", "performance_level_unit"} for _, args in made)
+    either = tool.parameters | {"dependentRequired": {"city": ["performance_level"]}}
+    whole = tool.model_copy(update={"parameters": either})
+    made = [from_template(whole, random.Random(i), rich) for i in range(60)]
+    assert all("performance_level" in args for _, args in made)
