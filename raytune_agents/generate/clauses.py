@@ -16,7 +16,7 @@ from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
 from raytune_agents.generate.flags import flag_clause
 from raytune_agents.generate.grammar import is_plural, plural
 from raytune_agents.generate.idioms import idiom_clauses
-from raytune_agents.generate.kind_table import ROLE, Kind, all_kinds, bank_of, kind_named
+from raytune_agents.generate.kind_table import ROLE, Kind, bank_of, kind_named, kind_names
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.named_clauses import DATES, OWN_WORD, SITE, named_clauses
 from raytune_agents.generate.nouns import mentions, names_deed
@@ -268,7 +268,7 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     if sense.money and re.match("estimated|expected|planned", core):
         return False  # nothing costs it yet
     core = re.sub(QUALIFIED, "", core)
-    names = [k.name for k in all_kinds() if k.kind == sense.kind]
+    names = kind_names(sense.kind)
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):
         return True  # "minutes duration"
     short = sense.about is not None and sense.about.fullmatch(subject_of(p.about))  # "family"

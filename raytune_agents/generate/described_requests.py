@@ -105,7 +105,7 @@ def _lead(
         r"\b(table|database|column|index|view|collection)", act.head
     ):
         said = [verb]  # who drops a course deletes none
-    once = [v for v in said if not re.search(rf"\b{v[:5]}", act.head)]  # no "reserve a reservation"
+    once = [v for v in said if f" {v[:5]}" not in f" {act.head}"]  # no "reserve a reservation"
     same = next((family for family in SAME if group in family), (group,))
     used = {
         v: n

@@ -83,6 +83,12 @@ def banks() -> JsonObject:
     return found | makers | {name: list(titles) for name, titles in works.items()}
 
 
+@cache
+def kind_names(kind: str) -> list[re.Pattern[str] | None]:
+    """The patterns of the names that parameters of a kind have."""
+    return [k.name for k in all_kinds() if k.kind == kind]
+
+
 def bank_of(kind: str) -> list[str]:
     """The whole bank of a kind, [] where it has none."""
     return banks().get(kind_named(kind).bank, []) if kind else []

@@ -10,7 +10,7 @@ from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.wordlists import pattern, phrases, regex
+from raytune_agents.generate.wordlists import compiled, pattern, phrases, regex
 
 NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight", "commit")
 ITSELF: list[str] = phrases()["kinds_as_said"]
@@ -110,7 +110,7 @@ def mentions(phrase: str, p: Parameter) -> bool:
         return True
     speaks = kind_named(p.sense).nouns or p.sense.replace("_", " ")
     return bool((words | singular) & own) or bool(
-        speaks and re.search(rf"\b({speaks})s?$", phrase.lower())
+        speaks and compiled(rf"\b({speaks})s?$").search(phrase.lower())
     )
 
 

@@ -17,6 +17,7 @@ from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
 from raytune_agents.generate.conditions import FIELD
+from raytune_agents.generate.descriptions import UNITS
 from raytune_agents.generate.forms import in_quotes, unit_words
 from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
 from raytune_agents.generate.kind_table import kind_named
@@ -42,10 +43,9 @@ from raytune_agents.generate.nouns import (
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.persona import persona_of
 from raytune_agents.generate.wholes import ADDED, Wholes
-from raytune_agents.generate.wordlists import pattern, regex
+from raytune_agents.generate.wordlists import compiled, regex
 
 CLASSIFIED = regex("classified")
-UNIT = pattern("units")
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
@@ -150,7 +150,8 @@ class Placing(Wholes):
     def possessed(self) -> None:
         """ "bucket usage" -> "the usage of bucket logs-1" where the bucket is still to say."""
         for p in [p for p in self.left if not p.items and not self.makes]:
-            found = re.fullmatch(rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)", self.head)
+            whole = rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)"
+            found = compiled(whole).fullmatch(self.head)
             if found and (is_numbered(p) or TITLED.match(p.sense)):
                 self.left.remove(p)
                 self.head = f"the {found[1]} of {p.noun} {slot_of(p)}"
@@ -170,12 +171,12 @@ class Placing(Wholes):
         sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
         own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
         # "record the mileage" + kilometres
-        own += [p for p in sizes if UNIT.fullmatch(p.words) and p.sense not in DURATIONS]
+        own += [p for p in sizes if UNITS.fullmatch(p.words) and p.sense not in DURATIONS]
         what = re.fullmatch(r"what (?:is|was|were|has been) (\w+(?:ed|en))", self.head)
         things = [p for p in self.left if p.required and kind_named(p.sense).bank and not p.items]
         if own and self.verb in LOGGING and (things or not what):
             self.left.remove(own[0])
-            unit = unit_words(own[0]) or (own[0].words if UNIT.fullmatch(own[0].words) else "")
+            unit = unit_words(own[0]) or (own[0].words if UNITS.fullmatch(own[0].words) else "")
             size = f"{slot_of(own[0])} {unit}".strip()
             loose = with_article(bare, False) == bare  # "40 litres of fuel sold"
             self.head = f"{size} of {bare}" if loose else f"a {bare} of {size}"
@@ -234,9 +235,8 @@ class Placing(Wholes):
             either = p.sense in ITSELF and " or " in bare  # "an IP address or range"
             if either and mentions(bare.split(" or ")[0], p):
                 return p
-            # "device assurance policy"
             whole = rf"\b{re.escape(p.noun.lower())}(?: \w+)?$"
-            compound = " " in p.noun and re.search(whole, self.head.lower())
+            compound = " " in p.noun and re.search(whole, self.head.lower())  # "boarding pass"
             if is_object(p) and self.verb != "give":  # "give a rating to a book"
                 return p
             if noun in p.noun.split() or mentions(noun, p) or compound:
@@ -274,7 +274,7 @@ class Placing(Wholes):
                 names += f"|{kind_named(p.sense).nouns}" if clause and p.role == "to" else ""
                 kindly = r"(?:\w+ )?" if clause and not p.role else ""  # "an email domain"
                 one = rf"\b(?:an?|the) {kindly}(?:{names})(?= |$)"
-                found = re.search(one, self.head)
+                found = compiled(one).search(self.head)
                 whole = found and found[0] == self.head and (self.makes or self.verb in SETTERS)
                 chosen = clause and not p.role  # "when a metric is low" + pH
                 usable = chosen if p.kind == "choice" else kind_named(p.sense).placed
@@ -295,7 +295,7 @@ class Placing(Wholes):
             clause = re.match(rf"{CLAUSE}|that ", self.head)
             kindly = r"(?:\w+ )??" if clause else ""  # "where a refund claim has got to"
             one = rf"\b(?:an?|the|one|another) ({kindly}(?i:{noun})(?: number\b)?)\b(?: (\w+))?"
-            found = re.search(one, self.head)
+            found = compiled(one).search(self.head)
             after = found[2] or "" if found else ""
             if not found or (is_plural(after) and not clause):
                 continue

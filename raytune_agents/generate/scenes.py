@@ -22,7 +22,7 @@ from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
 from raytune_agents.generate.nouns import WHICH_ONE
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.wordlists import pattern, regex, word_data
+from raytune_agents.generate.wordlists import compiled, pattern, regex, word_data
 
 # of which year a thing or a person is, or a work
 MADE_THEN = regex("made_then")
@@ -260,7 +260,7 @@ def _phone(scene: Scene, p: Parameter) -> Any:
 
 def _query(scene: Scene, p: Parameter) -> str:
     text = f"{scene.context} {p.about.lower()} {p.words}"
-    fitting = (b for b in banks()["queries"] if re.search(rf"\b({b['about']})", text))
+    fitting = (b for b in banks()["queries"] if compiled(rf"\b({b['about']})").search(text))
     bank = next(fitting, None)
     if bank is None:
         raise NoValue(f"{p.name}: nothing says what is looked for")

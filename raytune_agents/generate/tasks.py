@@ -82,7 +82,7 @@ def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> lis
         known = seen.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
         often = _often(tool, p.name, habits)
-        if re.fullmatch(rf"(an?|the) {re.escape(p.words)}", act.head):
+        if act.head in (f"a {p.words}", f"an {p.words}", f"the {p.words}"):
             often = 1.0  # "subscribe a phone number" + an optional one
         if drawable and len(out) < MOST and rng.random() < often:
             out.append(p.name)

@@ -19,7 +19,7 @@ from raytune_agents.generate.nouns import (
     mentions,
     slot_of,
 )
-from raytune_agents.generate.wordlists import phrases, regex
+from raytune_agents.generate.wordlists import compiled, phrases, regex
 
 LIST = "an? (?:list|array|series|sequence)"
 WITH_PEOPLE = (
@@ -141,7 +141,7 @@ class Wholes(Complements):
         """ "who can view or edit a page" -> "who can {operation} a page" of a choice of these."""
         for p in [p for p in self.left if p.kind == "choice" and len(p.values) > 1]:
             one = rf"(?:an? )?(?:{'|'.join(re.escape(str(v).lower()) for v in p.values)})"
-            listed = re.search(rf"\b{one}(?:, {one})*,? or {one}\b", self.head)
+            listed = compiled(rf"\b{one}(?:, {one})*,? or {one}\b").search(self.head)
             if listed:
                 self.left.remove(p)
                 article = "a " if re.match("an? ", listed[0]) else ""
@@ -173,7 +173,7 @@ class Wholes(Complements):
                 return
             quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
             one = p.items.sense if p.items is not None else ""
-            crowd = re.fullmatch(rf"{CROWD}|{re.escape(p.noun)}", bare)
+            crowd = bare == p.noun or compiled(CROWD).fullmatch(bare)
             people = one in ("email", "person", "username") and crowd
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
             if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from raytune_agents.records import JsonObject
@@ -16,6 +16,13 @@ DATA = Path(__file__).parent / "data"
 def word_data(name: str) -> JsonObject:
     """The file `data/NAME.yaml`."""
     return yaml_beside(__file__, f"data/{name}.yaml")
+
+
+@lru_cache(maxsize=8192)
+def compiled(expression: str) -> re.Pattern[str]:
+    """An expression made for a parameter, kept longer than in the few hundred places that `re` has:
+    the same parameters come again with each row."""
+    return re.compile(expression)
 
 
 def phrases() -> JsonObject:
