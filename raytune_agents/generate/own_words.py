@@ -51,9 +51,10 @@ def said_text(value: Any, texts: Sequence[str]) -> str:
     """The text by which a value is said, in the case that it is said in; the longest of all ways,
     so that "8 May 2026" is more than "8 May"; "" where it is not said."""
     for way in sorted(ways_said(value), key=len, reverse=True):
-        pattern = whole_text(way)
-        for text in texts:
-            if found := re.search(pattern, text, re.I):
+        for text in texts:  # a day has 70 ways: most are seen to be missing without an expression
+            if way.isascii() and way.lower() not in text.lower():
+                continue
+            if found := re.search(whole_text(way), text, re.I):
                 return found[0]
     return ""
 

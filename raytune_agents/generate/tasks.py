@@ -218,7 +218,8 @@ def from_template(
     kept = (PRIOR_ROWS * BRACKETED + habits.brackets) / (PRIOR_ROWS + habits.rows)
     if wish.bracketed and rng.random() >= kept:
         fewer = _without(tool, args, wish.bracketed)
-        return compose(tool, fewer, scene, rng, form, habits), fewer
+        if len(fewer) < len(args):
+            return compose(tool, fewer, scene, rng, form, habits), fewer
     return wish, args
 
 

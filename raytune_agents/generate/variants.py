@@ -194,11 +194,12 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
                     continue
                 swaps[p.text], values[p.text] = _cased(way, p.text), new[p.name]
     for p in found:  # a text that is said once may stand for a value of both calls
-        old, new_value = calls[p.call][p.name], values.get(p.text)
-        if p.text in swaps and type(old) is not type(new_value):
+        if p.text not in swaps:
+            continue
+        old = calls[p.call][p.name]
+        if type(old) is not type(values[p.text]):
             return None
-        if p.text in swaps:
-            calls[p.call][p.name] = swaps[p.text] if old == p.text else new_value
+        calls[p.call][p.name] = swaps[p.text] if old == p.text else values[p.text]
     made = iter(
         [replace(c, arguments=json.dumps(a, ensure_ascii=False)) for c, a in zip(row.calls, calls)]
     )
