@@ -31,6 +31,14 @@ def order(tool: ToolConfig, args: dict[str, Any], seed: int = 0) -> str:
     return f"{wish.text} {wish.rest}".strip()
 
 
+def saying(tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]) -> list[str]:
+    """Six orders, of which each must say this, or one of these."""
+    texts = [order(tool, args, seed) for seed in range(6)]
+    for text in texts:
+        assert any(s in text for s in ([said] if isinstance(said, str) else said)), text
+    return texts
+
+
 def drawn(tool: ToolConfig, n: int = 40) -> list[dict[str, Any]]:
     names = tool.parameters["properties"]
     return [arguments.sample(tool, names, random.Random(k))[0] for k in range(n)]
