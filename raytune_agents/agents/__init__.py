@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from functools import cache, cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jsonschema import SchemaError
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from raytune_agents.agents.analyse import Profile, analyse, examples
+from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.agents.wording import problems, slots
 from raytune_agents.calls.json_text import dumps, strict_json
@@ -48,6 +57,13 @@ class ToolConfig(BaseConfig):
     values: dict[str, list[Any]] = Field(
         {}, description="argument -> realistic values; {word} draws from a bank"
     )
+    _misdescribed: bool = PrivateAttr(False)
+
+    @property
+    def told(self) -> str:
+        """What says what it does: its description, or "" where its name alone tells it from another
+        tool of the agent that is described by the same words."""
+        return "" if self._misdescribed else self.description
 
     @field_validator("parameters")
     @classmethod
@@ -159,6 +175,11 @@ class AgentSpec(BaseConfig):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"tools share the names {twice}; give every tool its own name")
+        first = Counter(t.description.partition(". ")[0] for t in self.tools)
+        for t in self.tools:
+            words, said = name_words(t.name).split(), t.description.lower()
+            alike = first[t.description.partition(". ")[0]] > 1
+            t._misdescribed = alike and any(len(w) > 3 and w not in said for w in words)
         for i, example in enumerate(self.examples):
             for call in example.calls:
                 if call.name not in names:

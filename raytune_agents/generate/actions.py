@@ -21,6 +21,9 @@ _BOILERPLATE = pattern("boilerplate")
 _SENTENCE = pattern("sentence_end")
 _WHEN = pattern("called_when")
 _WHERE = pattern("belongs_to")  # to which system a tool belongs, before what it does
+_PURPOSE, _HEADING = pattern("purpose_heading"), pattern("other_heading")
+_SERVICE = pattern("service")
+_SIGNS = re.compile("[\u2190-\u2bff\U0001f000-\U0001faff\ufe0f]")  # arrows, emoji
 SYSTEM = pattern("system")
 
 
@@ -143,7 +146,18 @@ def _stemmed(word: str) -> str:
     return re.sub(r"(?<=[^s])s$", "", re.sub(r"ies$", "y", word.lower()))
 
 
+def _purpose(text: str) -> str:
+    """A description under headings from its purpose to the next of them: "Purpose:\\n 1. Lists
+    contacts.\\nReturns: ..." -> "Lists contacts."."""
+    if found := _PURPOSE.search(text):
+        text = text[found.end() :]
+    text = _HEADING.split(_SIGNS.sub("", text).strip(), maxsplit=1)[0]
+    service = _SERVICE.match(text)  # "Notion | Retrieve a user"
+    return text[service.end() :] if service and base_verb(service[1]) else text
+
+
 def _first_sentence(text: str) -> str:
+    text = _purpose(text) or text
     paragraph = docstring(text)[0]
     text = _WHERE.sub("", text if _WHEN.match(paragraph) else paragraph)
     first, _, more = text.partition(". ")
@@ -197,6 +211,7 @@ def action(name: str, description: str) -> Action:
     # "Update planning information" of update_plan is an order
     first = words[0].lower()
     changes = named[:1] == [first] and verb_groups().get(first) == "update"
+    changes |= first in named and first == "search"
     if not (_is_verb(words) or changes):
         return Action(("get",), *_cut(_lowered(_untitled(_cleaned(text)))), False)
     verbs, rest = [base_verb(words[0]) or _stemmed(words[0])], words[1:]
@@ -253,6 +268,7 @@ def _with_object(verbs: list[str], rest: str) -> Action:
     return Action(tuple(verbs), head, parts)
 
 
+RETURNED = re.compile(rf"\b({regex('goods')})s?\b")
 NOTIFYING: list[str] = phrases()["notifying"]
 # whom one informs, and of what
 INFORMED = re.compile(
@@ -264,6 +280,9 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     """The words with a verb at their start, where the name has one and the description has none:
     "Ticket close." -> close ticket, "Fast search in all code" of search_code -> search code."""
     named = name_words(name).split()
+    if named[:1] == ["return"] and RETURNED.search(name_words(name)):
+        words = ["send", "back", *words[1:]]  # of goods, not of an answer
+        return words, " ".join(words)
     spelled = [w.strip(".").lower() for w in words] == named
     nouns = phrases()["nouns_too"]
     at_end = len(named) > 1 and named[-1] in verb_words() and named[-1] not in nouns

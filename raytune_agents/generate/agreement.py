@@ -75,7 +75,7 @@ def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
 
 def fit_together(params: Sequence[Parameter], args: Arguments) -> None:
     """Let the values of one call agree: pairs in order, files and days as their formats say."""
-    for fit in (set_in_order, fit_ends, fit_paid, fit_format, fit_dates, fit_count):
+    for fit in (set_in_order, fit_ends, fit_paid, fit_format, fit_dates, fit_count, fit_pairs):
         fit(params, args)
 
 
@@ -109,6 +109,15 @@ def fit_count(params: Sequence[Parameter], args: Arguments) -> None:
         n = args.get(p.name)
         if some and len(lists) == 1 and len(lists[0]) > 1 and isinstance(n, int):
             args[p.name] = min(n, len(lists[0]) - 1) if n > 0 else n
+
+
+def fit_pairs(params: Sequence[Parameter], args: Arguments) -> None:
+    """Let there be as many new things as old ones, which they take the place of."""
+    lists = {p.words: p.name for p in params if isinstance(args.get(p.name), list)}
+    for words, name in lists.items():
+        if old := lists.get(words.removeprefix("new ")) if words.startswith("new ") else None:
+            n = min(len(args[name]), len(args[old]))
+            args[name], args[old] = args[name][:n], args[old][:n]
 
 
 def _stem(p: Parameter) -> str:

@@ -30,7 +30,7 @@ from raytune_agents.generate.agreement import (
     fit_together,
     set_in_order,
 )
-from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped
+from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped, sum_like
 from raytune_agents.generate.conditions import fit_condition, with_conditions
 from raytune_agents.generate.kind_table import kind_named, kind_of_form
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
@@ -183,6 +183,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         chosen = rng.choice(plain)
         # "e4" is a word of a game, no code
         formed = not p.kind or p.kind in CODES
+        if p.kind == "expression":
+            return sum_like(chosen, rng)
         coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", str(chosen))
         coded = coded or MEASURE.fullmatch(str(chosen))
         coded = coded or (p.kind == "version" and re.fullmatch(r"v?\d+(\.\d+)+", str(chosen)))

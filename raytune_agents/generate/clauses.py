@@ -61,6 +61,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
         return f"{p.words} {slot}"  # how long it is so, not what it is set to
     if p.kind in DATES and re.match("(from|starting|valid from) ", p.words):
         return f"starting {slot}"  # from when it is so
+    if verb in GENERAL_SETTERS and head == f"the {p.noun}" and sense.kind not in LAST:
+        return f"to {slot}"  # "update the labels of an issue"
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
@@ -202,6 +204,10 @@ def _options(
         return own
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
+    if p.kind == "id" and (paid := re.fullmatch(r"payment( \w+)?", p.noun)):
+        return ("with {noun} {x}" if paid[1] else "using {x}",)
+    if sense.kind in NUMBERS_OF and re.search(CONTAINER, p.noun) and not (p.items or p.role):
+        return ("in {noun} {x}",)
     means = p.kind == "choice" and sense.kind != "format"
     if means and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)

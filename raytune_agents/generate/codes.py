@@ -68,6 +68,15 @@ def shaped(example: str, rng: random.Random) -> str:
     )
 
 
+def sum_like(example: str, rng: random.Random) -> str:
+    """An expression of the same shape with other numbers, so that another result is asked for.
+
+    >>> sum_like("2 + 2", rng)  # "47 - 13"
+    """
+    text = re.sub(r"\d+", lambda m: str(rng.randint(2, 99)), example)
+    return re.sub(r"(?<=\d) [+-] (?=\d)", lambda m: rng.choice((" + ", " - ", " * ")), text)
+
+
 def is_code(text: Any) -> bool:
     """Whether a text is an identifier whose digits may be others: T-1042, INV0093."""
     return (

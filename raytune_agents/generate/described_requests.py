@@ -88,6 +88,10 @@ def _lead(
             return turned, verb_groups().get(turned, ""), None if " " in value else p
     if up := next((v for v in act.verbs if OPPOSITE.get(v) in act.verbs), ""):
         return up, verb_groups().get(up, ""), None  # numbers are drawn above zero
+    told = {str(v).lower() for p in plain if p.words in METHODS for v in p.values}
+    others = [v for v in act.verbs if v not in told] if told & {*act.verbs} else []
+    if others:  # "list, create or close a tab" + new
+        return others[0], verb_groups().get(others[0], ""), None
     opposed = any(v != w and w.endswith(v[2:]) for v in act.verbs for w in act.verbs)
     verb = rng.choice(act.verbs[:1] if opposed else act.verbs)  # "archive or unarchive a task"
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"

@@ -227,6 +227,13 @@ _NOISE = pattern("no_value")
 # A sentence that says when a parameter counts quotes values of others.
 _CONDITION = pattern("condition")
 _META = pattern("kind_named_as_value")
+_BLANK = re.compile(r"(?<![A-Za-z])[A-Z][\w-]*?x{3,}[\w-]*")  # "GHSA-xxxx-xxxx", "PRRT_kwDOxxx"
+_FORMED = re.compile(r"\bformat(?: is|:)? [\"'`]?([A-Z]{2,}[-_][\w-]*\d[\w-]*)")
+
+
+def _filled_in(m: re.Match[str]) -> str:
+    """A code with letters and digits in place of its blanks."""
+    return re.sub("x{3,}", lambda x: "k7q3m9t4"[: len(x[0])].ljust(len(x[0]), "5"), m[0])
 
 
 def is_meta(text: Any) -> bool:
@@ -243,9 +250,8 @@ def _listed(text: str) -> list[str]:
         return [q for q in quoted if not _NOISE.search(q)]
     parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
     parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
-    parts = [
-        re.sub(r"^([A-Z0-9]{2,5}) (?:for|=) [A-Z].*$", r"\1", p) for p in parts
-    ]  # "BOS for Boston"
+    # "BOS for Boston"
+    parts = [re.sub(r"^([A-Z0-9]{2,5}) (?:for|=) [A-Z].*$", r"\1", p) for p in parts]
     if any(p.count("(") != p.count(")") for p in parts):
         return []  # cut in the middle of code
     return [p for p in parts if p and len(p) <= 40 and len(p.split()) <= 5 and not _NOISE.match(p)]
@@ -253,6 +259,9 @@ def _listed(text: str) -> list[str]:
 
 def examples_in(text: str) -> tuple[list[str], bool]:
     """What a description quotes as values, and whether nothing else is allowed."""
+    text = _BLANK.sub(_filled_in, text)
+    if found := _FORMED.search(text):
+        return [found[1]], False
     found = _EXAMPLES.search(text)
     if found:
         items = _listed(found[1])

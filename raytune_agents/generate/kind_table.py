@@ -13,7 +13,7 @@ from typing import Any
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import is_code
-from raytune_agents.generate.wordlists import pattern, word_data
+from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import JsonObject
 
 ROLES = ("from", "to", "min", "max")
@@ -127,8 +127,10 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
         if kind.name and kind.name.search(words):
             return kind.kind, True
     head = descriptions.subject_of(about)
+    sort = re.search(r"\b(kind|sort|type|category|class)$", words)  # an issue's is no issue
+    texts = phrases()["last_kinds"]
     for kind in near if about else ():
-        if kind.about and kind.about.search(head):
+        if kind.about and kind.about.search(head) and not (sort and kind.kind in texts):
             return kind.kind, False
     if general:
         return matching_kind(type_, words, "", context)

@@ -38,7 +38,7 @@ from raytune_agents.generate.kind_table import (
 )
 from raytune_agents.generate.nouns import KIND_WORDS, whose_kind
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.siblings import amounts_of, owned_field, told_apart, with_one_list
+from raytune_agents.generate.siblings import amounts_of, of_one_object, told_apart, with_one_list
 from raytune_agents.generate.wordlists import pattern, regex
 
 PERIODS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
@@ -113,9 +113,8 @@ def parameter(
     known = replace(known, said=said, words=said if said and letter else words)
     found = _of_many(_scalar_or_numbered(known, detail, values, context))
     sort = matching_kind("string", sorts[0].lower(), "", "")[0] if sorts else ""
-    if not sort or found.kind not in ("id", ""):
-        return found
-    return replace(found, kind=sort, sense=found.sense or sort)  # an id that is a licence plate
+    plated = sort and found.kind in ("id", "")  # an id that is a licence plate
+    return replace(found, kind=sort, sense=found.sense or sort) if plated else found
 
 
 SORT_OF_VALUE = pattern("sort_of_value")
@@ -209,7 +208,8 @@ def _list(
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
     one = re.sub(r"(?<=\w\w)s$", "", known.words)
-    if not (inner.kind or inner.examples or inner.fields) and one != known.words:  # "drugs"
+    coded = inner.kind == "id" and "pattern" in item  # "domains"
+    if one != known.words and (coded or not (inner.kind or inner.examples or inner.fields)):
         inner = parameter(one, item, True, context, root, known.about, depth + 1)
     chosen = re.search(r"\b(only|these|ids?|identifiers?)\b", known.about)
     if inner.kind == "count" and chosen:  # "only these accounts" by their numbers
@@ -327,7 +327,7 @@ def _object(
         parameter(n, s, n in required, context, root, "", depth + 1)
         for n, s in list(properties.items())[:12]
     )
-    fields = tuple(told_apart(amounts_of([owned_field(f, known, fields) for f in fields])))
+    fields = of_one_object(fields, known)
     sure = [f for f in fields if f.kind or f.examples]
     good = all(f in sure for f in fields if f.required) and any(f.kind != "flag" for f in sure)
     role = role_of(known.words, "")

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import replace
 
-from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import DROPPED, READING, verb_groups
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
-from raytune_agents.generate.conditions import FIELD
-from raytune_agents.generate.descriptions import UNITS
-from raytune_agents.generate.forms import in_quotes, unit_words
-from raytune_agents.generate.grammar import PREPOSITIONS, is_plural, with_article
+from raytune_agents.generate.forms import in_quotes
+from raytune_agents.generate.grammar import PREPOSITIONS, is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.named_clauses import SITE
 from raytune_agents.generate.nouns import (
     AFTERWARDS,
     CLAUSE,
-    DURATIONS,
     ITSELF,
     KINDLY,
     NAMES,
@@ -46,7 +41,6 @@ from raytune_agents.generate.wholes import ADDED, Wholes
 from raytune_agents.generate.wordlists import compiled, regex
 
 CLASSIFIED = regex("classified")
-LOGGING = ("log", "record", "report", "enter", "post", "register")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
@@ -150,50 +144,13 @@ class Placing(Wholes):
     def possessed(self) -> None:
         """ "bucket usage" -> "the usage of bucket logs-1" where the bucket is still to say."""
         for p in [p for p in self.left if not p.items and not self.makes]:
-            whole = rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)"
-            found = compiled(whole).fullmatch(self.head)
+            found = compiled(rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)").fullmatch(
+                self.head
+            )
             if found and (is_numbered(p) or TITLED.match(p.sense)):
                 self.left.remove(p)
                 self.head = f"the {found[1]} of {p.noun} {slot_of(p)}"
                 return
-
-    def settings(self) -> None:
-        """ "brightness or contrast" -> "the contrast to {contrast}" of what is set."""
-        bare = ARTICLE.sub("", self.head)
-        for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
-            self.left.remove(p)  # "set a field of a record": "set the price of record 5"
-            self.head = f"the {slot_of(p)}"
-        values = [p for p in self.left if p.words == "value"] if self.verb in SETTERS else []
-        keys = [p for p in self.left if p.words == "key" or bare.split()[-1:] == [p.words]]
-        for p in [p for p in keys if values and p.sense != FIELD][:1]:
-            self.left.remove(p)  # "set the variable LOG_LEVEL", "the game rule pvp"
-            self.head = f"the {bare} {slot_of(p)}"
-        sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
-        own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
-        # "record the mileage" + kilometres
-        own += [p for p in sizes if UNITS.fullmatch(p.words) and p.sense not in DURATIONS]
-        what = re.fullmatch(r"what (?:is|was|were|has been) (\w+(?:ed|en))", self.head)
-        things = [p for p in self.left if p.required and kind_named(p.sense).bank and not p.items]
-        if own and self.verb in LOGGING and (things or not what):
-            self.left.remove(own[0])
-            unit = unit_words(own[0]) or (own[0].words if UNITS.fullmatch(own[0].words) else "")
-            size = f"{slot_of(own[0])} {unit}".strip()
-            loose = with_article(bare, False) == bare  # "40 litres of fuel sold"
-            self.head = f"{size} of {bare}" if loose else f"a {bare} of {size}"
-            if what:  # "record what was harvested": "record 14 kg of harvested tomato"
-                self.left.remove(things[0])
-                self.head = f"{size} of {what[1]} {slot_of(things[0])}"
-            parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
-            self.act = replace(self.act, parts=tuple(parts))
-        names = re.split(r", (?:or |and )?| or | and ", bare)
-        names = [name.removeprefix("number of ") for name in names]
-        given = [p for name in names for p in self.left if name == p.words and not p.items]
-        if len(names) > 1 and given and self.verb in SETTERS:
-            self.left = [p for p in self.left if p not in given]
-            said = [f"the {p.noun} to {slot_of(p)} {unit_words(p)}".strip() for p in given]
-            self.head = shown(said)
-            parts = [("for" if p == "of" else p, phrase) for p, phrase in self.act.parts]
-            self.act = replace(self.act, head=self.head, parts=tuple(parts))
 
     def own(self) -> Parameter | None:
         """The parameter that is the object itself, or says which one it is."""
@@ -209,7 +166,8 @@ class Placing(Wholes):
             return next((p for p in found if moved and p.role in ("", "from")), None)
         kinds = (*NUMBERED, *ITSELF)
         # "status page impact" with ids of both is an impact
-        for p in sorted(self.left, key=lambda p: noun not in p.words.split()):
+        spaced = noun.replace("-", " ")  # "a sub-issue" + sub issue id, and the issue's number
+        for p in sorted(self.left, key=lambda p: (spaced not in p.words, noun not in p.words)):
             joins = self.verb == "add" and self.act.parts  # "add a target to the queue"
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and (joins or not self.makes)
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
@@ -239,7 +197,7 @@ class Placing(Wholes):
             compound = " " in p.noun and re.search(whole, self.head.lower())  # "boarding pass"
             if is_object(p) and self.verb != "give":  # "give a rating to a book"
                 return p
-            if noun in p.noun.split() or mentions(noun, p) or compound:
+            if spaced in p.noun or mentions(noun, p) or compound:
                 return p
         return None
 
@@ -341,12 +299,12 @@ class Placing(Wholes):
         said = self.head.lower().split()
         bare = [p for p in ids if p.noun == "ID" or (p.words == "id" and p.noun in said)]
         bare = [p for p in bare if not {p.noun, p.words.split()[0]} & spoken]
+        parts = [part for part in self.act.parts if part[0] not in DROPPED]
+        if any(of == "of" and re.match("an? ", whose) for of, whose in parts):
+            bare = []  # "the status of a crawl job" + id
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):
             return None if self.makes or is_plural(self.head) else bare[0]
-        parts = [part for part in self.act.parts if part[0] not in DROPPED]
-        if (
-            re.fullmatch(r"an? \w+", self.head) and parts
-        ):  # "rate a freelancer after a job" + vendor id and job id
+        if re.fullmatch(r"an? \w+", self.head) and parts:  # "rate a freelancer after a job" + both
             ids = [p for p in ids if not any(mentions(phrase, p) for _, phrase in parts)]
             others = [p for p in self.present if p not in ids]
             parts = [x for x in parts if not any(mentions(x[1], p) for p in others)]
@@ -366,7 +324,10 @@ class Placing(Wholes):
         setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
         several = self.verb in GENERAL_SETTERS and not is_numbered(p) and not is_coded(p)
         towards = p.role == "to" and not is_numbered(p) and p.noun != bare  # "a target"
-        if setter or several or towards:
+        whose = [x for of, x in self.act.parts if of == "of" and self.verb in SETTERS]
+        ids = [q for q in self.present if q != p and is_numbered(q)]
+        new = any(mentions(x, q) for x in whose for q in ids)  # the milestone of an issue
+        if setter or several or towards or new:
             return
         self.left.remove(p)
         if is_plural(self.head):

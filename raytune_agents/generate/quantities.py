@@ -34,10 +34,15 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
     kind's."""
     detail, kind = p.detail, kind_named(p.kind)
     usual = _near(seen) if seen else kind.range or (1, 100)
-    if not seen and re.search(PER_UNIT, p.words) and descriptions.json_type(detail) == "number":
+    unpaid = p.kind in ("limit", "page")  # results per page
+    if (
+        not (seen or unpaid)
+        and re.search(PER_UNIT, p.words)
+        and descriptions.json_type(detail) == "number"
+    ):
         usual = (0.05, 2)
     default = detail.get("default")
-    if isinstance(default, int | float) and not seen:  # some write "5"
+    if isinstance(default, int | float) and default != -1 and not seen:  # some write "5"
         small = descriptions.json_type(detail) == "number" and 0 < default < usual[0]
         if default < 0 <= usual[0]:
             usual = (2 * default, default / 2)  # a loudness of -14

@@ -72,7 +72,8 @@ class Several:
             self.left.remove(lists[0])  # "of multiple files"
             noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
             noun = f"{phrase} " if re.fullmatch("the (numbers|integers|values)", phrase) else noun
-            return f"{preposition} {noun}{slot_of(lists[0])}"
+            begins = preposition == "for" and lists[0].role == "from"  # "for several origins"
+            return f"{'from' if begins else preposition} {noun}{slot_of(lists[0])}"
         if preposition != "by" and (listed := self.letters(phrase)):
             self.left = [p for p in self.left if p not in listed]
             return f"{preposition} {' and '.join(map(slot_of, listed))}"

@@ -35,6 +35,20 @@ def owned_field(field: Parameter, owner: Parameter, fields: Sequence[Parameter])
     return replace(field, kind=kind, sense=kind) if kind not in ("", "name") else field
 
 
+def of_one_object(fields: Sequence[Parameter], owner: Parameter) -> tuple[Parameter, ...]:
+    """The fields of an object, each as the object and the others mean it."""
+    meant = [owned_field(f, owner, fields) for f in whole_point(fields)]
+    return tuple(told_apart(amounts_of(meant)))
+
+
+def whole_point(fields: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """The fields of an object of which a latitude and a longitude are given both: one without the
+    other is no place."""
+    point = [f for f in fields if f.sense.startswith(("latitude", "longitude"))]
+    whole = len(point) == 2
+    return tuple(replace(f, required=True) if whole and f in point else f for f in fields)
+
+
 def told_apart(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
     """Parameters of which no two are called alike: "source timezone" and "target timezone"."""
     ends = [f" {p.noun}" for p in params]

@@ -15,9 +15,11 @@ from typing import Any
 
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.filters.grounding import Evidence, is_grounded
+from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.clauses import DATES, LAST, clause_of
 from raytune_agents.generate.conditions import condition_text
 from raytune_agents.generate.forms import field_noun, unit_words
+from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.parameter import Parameter
@@ -203,10 +205,19 @@ LANGUAGES: dict[str, str] = word_data("names")["language_names"]
 NAMED = 0.97  # share of codes of countries and languages that are said by their names
 
 
+def _tells_to(text: str) -> bool:
+    """Whether a text begins like an order: "delete my account", "recover files"."""
+    first, _, rest = text.partition(" ")
+    noun = first in phrases()["nouns_too"] and not DETERMINERS.match(rest)
+    return bool(rest) and base_verb(first) == first and not noun
+
+
 def _string_text(p: Parameter, value: str, scene: Scene, rng: random.Random) -> str:
     name = named_codes().get((p.sense, value.lower()))
     if name and not p.items and rng.random() < NAMED:
         return name
+    if p.sense == "query" and p.kind != "choice" and _tells_to(value):
+        return f'"{value}"'  # the title of a help page
     if p.kind == "choice" or (not p.kind and re.fullmatch(r"[a-z]+(_[a-z]+)+", value)):
         return _in_words(p, value)
     if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):

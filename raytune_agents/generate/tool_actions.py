@@ -15,6 +15,9 @@ from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.parameter import Parameter
 
+WRITES = ("create", "update", "delete")
+ONE = re.compile("an? (?:(?:new|existing|single) )?")
+SENTENCE = 120  # characters: where a description says what a tool does
 METHODS = ("method", "action", "operation", "op", "command")
 
 
@@ -23,15 +26,20 @@ def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
     for p in parameters_of(tool):
         if p.kind == "choice" and p.words in METHODS and p.name in args:
             verb, *rest = name_words(str(args[p.name])).split() or [""]
-            if rest and base_verb(verb):
+            if rest and base_verb(verb) and "=" not in str(args[p.name]):
                 return action("", " ".join([verb, *rest]))
+            act, told = tool_action(tool), tool.description[:SENTENCE].lower()
+            if verb in WRITES and sum(w in told for w in WRITES) > 1 and ONE.match(act.head):
+                one = ONE.sub("", act.head)  # "create a new or update an existing issue"
+                whose = "a new" if verb == "create" else "an existing"
+                return replace(act, verbs=(verb,), head=f"{whose} {one}")
     return None
 
 
 def tool_action(tool: ToolConfig) -> Action:
     """What a tool does, with what it needs where its description says too little: "Turns off" needs
     an entity, and "Cover position", which must be given, is set."""
-    act = action(tool.name, tool.description)
+    act = action(tool.name, tool.told)
     needed = [p for p in parameters_of(tool) if p.required and p.kind != "flag"]
     if act.verbs and not act.head and needed:
         return replace(act, head=f"the {needed[0].noun}")

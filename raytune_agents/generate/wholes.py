@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.actions import verb_groups
 from raytune_agents.generate.clauses import READING, SETTERS, WHO
 from raytune_agents.generate.complements import ARTICLE, Complements
-from raytune_agents.generate.descriptions import json_type
-from raytune_agents.generate.grammar import is_plural
+from raytune_agents.generate.conditions import FIELD
+from raytune_agents.generate.descriptions import UNITS, json_type
+from raytune_agents.generate.forms import unit_words
+from raytune_agents.generate.grammar import is_plural, with_article
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.nouns import (
     CROWD,
+    DURATIONS,
     FILES,
     PERSONAL,
     is_numbered,
@@ -21,6 +25,7 @@ from raytune_agents.generate.nouns import (
 )
 from raytune_agents.generate.wordlists import compiled, phrases, regex
 
+LOGGING = ("log", "record", "report", "enter", "post", "register")
 LIST = "an? (?:list|array|series|sequence)"
 WITH_PEOPLE = (
     "assign",
@@ -64,6 +69,49 @@ class Wholes(Complements):
         self.alternatives()
         self.inputs()
         self.whole()
+
+    def settings(self) -> None:
+        """ "brightness or contrast" -> "the contrast to {contrast}" of what is set."""
+        bare = ARTICLE.sub("", self.head)
+        for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
+            self.left.remove(p)  # "set a field of a record": "set the price of record 5"
+            self.head = f"the {slot_of(p)}"
+        values = [p for p in self.left if p.words == "value"] if self.verb in SETTERS else []
+        keys = [p for p in self.left if p.words == "key" or bare.split()[-1:] == [p.words]]
+        for p in [p for p in keys if values and p.sense != FIELD][:1]:
+            self.left.remove(p)  # "set the variable LOG_LEVEL", "the game rule pvp"
+            self.head = f"the {bare} {slot_of(p)}"
+        sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
+        own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
+        # "record the mileage" + kilometres
+        own += [p for p in sizes if UNITS.fullmatch(p.words) and p.sense not in DURATIONS]
+        what = re.fullmatch(r"what (?:is|was|were|has been) (\w+(?:ed|en))", self.head)
+        things = [p for p in self.left if p.required and kind_named(p.sense).bank and not p.items]
+        if own and self.verb in LOGGING and (things or not what):
+            self.left.remove(own[0])
+            unit = unit_words(own[0]) or (own[0].words if UNITS.fullmatch(own[0].words) else "")
+            size = f"{slot_of(own[0])} {unit}".strip()
+            loose = with_article(bare, False) == bare  # "40 litres of fuel sold"
+            self.head = f"{size} of {bare}" if loose else f"a {bare} of {size}"
+            if what:  # "record what was harvested": "record 14 kg of harvested tomato"
+                self.left.remove(things[0])
+                self.head = f"{size} of {what[1]} {slot_of(things[0])}"
+            parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
+            self.act = replace(self.act, parts=tuple(parts))
+        whose = re.fullmatch(r"([\w ]+)'s (.+)", bare)  # "a table's name or description"
+        names = re.split(r", (?:or |and )?| or | and ", whose[2] if whose else bare)
+        names = [name.removeprefix("number of ") for name in names]
+        given = [p for name in names for p in self.left if name == p.words and not p.items]
+        if len(names) > 1 and given and self.verb in SETTERS:
+            ids = [p for p in self.left if whose and is_numbered(p) and p.noun == whose[1]]
+            self.left = [p for p in self.left if p not in (*given, *ids[:1])]
+            of = "".join(f" of {p.noun} {slot_of(p)}" for p in ids[:1])
+            values = {p: f"{slot_of(p)} {unit_words(p)}".strip() for p in given}
+            values |= {p: f'"{slot_of(p)}"' for p in given if p.sense == "description"}
+            said = [f"the {p.noun}{'' if k else of} to {values[p]}" for k, p in enumerate(given)]
+            self.head = shown(said)
+            parts = [("for" if p == "of" else p, phrase) for p, phrase in self.act.parts]
+            self.act = replace(self.act, head=self.head, parts=tuple(parts))
 
     def packed(self) -> None:
         """ "clay" -> "{bags} bags of clay" of how many there are to be, or "tonnes"."""
@@ -175,8 +223,10 @@ class Wholes(Complements):
             one = p.items.sense if p.items is not None else ""
             crowd = bare == p.noun or compiled(CROWD).fullmatch(bare)
             people = one in ("email", "person", "username") and crowd
+            people = people and self.verb not in SETTERS
             files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
-            if self.verb == "assign" and p.sense in WHO and re.fullmatch(PART_PLAYED, bare):
+            played = self.verb == "assign" and re.fullmatch(PART_PLAYED, bare)
+            if p.sense in WHO and (played or (people and self.verb == "request")):
                 self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
                 self.head = f"{slot_of(p)} as {bare}"
                 return

@@ -37,6 +37,9 @@ QUIET = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "PYTHONWARNINGS": "ignore",
     "RAY_TRAIN_V2_ENABLED": "1",
+    # A thread of torch's OpenMP that waits for the other one spins, 300,000 rounds if not told
+    # otherwise: beside other busy programs it then takes the core that the other one waits for.
+    "GOMP_SPINCOUNT": "10000",
 }
 
 
