@@ -44,6 +44,7 @@ WRITTEN = pattern("written")
 # "work out" is said for calculate
 SAID_FOR = {say: name for name, g in phrases()["groups"].items() for say in g["say"]}
 INSIDE = ("table", "column", "repo")
+OWNING = re.compile("org(ani[sz]ation)?")
 TAKES = ("delete", "remove", "export", "copy", "extract", "select", "search", "find", "drop")
 WHO = ("email", "person", "username", "phone")
 
@@ -129,8 +130,8 @@ def clause_of(
     if lies and group not in (*READING, "search") and len(options) > 1:
         options = ["in {x}"]  # who reserves a table for a country
     changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
-    inside = sense.kind in INSIDE and not p.role
-    if changes and (inside or p.role == "owner"):  # "in", not "of" or "from" it
+    inside = (sense.kind in INSIDE and not p.role) or p.role == "owner"
+    if changes and (inside or OWNING.fullmatch(p.words)):  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
     if sense.kind == "url" and changes and re.search(GOES_ALONG, p.noun) and not p.role:
         options = ["with the {noun} {x}"]  # a photo that goes along

@@ -88,6 +88,15 @@ GUARDED = """
         (tool_of("search_nodes", "Search for nodes in the knowledge graph based on a query",
          {"query": of(TEXT, "The search query")}), {"query": "delete my account"},
          '"delete my account"'),
+        (tool_of("delete_file", "Delete a file from a repository", {"path": of(TEXT, "Path to the "
+         "file"), "message": of(TEXT, "Commit message")}), {"path": "a.md", "message": "drop a"},
+         'with the commit message "drop a"'),
+        (tool_of("create_repository", "Create a new GitHub repository in your account or specified "
+         "organization", {"name": of(TEXT, "Repository name"), "organization": TEXT}), {"name":
+         "crm", "organization": "Acme"}, ("repository called crm for Acme",
+         "repository called crm at Acme", "repository called crm of Acme", "crm with Acme")),
+        (tool_of("get_advisory", "Get a security advisory", {"ghsaId": of(TEXT, "Security advisory "
+         "ID (format: GHSA-xxxx-xxxx)")}), {"ghsaId": "GHSA-a1b2-c3d4"}, "GHSA-a1b2-c3d4"),
         (tool_of("get_tag", "Get details about a specific git tag in a GitHub repository",
          {"owner": OWNER, "repo": REPO, "tag": of(TEXT, "Tag name")}), AT | {"tag": "v1.2.0"},
          "git tag v1.2.0 in acme/inventory"),
@@ -98,6 +107,7 @@ def test_a_server_s_tool_is_asked_for_in_plain_words(
 ) -> None:
     for text in saying(tool, args, said):
         assert not re.search(r"Error Responses|Purpose|\||once |after all|best for", text, re.I)
+        assert not re.search("GHSA GHSA|in my account", text)
 
 
 def test_the_verb_is_the_one_that_the_call_names() -> None:
