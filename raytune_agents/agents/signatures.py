@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from raytune_agents.agents.inlining import TooMany, inlined
@@ -31,6 +32,10 @@ PLAIN = {
     "Decimal": {"type": "number"},
 }
 LISTS = ("list", "List", "Sequence", "Iterable", "Set", "set", "frozenset", "tuple", "Tuple")
+# What a framework hands to a function itself, so that no model says it: FastMCP, pydantic-ai,
+# OpenAI's and Google's agents, LangChain.
+HANDED = ("Context", "RunContext", "RunContextWrapper", "ToolContext", "CallbackContext")
+HANDED += ("RunnableConfig", "ToolRuntime", "Depends", "CurrentContext")
 MARKERS = ("Required", "NotRequired", "ReadOnly", "Final")  # of a field, not of its type
 MAPS = ("dict", "Dict", "Mapping", "MutableMapping")
 JSON_WORD = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -104,9 +109,26 @@ def _options(node: ast.expr) -> list[ast.expr]:
 
 
 def _union(options: list[ast.expr], types: Types) -> JsonSchema:
-    kept = [annotation_schema(o, types) for o in options]
+    """Of the options that have a JSON type: another is a mark that nothing was given."""
+    kept, unknown = [], None
+    for option in options:
+        try:
+            kept.append(annotation_schema(option, types))
+        except Untyped as error:
+            if types.names.keys() & set(re.findall(r"\w+", ast.unparse(option))):
+                raise
+            unknown = error
+    if unknown and all(s == {"type": "null"} for s in kept):
+        raise unknown
     kept = [s for i, s in enumerate(kept) if s != {"type": "null"} and s not in kept[:i]]
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
+
+
+def _handed(node: ast.expr, types: Types) -> bool:
+    """Whether an annotation says that the framework gives the value: `ctx: Context | None`,
+    `Annotated[dict, InjectedState]`."""
+    names = {_name(n) for n in ast.walk(node)}
+    return any(n in HANDED or n.startswith("Injected") for n in names - set(types.names))
 
 
 def _field(value: ast.expr | None) -> tuple[JsonSchema, ast.expr | None]:
@@ -197,6 +219,8 @@ def annotation_schema(node: ast.expr, types: Types) -> JsonSchema:
     if isinstance(node, ast.Subscript):
         return _subscript(node, types)
     name = _name(node)
+    if name == "Any":
+        return {}
     if name in PLAIN:
         return dict(PLAIN[name])
     if name in LISTS:
@@ -266,6 +290,8 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
     for arg, default in zip(names, [*defaults, *spec.kw_defaults]):
         if arg.annotation is None:
             raise ConfigError(f"{where} has no type for {arg.arg!r}; write {arg.arg}: str")
+        if _handed(arg.annotation, types):
+            continue
         try:
             schema = annotation_schema(arg.annotation, types)
         except (Untyped, ValueError, SyntaxError) as error:
@@ -285,6 +311,25 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
     return {"name": node.name, "description": summary, "parameters": parameters}
 
 
+def imported_types(body: list[ast.stmt], folder: Path) -> dict[str, ast.ClassDef | ast.expr]:
+    """The classes and aliases that the file imports from files beside it."""
+    found: dict[str, ast.ClassDef | ast.expr] = {}
+    for node in [n for n in body if isinstance(n, ast.ImportFrom) and n.module]:
+        beside = folder / f"{node.module.rpartition('.')[2]}.py"
+        try:
+            theirs = ast.parse(beside.read_text(encoding="utf-8")).body
+        except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+            continue  # of a package, or not to be read: what it names stays unknown
+        found |= {n.name: n for n in theirs if isinstance(n, ast.ClassDef)} | type_aliases(theirs)
+    return found
+
+
+def _marks_tool(decorator: ast.expr) -> bool:
+    """Whether a decorator makes a tool: `@tool`, `@mcp.tool(name="x")`, `@function_tool`."""
+    node = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return "tool" in _name(node).lower().split("_")
+
+
 def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     """Names that the file gives to types: `Day = Literal["Mon", "Tue"]`."""
     nodes = [n for n in body if isinstance(n, ast.Assign | ast.AnnAssign)]
@@ -302,9 +347,11 @@ def python_tools(source: str, path: str) -> list[JsonSchema]:
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte, a thousand brackets
         raise ConfigError(f"{path} cannot be parsed: {str(error)[:80]}") from None
     classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
-    types = Types(classes | type_aliases(body))
+    types = Types(imported_types(body, Path(path).parent) | classes | type_aliases(body))
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    public = [n for n in functions if not n.name.startswith("_")]
+    # Where some are marked as tools the others serve them.
+    marked = [n for n in functions if any(map(_marks_tool, n.decorator_list))]
+    public = marked or [n for n in functions if not n.name.startswith("_")]
     if not public:
         raise ConfigError(f"{path} has no public function; write def name(argument: str) -> ...")
     tools = []

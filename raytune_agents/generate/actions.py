@@ -240,7 +240,9 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
-    if verbs == ["log"] and re.match(r"(an?|the) (\w+ )?(user|member|customer) in", " ".join(rest)):
+    if verbs == ["log"] and re.match(
+        r"((an?|the) )?(\w+ )?(user|member|customer) in", " ".join(rest)
+    ):
         verbs = ["log in"]  # "logs a user into the system"
     told = rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]
     if told and verbs[-1] in NOTIFYING:
@@ -282,6 +284,9 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     named = name_words(name).split()
     if named[:1] == ["return"] and RETURNED.search(name_words(name)):
         words = ["send", "back", *words[1:]]  # of goods, not of an answer
+        return words, " ".join(words)
+    if words[0] == "Request" and verb_groups().get(named[0]) in READING:
+        words = [named[0], *words[1:]]  # "Request wifi status" of get_wifi_status
         return words, " ".join(words)
     spelled = [w.strip(".").lower() for w in words] == named
     nouns = phrases()["nouns_too"]

@@ -62,7 +62,8 @@ def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) ->
         return f"{p.words} {slot}"  # how long it is so, not what it is set to
     if p.kind in DATES and re.match("(from|starting|valid from) ", p.words):
         return f"starting {slot}"  # from when it is so
-    if verb in GENERAL_SETTERS and head == f"the {p.noun}" and sense.kind not in LAST:
+    itself = head in (f"the {p.noun}", f"the {p.words}") and sense.kind not in LAST
+    if verb in GENERAL_SETTERS and itself:
         return f"to {slot}"  # "update the labels of an issue"
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head.lower())))
     listed_change = re.search(LISTED, head)  # "job title, manager or hours": which is said

@@ -135,6 +135,9 @@ class Complements(Several):
             return True  # "within a date range" is "from May 5 to May 8"
         if re.fullmatch(SPAN, phrase) and any(p.sense == "step_minutes" for p in self.left):
             return True  # "at 5-minute intervals"
+        whom = preposition == "to" and re.fullmatch("(?:an?|the) (?:recipient|person)", phrase)
+        if whom and any(p.sense in WHO and not p.role for p in self.left):
+            return True  # "to a recipient" is "to +1 202..."
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
         if sized and any(kind_named(p.sense).range for p in self.left):
             return True  # "to a number of replicas"

@@ -62,6 +62,7 @@ from raytune_agents.generate.wordlists import pattern, phrases, word_data
 # --- a wish ---------------------------------------------------------------------------------------
 
 
+ON = ("on", "enable", "enabled", "active", "activate", "state", "status")
 OPPOSITE = {"raise": "lower", "increase": "decrease"}
 MANUAL_VERBS = pattern("manual_verbs")
 RESERVED = pattern("reserved")
@@ -79,7 +80,8 @@ def _lead(
     for p in plain:
         value = str(args[p.name]).lower().replace("_", " ")
         http = str(args[p.name]) in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        acts = p.noun in ("action", "operation", "command", "method") and not makes(act)
+        acts = p.noun in ("action", "operation", "command", "method")
+        acts = acts and (not makes(act) or any(str(v).lower() in act.verbs for v in p.values))
         known = value in act.verbs or (acts and value in verb_words() and value not in act.head)
         if p.kind == "choice" and not http and known:
             return value, verb_groups().get(value, ""), p
@@ -193,6 +195,31 @@ def _of_things(act: Action, rng: random.Random) -> Action:
     return unlisted(act) if rng.random() < UNLISTED or not listing else act
 
 
+def _led(
+    act: Action,
+    by_method: bool,
+    plain: Sequence[Parameter],
+    flags: Sequence[Parameter],
+    args: Mapping[str, Any],
+    rng: random.Random,
+    habits: Profile,
+) -> tuple[Action, str, str, Parameter | None]:
+    """The action, its verb and the verb's group where a method, an argument or a flag of the call
+    may say which of several it is, and that parameter."""
+    verb, group, chosen = _lead(act, plain, args, rng, habits)
+    if by_method:  # the verb is an argument's
+        chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
+        verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
+    two = len(act.verbs) == 2  # "enable or disable wifi" + on
+    turns = [p for p in flags if switched(p.words) in act.verbs[:1] or (two and p.words in ON)]
+    for chosen in turns[:1]:  # "follow or unfollow an artist" + follow
+        verb = act.verbs[0] if args[chosen.name] else (*act.verbs, verb)[1]
+    if chosen and verb in ("remove", "delete") and act.verbs[:1] == ("add",):
+        away = tuple(("from" if to == "to" else to, phrase) for to, phrase in act.parts)
+        act = replace(act, verbs=(verb,), parts=away)  # "add a sub-issue to an issue" + remove
+    return act, verb, group, chosen
+
+
 def compose(
     tool: ToolConfig,
     args: Mapping[str, Any],
@@ -215,13 +242,8 @@ def compose(
     flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     plain = [p for p in plain if not is_constant(p)]
-    verb, group, chosen = _lead(act, plain, args, rng, habits)
-    if act != usual:  # the verb is an argument's
-        chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
-        verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
-    if switch := next((p for p in flags if switched(p.words) in act.verbs[:1]), None):
-        flags.remove(switch)  # "follow or unfollow an artist" + follow
-        verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
+    act, verb, group, chosen = _led(act, act != usual, plain, flags, args, rng, habits)
+    flags = [p for p in flags if p != chosen]
     act, flags = decided(act, flags, args)
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
@@ -238,7 +260,8 @@ def compose(
     looked_for = group == "search" or verb in PLAYED
     searched = looked_for and placed.query
     form = form or ("order" if chosen or searched else _form(ask, act, rng, entity, habits))
-    if form == "order" and looked_for and (query := placed.query):
+    whole = "{" not in placed.head  # else it says which one: "message 5 with this text"
+    if form == "order" and looked_for and whole and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
     clauses = _joined(left, flags, args, rng, habits, verb, placed, body, tool.name)

@@ -300,6 +300,8 @@ class Placing(Wholes):
         bare = [p for p in ids if p.noun == "ID" or (p.words == "id" and p.noun in said)]
         bare = [p for p in bare if not {p.noun, p.words.split()[0]} & spoken]
         parts = [part for part in self.act.parts if part[0] not in DROPPED]
+        if self.verb == "upload":
+            return None  # an image of the pet 5, which is no image
         if any(of == "of" and re.match("an? ", whose) for of, whose in parts):
             bare = []  # "the status of a crawl job" + id
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list\b|collection\b)", self.head):

@@ -149,6 +149,15 @@ def plan(days: Days, first: Day = "Mon") -> str:
         init_spec(write(tmp_path, "u.py", source + "\ndef bad(x: Loop): ...\n"))
 
 
+def test_types_of_a_file_beside_it(tmp_path):
+    write(tmp_path, "models.py", 'from typing import Literal\nFlight = Literal["one", "round"]\n')
+    source = "from app.models import Flight\ndef book(kind: Flight):\n    'Book a flight.'"
+    (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+    assert tool.parameters["properties"]["kind"] == {"type": "string", "enum": ["one", "round"]}
+    with pytest.raises(ConfigError, match="'Flight' is not known"):
+        init_spec(write(tmp_path, "u.py", source.replace("app.models", "app.others")))
+
+
 def test_fields_of_classes_say_what_they_are(tmp_path):
     source = '''
 from typing import Annotated, NotRequired, TypedDict
@@ -226,6 +235,31 @@ def test_python_that_is_no_tool_module(code, says):
     with pytest.raises(ConfigError, match=r"t[.]py") as error:
         python_tools(code, "t.py")
     assert says in str(error.value)
+
+
+def test_what_a_framework_hands_over_is_no_parameter_and_what_it_does_not_mark_no_tool():
+    code = """
+class Store: ...
+def connect() -> Store: ...
+@mcp.tool()
+async def add_note(title: str, ctx: Context, tags: Annotated[list[str], "what about"] = []):
+    \'\'\'Add a note.\'\'\'
+@mcp.tool
+def find(words: Union[str, NotGiven] = NOT_GIVEN, deep: Any = None, ctx: Context | None = None):
+    \'\'\'Find notes.\'\'\'
+@function_tool(strict=True)
+def drop(wrapper: RunContextWrapper[Store], note: int, state: Annotated[dict, InjectedState]):
+    \'\'\'Drop a note.\'\'\'
+def main(): ...
+"""
+    add, find, drop = python_tools(code, "t.py")
+    assert list(add["parameters"]["properties"]) == ["title", "tags"]
+    assert add["parameters"]["required"] == ["title"]
+    assert find["parameters"]["properties"]["words"]["type"] == "string"
+    assert set(find["parameters"]["properties"]) == {"words", "deep"}
+    assert list(drop["parameters"]["properties"]) == ["note"]
+    own = "class Context:\n    shop: str\ndef f(ctx: Context):\n    'Do it.'"  # the file's own
+    assert list(python_tools(own, "t.py")[0]["parameters"]["properties"]) == ["ctx"]
 
 
 def test_async_functions_are_tools():

@@ -70,6 +70,23 @@ GUARDED = """
         (tool_of("update_issue_milestone", "Update the milestone of an existing issue.",
          {"issue_number": WHOLE, "milestone": of(WHOLE, "The milestone number to set")}),
          {"issue_number": 7, "milestone": 59}, "the milestone of issue 7 to 59"),
+        (tool_of("update_issue_labels", "Update the labels of an existing issue.", {"issue_number":
+         WHOLE, "labels": of(NAMES, "Labels to apply")}), {"issue_number": 7, "labels": ["bug"]},
+         "the labels of issue 7 to bug"),
+        (tool_of("search_prs", "Search for pull requests in GitHub repositories using issues "
+         "search syntax already scoped to is:pr", {"query": TEXT}), {"query": "password hashing"},
+         ("password hashing in GitHub repositories", "repositories for password hashing")),
+        (tool_of("get_wifi_status", "Request wifi status", {"device": TEXT}), {"device": "tv"},
+         ("wifi status",)),
+        (tool_of("uploadFile", "Uploads an image.", {"petId": WHOLE}), {"petId": 61714},
+         "upload an image for pet 61714"),
+        (tool_of("diff", "Calculates the difference between two timestamps, return it in seconds",
+         {"unit": TEXT}), {"unit": "days"}, "the difference between two timestamps"),
+        (tool_of("send_message", "Send a message to a recipient using phone_number",
+         {"phone_number": TEXT, "content": TEXT}), {"phone_number": "+1-303-555-0297", "content":
+         "hi"}, "send a message to +1-303-555-0297"),
+        (tool_of("search_messages", "Search for a message based on provided arguments",
+         {"message_id": TEXT, "content": TEXT}), {"message_id": "M-1", "content": "hi"}, "M-1"),
         (tool_of("request_reviewers", "Request reviewers for a pull request.", {"pullNumber": WHOLE,
          "reviewers": of(NAMES, "GitHub usernames")}), {"pullNumber": 7, "reviewers": ["ana.lind",
          "tom.gray"]}, "ana.lind and tom.gray as reviewers for pull request 7"),
@@ -107,7 +124,7 @@ def test_a_server_s_tool_is_asked_for_in_plain_words(
 ) -> None:
     for text in saying(tool, args, said):
         assert not re.search(r"Error Responses|Purpose|\||once |after all|best for", text, re.I)
-        assert not re.search("GHSA GHSA|in my account", text)
+        assert not re.search("GHSA GHSA|in my account|request wifi|return", text)
 
 
 def test_the_verb_is_the_one_that_the_call_names() -> None:
@@ -118,6 +135,14 @@ def test_the_verb_is_the_one_that_the_call_names() -> None:
     saying(write, AT | {"method": "update", "title": "x"}, "update an existing issue")
     action = of(TEXT, "Operation", enum=["list", "new", "close", "select"])
     tabs = tool_of("tabs", "List, create, close, or select a browser tab.", {"action": action})
+    change = {"method": of(TEXT, "Operation", enum=["add", "remove"]), "sub_issue_id": WHOLE,
+              "issue_number": of(WHOLE, "Number of the parent issue")}  # fmt: skip
+    sub = tool_of("sub_issue_write", "Add a sub-issue to a parent issue.", change)
+    saying(sub, {"method": "remove", "sub_issue_id": 5, "issue_number": 7},
+           ("remove sub-issue 5 from parent issue 7", "remove the sub-issue 5 from parent issue 7"))
+    wifi = tool_of("set_wifi_status", "Enable / Disable wifi", {"on": {"type": "boolean"}})
+    assert saying(wifi, {"on": True}, "enable wifi") == ["enable wifi"] * 6
+    assert saying(wifi, {"on": False}, "disable wifi") == ["disable wifi"] * 6
     for value, verb in {"new": "create", "close": "close", "select": "select"}.items():
         assert order(tabs, {"action": value}).startswith(verb)
 
@@ -129,6 +154,10 @@ def test_the_verb_is_the_one_that_the_call_names() -> None:
          maximum=100), lambda v: isinstance(v, int) and v >= 3),
         ("gracePeriod", "Drain a node", of(NUMBER, "Period of time in seconds. If set to -1, the "
          "default is used.", default=-1), lambda v: v > 0),
+        ("hour", "Convert date time information to a timestamp", of(WHOLE, "Hour of timestamp in "
+         "24hr format"), lambda v: 0 <= v <= 23),
+        ("day", "Convert date time information to a timestamp", of(WHOLE, "Day of timestamp"),
+         lambda v: 1 <= v <= 28),
         ("max_depth", "Crawl a website", WHOLE, lambda v: 1 <= v <= 5),
         ("ghsaId", "Get an advisory", of(TEXT, "Advisory ID (format: GHSA-xxxx-xxxx-xxxx)."),
          re.compile("GHSA(-[a-z0-9]{4}){3}$").match),
