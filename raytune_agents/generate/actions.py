@@ -164,7 +164,7 @@ def _first_sentence(text: str) -> str:
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text
     text = tidied(text, "first_sentence")
-    before, *after = re.split(r"\s[—–]\s", text)
+    before, *after = re.split(r"\s[—–-]\s", text)
     text = before if not after or len(before.split()) > 2 else after[0]
     text = _SENTENCE.split(text, maxsplit=1)[0].strip()
     for _ in range(2):
@@ -224,7 +224,7 @@ def action(name: str, description: str) -> Action:
         rest = rest[2:] if joined else rest[1:]
     if (
         rest
-        and verbs[-1] in ("search", "look", "query", "browse", "ask", "wait")
+        and verbs[-1] in ("search", "look", "query", "browse", "ask")
         and (rest[0].lower() in ("for", "up", "through"))
     ):
         rest = rest[1:]
