@@ -87,12 +87,12 @@ GUARDED = """
          "hi"}, "send a message to +1-303-555-0297"),
         (tool_of("search_messages", "Search for a message based on provided arguments",
          {"message_id": TEXT, "content": TEXT}), {"message_id": "M-1", "content": "hi"}, "M-1"),
-        (tool_of("find_notes", "Find notes that contain these words.", {"words": of(TEXT, "Words to "
-         "look for")}), {"words": "release notes"}, ("notes about release notes",
+        (tool_of("find_notes", "Find notes that contain these words.", {"words": of(TEXT, "Words "
+         "to look for")}), {"words": "release notes"}, ("notes about release notes",
          "release notes in the notes", "notes for release notes")),
-        (tool_of("contexts", "Manage contexts - list, get, or set the current context", {"operation":
-         of(TEXT, "What to do", enum=["list", "get", "set"])}), {"operation": "set"},
-         "set the contexts"),
+        (tool_of("contexts", "Manage contexts - list, get, or set the current context",
+         {"operation": of(TEXT, "What to do", enum=["list", "get", "set"])}),
+         {"operation": "set"}, "set the current context"),
         (tool_of("wait", "Wait for text to appear", {"seconds": WHOLE}), {"seconds": 5},
          "wait for text to appear"),
         (tool_of("request_reviewers", "Request reviewers for a pull request.", {"pullNumber": WHOLE,
