@@ -241,7 +241,7 @@ def compose(
     present = told_in_one(present, args, anchors, act)
     flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
-    plain = [p for p in plain if not is_constant(p)]
+    plain = [p for p in plain if not is_constant(p) and anchors.get(p.name, "-").strip()]
     act, verb, group, chosen = _led(act, act != usual, plain, flags, args, rng, habits)
     flags = [p for p in flags if p != chosen]
     act, flags = decided(act, flags, args)

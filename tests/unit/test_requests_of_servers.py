@@ -95,6 +95,9 @@ GUARDED = """
          {"operation": "set"}, "set the current context"),
         (tool_of("wait", "Wait for text to appear", {"seconds": WHOLE}), {"seconds": 5},
          "wait for text to appear"),
+        (tool_of("append", "Append block children", {"block_id": TEXT, "children": {"type": "array",
+         "items": {"type": "object", "properties": {"type": {"enum": ["paragraph"]}}}}}),
+         {"block_id": "B-1", "children": [{"type": "paragraph"}]}, "children for block B-1"),
         (tool_of("request_reviewers", "Request reviewers for a pull request.", {"pullNumber": WHOLE,
          "reviewers": of(NAMES, "GitHub usernames")}), {"pullNumber": 7, "reviewers": ["ana.lind",
          "tom.gray"]}, "ana.lind and tom.gray as reviewers for pull request 7"),
@@ -131,6 +134,7 @@ def test_a_server_s_tool_is_asked_for_in_plain_words(
     tool: ToolConfig, args: dict[str, Any], said: str | tuple[str, ...]
 ) -> None:
     for text in saying(tool, args, said):
+        assert not text.endswith(":")
         assert not re.search(r"Error Responses|Purpose|\||once |after all|best for", text, re.I)
         assert not re.search("GHSA GHSA|in my account|request wifi|return", text)
 
