@@ -64,7 +64,7 @@ def _tool(
         (place, p["name"], _parameter(p, document, route), bool(p.get("required")))
         for place in LOCATIONS
         for p in parameters
-        if p.get("in") == place and isinstance(p.get("name"), str)
+        if p.get("in") == place and isinstance(p.get("name"), str) and not _authenticates(p)
     ]
     in_body = (p for p in parameters if p.get("in") == "body")
     bodies = [(p.get("name"), p.get("schema"), p.get("required")) for p in in_body]
@@ -79,6 +79,16 @@ def _tool(
         "description": text,
         "parameters": {"type": "object", "properties": properties, "required": required},
     }
+
+
+TOKEN = re.compile(r"((access|auth\w*|bearer|api|x)[ _-]?)*(token|key)|authorization", re.I)
+
+
+def _authenticates(parameter: JsonSchema) -> bool:
+    """Whether a parameter says who calls, which no model does: Slack's "Authentication token"."""
+    about = str(parameter.get("description") or "")
+    told = re.match(r"(authenticat|bearer|access token|(your )?api key)", about, re.I)
+    return bool(told and TOKEN.fullmatch(str(parameter["name"])))
 
 
 NO_WORD = r"(the |a )?(unique )?(\w+ )?(id|identifier)( of the (resource|object|item|entity))?\.?|"

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.signatures import docstring
-from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS
+from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, is_plural
 from raytune_agents.generate.wordlists import pattern, phrases, regex, tidied
 
 QUESTION = pattern("question")
@@ -304,7 +304,9 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     if counted and verb_groups().get(named[0]) in READING:
         text = f"{named[0]} the {_lowered(text)}"
         return text.split(), text
-    noun = noun and not DETERMINERS.match(said[1])  # "List the parts" of get_parts
+    # "List the parts" of get_parts, "List storage policies" of get_policies
+    listed = words[0] == "List" and is_plural(_cut(text)[0].split()[-1])
+    noun = noun and not (DETERMINERS.match(said[1]) or listed)
     if noun and named[0] not in said and named[-1] in said[:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
         return text.split(), text
@@ -365,6 +367,7 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
     text = re.sub(rf",(?= (?:{PREPOSITIONS}) )", "", text)
     text = NAME_WITH_OF.sub(lambda m: m[0].replace(" ", "_"), text)
+    text = FIXED_OF.sub(lambda m: m[0].replace(" of ", "_of_"), text)  # "terms of service"
     pieces = re.split(rf"(?<!\bnumber)\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition
@@ -392,4 +395,5 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return head.replace("_of_", " of "), whole
 
 
+FIXED_OF = pattern("fixed_of")
 NAME_WITH_OF = re.compile(r"\b[A-Z][a-z]+ of [A-Z][a-z]+(?= [a-z])")  # "League of Legends champion"

@@ -63,6 +63,14 @@ def fitting_preposition(preposition: str, phrase: str, p: Parameter) -> str:
     return "for" if preposition == "per" else preposition
 
 
+def _of_another(phrase: str, p: Parameter) -> bool:
+    """Whether a description says that an id is of another thing than a phrase names."""
+    told = re.match(
+        r"(?:the )?(?:unique )?id(?:entifier)? (?:of|for) (?:the |an? )?(\w+)", p.about, re.I
+    )
+    return bool(told and told[1].lower() not in phrase and told[1].lower() in p.noun.split())
+
+
 class Complements(Several):
     """The parameters of a wish while its complements take theirs; `left` are those still to say."""
 
@@ -278,6 +286,8 @@ class Complements(Several):
             ids = [p for p in whose if p.required]
         ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
         ids = [p for p in ids if p.required] or ids
+        if ids and ids[0].noun != "ID" and _of_another(phrase, ids[0]):
+            return None  # "on a workspace" + "The id of the request to approve"
         if ids and mentions(self.head, ids[0]):
             return None  # "promote a subtask to a main task" + the subtask's
         if ids and PEOPLE.fullmatch(f"a {ids[0].noun}") and not PEOPLE.fullmatch(phrase):

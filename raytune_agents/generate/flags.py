@@ -40,7 +40,7 @@ def flag_clause(p: Parameter, value: bool) -> str:
     if ordered and base_verb(ordered[1]) == ordered[1]:  # "play next", "fade out"
         it = "" if ordered[2] in ("out", "in", "off", "back") else " it"
         return f"and {'' if value else 'do not '}{ordered[1]}{it} {ordered[2]}"
-    if able := re.fullmatch(r"can (\w+)", words):  # "can edit"
+    if able := re.fullmatch(r"can (\w[\w ]*)", words):  # "can edit"
         return f"({'can' if value else 'cannot'} {able[1]})"
     if marked := re.fullmatch(r"mark (?:as )?(\w+)", words):
         return f"and {'mark' if value else 'do not mark'} it as {marked[1]}"

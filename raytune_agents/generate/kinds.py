@@ -81,6 +81,8 @@ def parameter(
     words = whose_kind(words, about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
+    if re.search(r"\bids?$", words):  # where one reads it: "in the URL https://..."
+        values = [v for v in values if not re.match("https?:", str(v))]
     sorts = [] if written else _sorts_of_value(words, values)
     if not written and (sorts or _are_no_values(words, values, closed)):
         values, closed = [], False
@@ -232,15 +234,11 @@ def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
     return bool((told and technical) or secret or raw)
 
 
-def _few(known: Parameter) -> bool:
-    bounds = bounds_in(known.about)
-    return bounds is not None and bounds[1] <= 10
-
-
 def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
     """The kind of a number or a code where its unit, bounds or pattern say more than its name."""
     type_ = descriptions.json_type(detail)
-    bounds = {"minimum", "maximum"} & set(detail) or bounds_in(known.about)
+    told = bounds_in(known.about)
+    bounds = {"minimum", "maximum"} & set(detail) or told
     bounded = type_ in ("integer", "number") and bounds
     if kind in LENGTHS and known.unit and known.unit not in LENGTHS[kind]:
         # length_m, duration_in_months, max_age_sec
@@ -256,7 +254,9 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
         kind = "amount"  # an area of so many square metres
     elif kind == "money" and known.unit and known.unit not in (*CURRENCIES, "euros", "dollars"):
         kind = "amount"  # value_kwh
-    elif (kind in ("score", "rating") and known.unit) or (kind == "setting" and _few(known)):
+    elif (kind in ("score", "rating") and known.unit) or (
+        kind == "setting" and told and told[1] <= 10
+    ):
         kind = "amount"  # so many percent of grade A, a quality of 1 to 5
     elif kind == "amount" and re.match(rf"{known.words} number\b", known.about.lower()):
         kind = "id_number"  # "paddle": its number
@@ -277,7 +277,7 @@ def _scalar(
         thing = f"{known.said} {words}"  # "name of the table": a table's name
         words = thing if matching_kind("string", thing, "", context)[0] else words
     sense = matching_kind(type_ or "string", words, about, context)[0]
-    if known.closed and (values or "enum" in detail):
+    if "enum" in detail or (known.closed and values and not SECRET.search(words)):  # no cursor
         kind = "choice"
     elif _unsaid(known, detail):
         return known

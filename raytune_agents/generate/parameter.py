@@ -54,7 +54,7 @@ class Parameter:
         if not re.search(r"(liqu|sol|val|hybr|gr|andro|flu|rap|ac|cov|p)id$", words):
             words = re.sub(r"(\w{4,})ids?$", r"\1", words)
         if adjective := re.fullmatch(OTHER_ID, words):
-            return f"{adjective[1]} ID"
+            return f"{adjective[1].strip()} ID"
         if re.fullmatch(r"(is|s|u|gu|uu|object)? ?(ids?|sid)", words):
             which = re.match("(new|target|source) ", self.words)
             return f"{which[1]} ID" if which else "ID"

@@ -326,6 +326,17 @@ def test_openapi(tmp_path):
     assert "$ref" not in json.dumps(put.parameters)
 
 
+def test_who_calls_is_no_parameter(tmp_path):
+    """Slack's document asks for its token in every query."""
+    asked = [{"in": "query", "name": name, "type": "string", "required": True, "description": about}
+             for name, about in (("token", "Authentication token. Requires scope: `emoji:read`"),
+                                 ("page_token", "Token of the next page"))]  # fmt: skip
+    operation = {"operationId": "emojis", "description": "Lists emoji.", "parameters": asked}
+    document = {"swagger": "2.0", "paths": {"/emoji.list": {"get": operation}}}
+    (tool,) = init_spec(write(tmp_path, "t.json", document)).tools
+    assert list(tool.parameters["properties"]) == ["page_token"]
+
+
 def test_swagger_2(tmp_path):
     document = {"swagger": "2.0", "paths": {"/x": {"post": {"operationId": "makeX", "parameters": [
         {"name": "n", "in": "query", "type": "integer", "required": True},

@@ -98,6 +98,17 @@ GUARDED = """
         (tool_of("append", "Append block children", {"block_id": TEXT, "children": {"type": "array",
          "items": {"type": "object", "properties": {"type": {"enum": ["paragraph"]}}}}}),
          {"block_id": "B-1", "children": [{"type": "paragraph"}]}, "children for block B-1"),
+        # as documents of OpenAPI say it: Box's, Slack's
+        (tool_of("get_storage_policies", "List storage policies", {"limit": WHOLE}), {"limit": 5},
+         (" storage policies (", " storage policies limited")),
+        (tool_of("get_terms", "List terms of service user statuses", {"tos_id": TEXT}),
+         {"tos_id": "T-1"}, " terms of service user statuses "),
+        (tool_of("approve", "Approve an app for installation on a workspace.", {"request_id":
+         of(TEXT, "The id of the request to approve.")}), {"request_id": "R-1"}, "for request R-1"),
+        (tool_of("calls_add", "Registers a new Call.", {"external_unique_id": TEXT}),
+         {"external_unique_id": "X-1"}, "external unique ID X-1"),
+        (tool_of("share", "Share a folder", {"folder_id": TEXT, "can_view_path":
+         {"type": "boolean"}}), {"folder_id": "F-1", "can_view_path": False}, "(cannot view path)"),
         (tool_of("request_reviewers", "Request reviewers for a pull request.", {"pullNumber": WHOLE,
          "reviewers": of(NAMES, "GitHub usernames")}), {"pullNumber": 7, "reviewers": ["ana.lind",
          "tom.gray"]}, "ana.lind and tom.gray as reviewers for pull request 7"),
@@ -170,6 +181,9 @@ def test_the_verb_is_the_one_that_the_call_names() -> None:
          "24hr format"), lambda v: 0 <= v <= 23),
         ("day", "Convert date time information to a timestamp", of(WHOLE, "Day of timestamp"),
          lambda v: 1 <= v <= 28),
+        ("file_id", "Download file", of(TEXT, "The identifier. For example, for the URL "
+         "`https://*.app.box.com/files/123` the `file_id` is `123`.", example="12345"),
+         re.compile("\\d+$").match),
         ("max_depth", "Crawl a website", WHOLE, lambda v: 1 <= v <= 5),
         ("ghsaId", "Get an advisory", of(TEXT, "Advisory ID (format: GHSA-xxxx-xxxx-xxxx)."),
          re.compile("GHSA(-[a-z0-9]{4}){3}$").match),
