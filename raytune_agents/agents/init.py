@@ -1,4 +1,4 @@
-"""A first agent spec from what the user has: OpenAI tools, an MCP tool list, OpenAPI, or Python.
+"""A first agent spec from what the user has: tools of any provider, MCP, OpenAPI, or Python.
 
 `init_spec(file)` tells the format by its shape; `with_positives` adds what good rows show;
 `to_yaml` writes the spec for the user to go on with. Nothing is fetched and nothing is run but the
@@ -23,13 +23,13 @@ from raytune_agents.agents.inlining import TooMany, body_members, check_size, in
 from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.signatures import python_tools
-from raytune_agents.calls.json_text import depth_of
+from raytune_agents.calls.json_text import depth_of, strict_json
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.config.loading import BoundedLoader
+from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields
-from raytune_agents.readers.parameters import object_schema
-from raytune_agents.readers.shapes import MANY, WRAPPERS
+from raytune_agents.readers.shapes import NO_PARAMETERS, WRAPPERS, listed_objects, read_tool
 from raytune_agents.readers.strict import parse_json
 from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
@@ -42,8 +42,8 @@ POLICIES = [
 ]
 DEEPEST = 100  # levels of a tools file
 KNOWN = (
-    "a list of OpenAI tools, an MCP tool list {tools: [...]}, an OpenAPI document {openapi, "
-    "paths}, or a Python file of typed functions"
+    "a list of tools as a provider has them, an MCP tool list {tools: [...]}, an OpenAPI document "
+    "{openapi, paths}, or a Python file of typed functions"
 )
 
 
@@ -66,29 +66,37 @@ _Yaml12.add_implicit_resolver(
 
 
 def _json_tool(item: Any, where: str) -> JsonObject:
-    """One tool of OpenAI (with or without its envelope), Anthropic or MCP."""
+    """One tool as any provider, framework or data set writes it."""
     if isinstance(item, dict) and isinstance(inner := Fields(item).peek(WRAPPERS), dict):
         item = inner
-    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+    if not isinstance(item, dict) or not isinstance(
+        name := Fields(item).peek(aliases.TOOL_NAME), str
+    ):
         raise ConfigError(f"{where} has no name; write {{name, description, parameters}}")
-    keys = ("parameters", "inputSchema", "input_schema")
-    schema = next((item[k] for k in keys if item.get(k) is not None), None)
-    if schema is None:
+    if Fields(item).peek(aliases.PARAMETERS) is None and "properties" not in item:
         raise ConfigError(
-            f"{where}, {item['name']!r}, has no schema; write parameters: "
+            f"{where}, {name!r}, has no schema; write parameters: "
             "{type: object, properties: {...}}"
         )
     try:
-        schema = object_schema(schema)
+        tool = read_tool(item)
+        schema = strict_json(tool.parameters)
         schema = inlined(schema, schema)
         if not schema.get("properties"):
             members, needed = body_members(schema)
             schema |= {"properties": members, "required": needed} if members else {}
     except (RecordError, TooMany) as error:
         why = str(error) or "larger than a tool's schema may be"
-        raise ConfigError(f"{where}, {item['name']!r}: {why}") from None
-    about = str(item.get("description") or "")
-    return {"name": item["name"], "description": about, "parameters": schema}
+        raise ConfigError(f"{where}, {name!r}: {why}") from None
+    return {"name": name, "description": tool.description, "parameters": schema}
+
+
+def _names_tool(item: Any) -> bool:
+    """Whether a line of a file is one tool, not a row."""
+    try:
+        return bool(read_tool(item).parameters != NO_PARAMETERS)
+    except RecordError:
+        return False
 
 
 # --- the spec -------------------------------------------------------------------------------------
@@ -125,8 +133,10 @@ def with_description(tool: JsonObject) -> JsonObject:
 
 def tools_of_file(path: Path) -> list[JsonObject]:
     """The tools of a file as {name, description, parameters}. Raises ConfigError."""
-    if file_kind(path.name)[0] not in ("", ".json"):
-        raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
+    kind = file_kind(path.name)[0]
+    rows = ConfigError(f"{path} holds rows, not tools; write --positives {path}")
+    if kind not in ("", ".json", ".jsonl"):
+        raise rows
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -134,7 +144,12 @@ def tools_of_file(path: Path) -> list[JsonObject]:
     if path.suffix == ".py":
         return python_tools(text, str(path))
     try:
-        tree = parse_json(text, DEEPEST) if path.suffix == ".json" else yaml.load(text, _Yaml12)
+        if kind == ".jsonl":
+            tree = [parse_json(line, DEEPEST) for line in text.splitlines() if line.strip()]
+            if not all(map(_names_tool, tree)):
+                raise rows
+        else:
+            tree = parse_json(text, DEEPEST) if kind else yaml.load(text, _Yaml12)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:
@@ -147,16 +162,17 @@ def tools_of_file(path: Path) -> list[JsonObject]:
         names = unique_names(tool_name(t["name"]) for t in tools)  # of operations no one names
         tools = [t | {"name": name} for t, name in zip(tools, names)]
     else:
-        if isinstance(tree, dict):
-            tree = tree.get("result", tree)
-        if isinstance(tree, dict):  # Gemini's own: functionDeclarations
-            tree = tree.get("tools", Fields(tree).peek(MANY))
+        for key in ("result", "toolConfig", "tool_config", "tools"):  # MCP's, Bedrock's
+            tree = tree.get(key, tree) if isinstance(tree, dict) else tree
+        if isinstance(tree, dict):  # Gemini's functionDeclarations, a map name -> tool
+            inside = [item for item, _ in listed_objects(tree)]
+            tree = inside if inside != [tree] or "name" in tree else None
         if not isinstance(tree, list):
             raise ConfigError(f"{path} holds no tools; give {KNOWN}")
         if tree and isinstance(tree[0], dict) and {"messages", "conversations"} & set(tree[0]):
-            raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
-        declared = [Fields(i).peek(MANY) if isinstance(i, dict) else None for i in tree]
-        items = [t for i, d in zip(tree, declared) for t in (d if isinstance(d, list) else [i])]
+            raise rows
+        inner = ([t for t, _ in listed_objects(i)] if isinstance(i, dict) else [i] for i in tree)
+        items = list(chain.from_iterable(inner))
         tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(items)]
         # Those that are given and equal stay so, and are refused.
         names = unique_names(tool_name(t["name"]) for t in tools)

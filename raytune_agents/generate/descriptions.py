@@ -228,7 +228,7 @@ _NOISE = pattern("no_value")
 _CONDITION = pattern("condition")
 _META = pattern("kind_named_as_value")
 _BLANK = re.compile(r"(?<![A-Za-z])[A-Z][\w-]*?x{3,}[\w-]*")  # "GHSA-xxxx-xxxx", "PRRT_kwDOxxx"
-_FORMED = re.compile(r"\bformat(?: is|:)? [\"'`]?([A-Z]{2,}[-_][\w-]*\d[\w-]*)")
+_FORMED = pattern("told_form")
 
 
 def _filled_in(m: re.Match[str]) -> str:
@@ -261,7 +261,7 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     """What a description quotes as values, and whether nothing else is allowed."""
     text = _BLANK.sub(_filled_in, text)
     if found := _FORMED.search(text):
-        return [found[1]], False
+        return [found[1] or found[2]], False
     found = _EXAMPLES.search(text)
     if found:
         items = _listed(found[1])

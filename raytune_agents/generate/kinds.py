@@ -81,8 +81,6 @@ def parameter(
     words = whose_kind(words, about)
     values, closed = descriptions.examples_of(detail, about)
     written = {"enum", "const"} & set(detail)
-    if re.search(r"\bids?$", words):  # where one reads it: "in the URL https://..."
-        values = [v for v in values if not re.match("https?:", str(v))]
     sorts = [] if written else _sorts_of_value(words, values)
     if not written and (sorts or _are_no_values(words, values, closed)):
         values, closed = [], False

@@ -154,7 +154,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _listed(value: Any) -> list[tuple[Any, str]]:
+def listed_objects(value: Any) -> list[tuple[Any, str]]:
     """A column of objects in any wrapping -> (object, its own text where that is known)."""
     if blank(value):
         return []
@@ -174,7 +174,7 @@ def _listed(value: Any) -> list[tuple[Any, str]]:
         return []
     if not isinstance(items, list):
         raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
-    found = (_listed(item) if isinstance(item, str) else _unpacked(item) for item in items)
+    found = (listed_objects(item) if isinstance(item, str) else _unpacked(item) for item in items)
     return list(chain.from_iterable(found))
 
 
@@ -182,7 +182,7 @@ def _unpacked(item: Any, raw: str = "") -> list[tuple[Any, str]]:
     """The objects that stand inside one: Gemini's functionDeclarations, {tools: [...]}, a map name
     -> tool."""
     if isinstance(item, dict) and item.get("type") == "namespace":  # of Responses
-        return _listed(item.get("tools"))
+        return listed_objects(item.get("tools"))
     if not isinstance(item, dict) or "name" in item or blank(item):
         return [] if blank(item) else [(item, raw)]
     if all(str(key).isdigit() for key in item):  # a list by index
@@ -207,7 +207,7 @@ Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
 @lru_cache(maxsize=256)  # the rows of one agent carry the same list
 def _tools_of_text(text: str) -> Parsed:
     with unread_fields() as unread:
-        return tuple(read_tool(item, raw) for item, raw in _listed(text)), unread
+        return tuple(read_tool(item, raw) for item, raw in listed_objects(text)), unread
 
 
 def read_tools(value: Any) -> tuple[ToolSpec, ...]:
@@ -219,7 +219,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
         for name, example in unread.items():
             note(name, example)
         return tools
-    return tuple(read_tool(item, raw) for item, raw in _listed(value))
+    return tuple(read_tool(item, raw) for item, raw in listed_objects(value))
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def _of_pairs(items: list[Any]) -> Any:
 
 def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    return tuple(read_call(i, raw, tools) for i, raw in _listed(value) if not _is_empty(i))
+    return tuple(read_call(i, raw, tools) for i, raw in listed_objects(value) if not _is_empty(i))
 
 
 def _is_empty(item: Any) -> bool:

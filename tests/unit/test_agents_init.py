@@ -326,6 +326,42 @@ def test_openapi(tmp_path):
     assert "$ref" not in json.dumps(put.parameters)
 
 
+ASKED = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FLAT = {"city": {"type": "str", "required": True}}
+NAMED = {"name": "forecast", "description": "Get the forecast for a city"}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        pytest.param([{"type": "function", **NAMED, "parameters": ASKED}], id="responses"),
+        pytest.param([NAMED | {"input_schema": ASKED}], id="anthropic"),
+        pytest.param([{"functionDeclarations": [NAMED | {"parameters": ASKED}]}], id="gemini"),
+        pytest.param({"toolConfig": {"tools": [{"toolSpec": NAMED | {"inputSchema": {
+            "json": ASKED}}}]}}, id="bedrock"),
+        pytest.param([NAMED | {"parameter_definitions": FLAT}], id="cohere"),
+        pytest.param([NAMED | {"args_schema": ASKED}], id="langchain"),
+        pytest.param([NAMED | {"inputs": {"city": {"type": "string"}}}], id="smolagents"),
+        pytest.param({"functions": [NAMED | {"parameters": ASKED}]}, id="functions"),
+        pytest.param({"forecast": {"description": NAMED["description"], "parameters": ASKED}},
+                     id="a map"),
+    ],
+)  # fmt: skip
+def test_tools_of_every_provider(tmp_path, tools):
+    (tool,) = init_spec(write(tmp_path, "t.json", tools)).tools
+    assert (tool.name, tool.description) == ("forecast", NAMED["description"])
+    assert tool.parameters["properties"]["city"]["type"] == "string"
+    assert tool.parameters["required"] == ["city"]
+
+
+def test_lines_of_tools_and_lines_of_rows(tmp_path):
+    lines = "\n".join(json.dumps(NAMED | {"name": n, "parameters": ASKED}) for n in ("a", "b"))
+    assert [t.name for t in init_spec(write(tmp_path, "t.jsonl", lines)).tools] == ["a", "b"]
+    row = json.dumps({"name": "ana", "city": "Oslo"})
+    with pytest.raises(ConfigError, match="holds rows, not tools"):
+        init_spec(write(tmp_path, "r.jsonl", lines + "\n" + row))
+
+
 def test_who_calls_is_no_parameter(tmp_path):
     """Slack's document asks for its token in every query."""
     asked = [{"in": "query", "name": name, "type": "string", "required": True, "description": about}
