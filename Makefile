@@ -12,8 +12,11 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo first-hour test slow faults fuzz golden environments lint types coverage dist docs audit install model clean
 
+# A CPU without bf16 instructions trains a third as fast: with half the tokens it ends in time.
+FEWER := $(shell grep -qsw -e avx512_bf16 -e bf16 /proc/cpuinfo || nvidia-smi >/dev/null 2>&1 \
+           || echo mix.tokens=2500 train.arms.dpo.tokens=2500)
 demo: model
-	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
+	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo $(FEWER)
 
 # What a new user types, from a clean clone; prints the seconds of each stage.
 first-hour:
