@@ -313,6 +313,9 @@ def run_training(
             callbacks=list(callbacks),
         ),
     )
+    # Ray Train's own handler of Ctrl-C ends the process with 1 and no word; as in every other step
+    # it raises KeyboardInterrupt.
+    trainer._register_sigint_handler = lambda controller: None
     trainer.fit()
     if bad.is_file():
         raise BadLoss(read_json(bad)["message"])

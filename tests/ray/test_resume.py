@@ -41,6 +41,23 @@ def test_a_signal_to_the_whole_group_ends_the_run_at_once(tmp_path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_it_trains_ends_the_run_as_in_any_step(tmp_path, number, code) -> None:
+    words = (str(TINY), f"runs_dir={tmp_path}", "generate.rows=0", "negatives.mined_tasks=0")
+    steps = ("run", "--steps", "read,generate,label,mix,train", *words, "mix.tokens=20000")
+    driver = subprocess.Popen(
+        command(*steps), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True)  # fmt: skip
+    assert driver.stdout
+    assert any("loss" in line for line in driver.stdout), "it never trained"
+    os.kill(driver.pid, number)
+    _, errors = driver.communicate(timeout=90)
+    assert driver.returncode == code
+    assert "the same command goes on from here" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
     words = (str(TINY), f"runs_dir={tmp_path}")
     assert cli("run", "--steps", "read", *words).returncode == 0
