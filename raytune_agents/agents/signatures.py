@@ -127,7 +127,7 @@ def _union(options: list[ast.expr], types: Types) -> JsonSchema:
 def _handed(node: ast.expr, types: Types) -> bool:
     """Whether an annotation says that the framework gives the value: `ctx: Context | None`,
     `Annotated[dict, InjectedState]`."""
-    names = {_name(n) for n in ast.walk(node)}
+    names = {_name(n) for n in ast.walk(node) if isinstance(n, ast.expr)}
     return any(n in HANDED or n.startswith("Injected") for n in names - set(types.names))
 
 
@@ -315,12 +315,13 @@ def imported_types(body: list[ast.stmt], folder: Path) -> dict[str, ast.ClassDef
     """The classes and aliases that the file imports from files beside it."""
     found: dict[str, ast.ClassDef | ast.expr] = {}
     for node in [n for n in body if isinstance(n, ast.ImportFrom) and n.module]:
-        beside = folder / f"{node.module.rpartition('.')[2]}.py"
+        beside = folder / f"{str(node.module).rpartition('.')[2]}.py"
         try:
             theirs = ast.parse(beside.read_text(encoding="utf-8")).body
         except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
             continue  # of a package, or not to be read: what it names stays unknown
-        found |= {n.name: n for n in theirs if isinstance(n, ast.ClassDef)} | type_aliases(theirs)
+        found.update({n.name: n for n in theirs if isinstance(n, ast.ClassDef)})
+        found.update(type_aliases(theirs))
     return found
 
 
@@ -347,7 +348,7 @@ def python_tools(source: str, path: str) -> list[JsonSchema]:
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte, a thousand brackets
         raise ConfigError(f"{path} cannot be parsed: {str(error)[:80]}") from None
     classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
-    types = Types(imported_types(body, Path(path).parent) | classes | type_aliases(body))
+    types = Types({**imported_types(body, Path(path).parent), **classes, **type_aliases(body)})
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     # Where some are marked as tools the others serve them.
     marked = [n for n in functions if any(map(_marks_tool, n.decorator_list))]

@@ -294,7 +294,7 @@ def run_training(
 
     config, bad = job.config, Path(job.out) / BAD
     bad.unlink(missing_ok=True)  # of a run before, whose limit may have been raised since
-    trainer = (kind or TorchTrainer)(
+    trainer: Any = (kind or TorchTrainer)(
         worker,
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
