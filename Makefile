@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo first-hour test slow faults fuzz golden environments lint types coverage dist docs audit install model clean
 
-# A CPU without bf16 instructions trains a third as fast: with half the tokens it ends in time.
+# Without bf16 instructions a CPU trains several times slower: half the tokens.
 FEWER := $(shell grep -qsw -e avx512_bf16 -e bf16 /proc/cpuinfo || nvidia-smi >/dev/null 2>&1 \
            || echo mix.tokens=2500 train.arms.dpo.tokens=2500)
 demo: model

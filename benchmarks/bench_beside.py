@@ -1,6 +1,6 @@
 """What busy programs beside it cost a training process on a CPU.
 
-    python benchmarks/bench_beside.py            # about four minutes
+    python benchmarks/bench_beside.py            # about ten minutes without bf16
 
 A threaded forward and backward pass of the embedded model, as fast as it goes for `--seconds`, in a
 process of its own: with OpenMP's own spinning and with ours (`GOMP_SPINCOUNT` in
@@ -104,7 +104,8 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
         "revision": commit(),
-        "command": "python benchmarks/bench_beside.py",
+        "command": f"python benchmarks/bench_beside.py --rounds {options.rounds} "
+        f"--seconds {options.seconds:g}",
     }
     write_json(TARGET, found)
     print(json.dumps(found))

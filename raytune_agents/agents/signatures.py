@@ -314,15 +314,18 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
 def imported_types(body: list[ast.stmt], folder: Path) -> dict[str, ast.ClassDef | ast.expr]:
     """The classes and aliases that the file imports from files beside it."""
     found: dict[str, ast.ClassDef | ast.expr] = {}
-    for node in [n for n in body if isinstance(n, ast.ImportFrom) and n.module]:
-        beside = folder / f"{str(node.module).rpartition('.')[2]}.py"
+    for module in [n.module for n in body if isinstance(n, ast.ImportFrom) and n.module]:
+        beside = folder / f"{module.rpartition('.')[2]}.py"
         try:
-            theirs = ast.parse(beside.read_text(encoding="utf-8")).body
+            found |= own_types(ast.parse(beside.read_text(encoding="utf-8")).body)
         except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
             continue  # of a package, or not to be read: what it names stays unknown
-        found.update({n.name: n for n in theirs if isinstance(n, ast.ClassDef)})
-        found.update(type_aliases(theirs))
     return found
+
+
+def own_types(body: list[ast.stmt]) -> dict[str, ast.ClassDef | ast.expr]:
+    """The classes and aliases of a file."""
+    return {**{n.name: n for n in body if isinstance(n, ast.ClassDef)}, **type_aliases(body)}
 
 
 def _marks_tool(decorator: ast.expr) -> bool:
@@ -347,8 +350,7 @@ def python_tools(source: str, path: str) -> list[JsonSchema]:
         raise ConfigError(f"{path} is not Python: line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte, a thousand brackets
         raise ConfigError(f"{path} cannot be parsed: {str(error)[:80]}") from None
-    classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
-    types = Types({**imported_types(body, Path(path).parent), **classes, **type_aliases(body)})
+    types = Types(imported_types(body, Path(path).parent) | own_types(body))
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     # Where some are marked as tools the others serve them.
     marked = [n for n in functions if any(map(_marks_tool, n.decorator_list))]

@@ -289,8 +289,7 @@ def _with_values(
     marks = _marks({name: anchors[name] for name in marked}, rng, habits)
     spoken_ids = id_habits(habits)
     told = plain if spoken_ids["ID"] and drawn(weighed({"": 1}, spoken_ids), rng) else ()
-    filled = [_filled(with_ids(t, told), anchors, marks) for t in pieces]
-    return [re.sub(r"\b([A-Z]{2,}) (?=\1-)", "", t) for t in filled]  # "advisory GHSA-..."
+    return [_filled(with_ids(t, told), anchors, marks) for t in pieces]
 
 
 def _marks(texts: Mapping[str, str], rng: random.Random, habits: Profile) -> dict[str, str]:

@@ -16,6 +16,7 @@ from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import JsonObject
 
+KIND_WORDS = "(?:kind|sort|type|category|class)"
 ROLES = ("from", "to", "min", "max")
 FORMATS: dict[str, str] = word_data("names")["formats"]
 ROLE: dict[str, str] = word_data("names")["roles"]
@@ -127,7 +128,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
         if kind.name and kind.name.search(words):
             return kind.kind, True
     head = descriptions.subject_of(about)
-    sort = re.search(r"\b(kind|sort|type|category|class)$", words)  # an issue's is no issue
+    sort = re.search(rf"\b{KIND_WORDS}$", words)  # an issue's is no issue
     texts = phrases()["last_kinds"]
     for kind in near if about else ():
         if kind.about and kind.about.search(head) and not (sort and kind.kind in texts):

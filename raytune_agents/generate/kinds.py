@@ -26,6 +26,7 @@ from raytune_agents.generate.kind_table import (
     CURRENCIES,
     DIGITS,
     FORMATS,
+    KIND_WORDS,
     SECRET,
     WORDED,
     bank_of,
@@ -36,7 +37,7 @@ from raytune_agents.generate.kind_table import (
     role_of,
     settled,
 )
-from raytune_agents.generate.nouns import KIND_WORDS, whose_kind
+from raytune_agents.generate.nouns import whose_kind
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.siblings import amounts_of, of_one_object, told_apart, with_one_list
 from raytune_agents.generate.wordlists import pattern, regex

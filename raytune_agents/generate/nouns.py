@@ -8,7 +8,7 @@ from raytune_agents.generate import descriptions
 from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.grammar import DETERMINERS
-from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kind_table import KIND_WORDS, kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import compiled, pattern, phrases, regex
 
@@ -121,9 +121,6 @@ def speaks_of(phrase: str, p: Parameter) -> bool:
         return True
     heads = [one.split()[-1] for one in re.split(r",? (?:and|or) |, ", phrase) if one]
     return any(mentions(head, p) for head in heads)
-
-
-KIND_WORDS = "(?:kind|sort|type|category|class)"
 
 
 def whose_kind(words: str, about: str) -> str:

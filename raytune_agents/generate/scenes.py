@@ -380,7 +380,7 @@ GENERATORS = {
     "isbn": _by_mimesis("code", "isbn"),
     "barcode": _by_mimesis("code", "ean"),
     "repo_owner": lambda s, p: s.repo().split("/")[0],
-    "repo_name": lambda s, p: s.repo().split("/")[1],
-    "new_repo": lambda s, p: s.repo().split("/")[1],
     "card": _by_mimesis("payment", "credit_card_number"),
-} | dict.fromkeys(word_data("names")["shapes"], _shape)
+}
+GENERATORS |= dict.fromkeys(("repo_name", "new_repo"), lambda s, p: s.repo().split("/")[1])
+GENERATORS |= dict.fromkeys(word_data("names")["shapes"], _shape)
