@@ -21,6 +21,7 @@ from raytune_agents.readers.fields import AccessedRow, readable, unread_fields, 
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.pairs import rated
 from raytune_agents.readers.sources import files, hub_files, is_hub, is_packaged, list_raw
+from raytune_agents.readers.strict import check_record
 from raytune_agents.readers.turns import results_apart
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import (
@@ -82,6 +83,8 @@ def read_row(
         if own is not None:
             own.note_unread()
         found = read if isinstance(read, list) else [read]
+        for made in found if own is not None else ():
+            check_record(made)
         if redact or (redact is None and name in RECORDED):
             found = [with_hidden(t) for t in found]
         finished = partial(_with_origin, name=name, where=where)

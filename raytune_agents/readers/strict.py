@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import fields
 from typing import Any
 
 from raytune_agents.calls.json_text import decode, dumps, strict_json
-from raytune_agents.records import JsonObject, RecordError
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 MAX_DEPTH = 180  # of a whole row: search trees of ToolBench nest 70 and more
 MAX_INNER_DEPTH = 64  # of a tool schema or of arguments: what JSON Schema checkers can recurse into
@@ -93,3 +94,20 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else dump(value)
+
+
+def check_record(row: Trajectory) -> None:
+    """Raises RecordError where a user's reader put another value where text, or JSON text, belongs:
+    no file holds it."""
+    if not isinstance(row, Trajectory):
+        raise RecordError(f"the reader gives a {type(row).__name__}, not a Trajectory")
+    calls = (call for message in row.messages for call in message.tool_calls)
+    for part in (row, *row.messages, *row.tools, *calls):
+        for item in fields(part):
+            value, name = getattr(part, item.name), f"{type(part).__name__}.{item.name}"
+            if item.type == "str" and not isinstance(value, str):
+                kind = type(value).__name__
+                raise RecordError(f"{name} is a {kind}, not text; json.dumps makes text of objects")
+    if not all(isinstance(parse_json(tool.parameters), dict) for tool in row.tools):
+        raise RecordError("ToolSpec.parameters is no JSON object")
+    parse_json(row.gold or "[]")

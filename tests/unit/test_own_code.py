@@ -2,6 +2,7 @@
 on; a function that never works stops it with one line."""
 
 import json
+import re
 import sys
 from types import ModuleType
 
@@ -13,7 +14,7 @@ from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.dedup.step import embed_texts
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.own_metrics import load_metrics, with_own
-from raytune_agents.records import RecordError, Trajectory, to_row
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, to_row
 from raytune_agents.train.rewards import OwnReward, functions
 
 RAW = {
@@ -74,6 +75,31 @@ def test_what_it_raises_costs_the_row(own, row: Trajectory, function) -> None:
     assert negatives.edit(row, name, seed=1) == (None, f"edit_error:{kind}")
     with pytest.raises(RecordError, match=f"{name}: {kind}"):
         readers.read_row(RAW, "rows.jsonl:1", name)
+
+
+ASKED = Message("user", "q")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "the reader gives a NoneType, not a Trajectory"),
+        ({"messages": []}, "the reader gives a dict, not a Trajectory"),
+        (Trajectory((ASKED,), (ToolSpec("a", "", {}),)), "ToolSpec.parameters is a dict, not text"),
+        (Trajectory((ASKED,), (ToolSpec("a", "", "[]"),)), "ToolSpec.parameters is no JSON object"),
+        (Trajectory((ASKED,), (ToolSpec("a", "", "no"),)), "not JSON"),
+        (
+            Trajectory((ASKED, Message("assistant", tool_calls=(ToolCall("a", {}),)))),
+            "ToolCall.arguments is a dict, not text",
+        ),
+        (Trajectory((ASKED, Message("assistant", None))), "Message.content is a NoneType"),
+        (Trajectory((ASKED,), gold=[]), "Trajectory.gold is a list, not text"),
+        (Trajectory((ASKED,), gold="[{"), "not JSON"),
+    ],
+)
+def test_a_reader_gives_what_a_file_can_hold(own, value, reason: str) -> None:
+    with pytest.raises(RecordError, match=re.escape(reason)):
+        readers.read_row(RAW, "rows.jsonl:1", own(lambda row: value))
 
 
 @pytest.mark.parametrize("value", [True, 5, float("nan"), ["why"], b"why", np.float64(1)])
