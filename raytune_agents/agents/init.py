@@ -140,20 +140,21 @@ def tools_of_file(path: Path) -> list[JsonObject]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); give {KNOWN}") from None
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be read ({why}); give {KNOWN}") from None
     if path.suffix == ".py":
         return python_tools(text, str(path))
     try:
         if kind == ".jsonl":
             tree = [parse_json(line, DEEPEST) for line in text.splitlines() if line.strip()]
-            if not all(map(_names_tool, tree)):
-                raise rows
         else:
             tree = parse_json(text, DEEPEST) if kind else yaml.load(text, _Yaml12)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:
         tree = None
+    if kind == ".jsonl" and tree is not None and not all(map(_names_tool, tree)):
+        raise rows
     check_size(tree, str(path))
     if tree is None or depth_of(tree) > DEEPEST:
         raise ConfigError(f"{path} is empty or nested deeper than {DEEPEST}; give {KNOWN}")

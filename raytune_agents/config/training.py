@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import FOLDER, Auto, BaseConfig, Positive, Share
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.config.method_options import (
     ArmConfig,
     DpoConfig,
@@ -141,8 +142,9 @@ class TrainConfig(BaseConfig):
         """An arm goes on from an adapter of its own shape, trained before it. Raises ValueError."""
         above = list(self.arms)[: list(self.arms).index(name)]
         if start not in above:
+            known = ", ".join(above) or "none"
             raise ValueError(
-                f"arms.{name}.start={start!r} is no arm above it ({above}); write one, or no start"
+                f"arms.{name}.start={start!r} is no arm above it ({known}); write one, or no start"
             )
         own, before = self.of(self.arms[name]), self.of(self.arms[start])
         if own.lora.start:
@@ -192,9 +194,9 @@ class TrainConfig(BaseConfig):
             for part in path:
                 node = node.get(part) if isinstance(node, dict) else None
             if not isinstance(node, dict) or last not in node or path[:1] == ["arms"]:
-                raise ValueError(
-                    f"{key}: unknown option of train; write names like nat.template or lora.r"
-                )
+                wrong, known = (last, node) if isinstance(node, dict) else (path[0], tree)
+                near = did_you_mean(wrong, known)
+                raise ValueError(f"{key}: unknown option of train; {near}")
             node[last] = value
         tree["curve"] = []
         # how it is asked once it is trained is no option of its training

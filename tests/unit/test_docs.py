@@ -8,8 +8,10 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -25,6 +27,8 @@ from raytune_agents.filters import RULES
 from raytune_agents.generate import POOLS
 from raytune_agents.negatives import FAULTS
 from raytune_agents.readers import READERS
+from raytune_agents.records import RecordError
+from raytune_agents.train.methods import Method
 from raytune_agents.train.rewards import REWARDS, ROLLOUT_REWARDS
 from raytune_agents.tune import schedulers
 
@@ -296,3 +300,31 @@ def test_the_first_hour_types_what_the_page_says() -> None:
     typed = [line for name, line in STAGES.items() if name != "install"]
     assert [line for line in typed if line not in page] == []
     assert "\ninstall:" in (ROOT / "Makefile").read_text()
+
+
+def test_the_functions_of_the_pages_do_what_they_say() -> None:
+    def made(page: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        exec(blocks(ROOT / "docs" / "how" / page, "python")[0], found)
+        return found
+
+    parameters = {"type": "object", "properties": {"x": {"type": "string"}}}
+    row = made("rows.md")["read"](
+        {
+            "ask": "Put x there.",
+            "call": {"name": "put", "arguments": {"x": "a"}},
+            "functions": [{"name": "put", "description": "Put it.", "parameters": parameters}],
+        }
+    )
+    assert (row.query, row.calls[0].args, row.tools[0].schema) == (
+        "Put x there.",
+        {"x": "a"},
+        parameters,
+    )
+    thanks = made("metric.md")["politeness"]
+    call = '<tool_call>{"name": "put", "arguments": {"x": "a"}}</tool_call>'
+    assert [thanks(text, row) for text in (call, "Thank you.", "No.")] == [None, 1.0, 0.0]
+    method = made("method.md")["one_call"]
+    assert isinstance(method, Method)
+    with pytest.raises(RecordError, match="not one call"):
+        method.columns(replace(row, messages=row.prompt), None, None, None)

@@ -302,8 +302,8 @@ def test_an_arm_goes_on_from_an_arm_above_it() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (arms(then="start: then"), r"start='then' is no arm above it \(\[\]\)"),
-        (arms(a="method: sft", b="start: nobody"), r"is no arm above it \(\['a'\]\)"),
+        (arms(then="start: then"), r"start='then' is no arm above it \(none\)"),
+        (arms(a="method: sft", b="start: nobody"), r"is no arm above it \(a\)"),
         (arms(b="start: a", a="method: sft"), "is no arm above it"),
         (arms(a="method: sft", b="start: a, options: {lora.r: 4}"), "has another lora.r"),
         ([*arms(a="method: sft", b="start: a"), "train.parameters=full"], "parameters: lora"),
