@@ -12,9 +12,13 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo first-hour test slow faults fuzz golden environments lint types coverage dist docs audit install model clean
 
-# Without bf16 instructions a CPU trains several times slower: half the tokens.
-FEWER := $(shell grep -qsw -e avx512_bf16 -e bf16 /proc/cpuinfo || nvidia-smi >/dev/null 2>&1 \
-           || echo mix.tokens=2500 train.arms.dpo.tokens=2500)
+# Without bf16 instructions a CPU is several times slower: fewer tokens, fewer questions, and without
+# the baselines that need no training. A value is written once, as on the command line.
+FEWER := $(shell grep -qsw -e avx512_bf16 -e bf16 /proc/cpuinfo || nvidia-smi >/dev/null 2>&1 || echo \
+  mix.tokens=1500 train.arms.dpo.tokens=1500 generate.rows=48 \
+  evaluate.limit=24 evaluate.irrelevance_rows=16 evaluate.instruction_rows=8 evaluate.val_rows=16 \
+  evaluate.max_tokens=128 evaluate.few_shot=0 evaluate.constrained=false evaluate.latency.rows=0 \
+  tune.tokens=400 tune.rows=16)
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo $(FEWER)
 
