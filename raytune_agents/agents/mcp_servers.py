@@ -36,6 +36,8 @@ def server_transport(server: str, log: TextIO) -> Any:
     try:
         if place and Path(place[1]).is_file():
             return _of_entry(_entry(place[1], place[2] or ""), log)
+        if place and " " not in server:
+            raise ConfigError(f"--mcp {place[1]}: no such file")
         command, *words = shlex.split(server)
     except ConfigError:
         raise

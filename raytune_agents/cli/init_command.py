@@ -146,6 +146,8 @@ def spec_given(
         refuse(f"init: --only {only} chooses of --mcp; leave it out, or write --mcp")
     if len(named) > 1:
         refuse("init: --tools, --mcp and --openenv all name tools; write one of them")
+    if name and name != (right := made.agent_name(name)):
+        refuse(f"--name {name!r} is no agent's name; write {right}")
     rows = read_positives(positives) if positives else []
     if positives and not rows:
         refuse(f"--positives {positives}: {no_rows_hint(positives)}")
@@ -239,8 +241,9 @@ def write_spec_and_run(first: FirstRun) -> None:
     path = Path(first.spec_path)
     path.write_text(to_yaml(first.spec), encoding="utf-8")
     load_spec(path)  # what cannot be read is refused here, and not by the run
-    names = ", ".join(t.name for t in first.spec.tools[:12])
-    typer.echo(f"{path}: {len(first.spec.tools)} tools ({names})")
+    tools = first.spec.tools
+    names = ", ".join(t.name for t in tools[:12])
+    typer.echo(f"{path}: {len(tools)} tool{'s' * (len(tools) != 1)} ({names})")
     run = run_path(path)
     known = with_known(first.spec, first.rows)
     for line in gap_lines(gaps(known)):

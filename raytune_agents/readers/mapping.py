@@ -28,7 +28,7 @@ SAMPLE = 10_000  # texts of one field that are searched for
 WORDS = re.compile(r"[\w ]{13,60}")  # of a text, also within JSON: long enough to be no chance
 NOT_READ = (
     "no row can be read; name its format (read.sources.format, see docs/names.md) or write a "
-    "reader (docs/how/rows.md)"
+    "reader (docs/how/rows.md); a list of tools goes to init --tools"
 )
 TOOLLESS = "write read.sources.agent, whose spec has them"
 PLAIN = ("source_id", "gold", "outcome", "outcome_word", "pool", "meta")

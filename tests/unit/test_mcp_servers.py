@@ -117,6 +117,8 @@ def test_a_file_that_names_no_server_says_what_to_write(
     path.write_text(file)
     with pytest.raises(ConfigError, match=said):
         server_tools(f"{path}{name}", timeout_s=5.0)
+    with pytest.raises(ConfigError, match=r"--mcp none\.json: no such file"):
+        server_tools(f"none.json{name}", timeout_s=5.0)
 
 
 # --- published servers ----------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def said(*words: str, code: int = 0) -> str:
 
 
 def test_init_writes_a_spec_that_runs_its_own_module(here) -> None:
-    assert "calc.yaml: 1 tools (add)" in said("init", "--tools", "calc.py")
+    assert "calc.yaml: 1 tool (add)" in said("init", "--tools", "calc.py")
     spec = agents.load_spec(here / "calc.yaml")
     assert (spec.name, spec.module) == ("calc", "calc.py")
     assert agents.load_spec(here / "calc.yaml").module_path == (here / "calc.py").resolve()
@@ -192,6 +192,11 @@ def test_a_name_that_yaml_takes_for_something_else_stays_a_name(here, name) -> N
     said("init", "--tools", "calc.py", "--name", name, "--out", "x.yaml")
     assert load_config(here / "x_run.yaml").name == name
     assert agents.load_spec(here / "x.yaml").name == name
+
+
+def test_a_name_that_no_spec_may_have_is_answered_with_one_that_may(here) -> None:
+    text = said("init", "--tools", "calc.py", "--name", "my desk", code=2)
+    assert "--name 'my desk' is no agent's name; write my_desk" in text
 
 
 def test_what_init_cannot_finish_it_does_not_begin(here, monkeypatch) -> None:

@@ -108,7 +108,9 @@ def explained(path: Path) -> str:
 def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
     text.write_text("no JSON\n")
-    assert "no row can be read; name its format" in explained(text)
+    said = explained(text)
+    assert "no row can be read; name its format" in said
+    assert "a list of tools goes to init --tools" in said
     call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": "{}"}}
     turns = [{"role": "user", "content": "pay"}, {"role": "assistant", "tool_calls": [call]}]
     bare = tmp_path / "bare.jsonl"
