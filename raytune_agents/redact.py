@@ -32,34 +32,51 @@ SHORTEST_NAMED = 4  # of a variable that the config names as a key
 _NAMED: set[str] = set()
 _VALUES: dict[str, str] = {}  # a secret that stands in no variable -> its name
 _START = r"(?<![\w-])"  # where a token can begin
+# how the tokens of services begin, and of what the rest is
 SHAPES = re.compile(
-    _START + r"(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|[rs]k_(?:live|test)_\w{16,}|gh[pousr]_\w{20,}"
-    r"|github_pat_\w{20,}|gl[a-z]{2,5}-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|dckr_pat_[\w-]{20,}"
-    r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}"
-    r"|ya29\.[\w-]{20,}|gsk_\w{30,}|nvapi-[\w-]{30,}|r8_[A-Za-z0-9]{30,}|shp(?:at|ss)_\w{30,}"
-    r"|dop_v1_\w{40,}|ATATT3[\w=-]{40,}|lin_api_\w{30,}|sntrys_[\w+/=]{30,}|xai-\w{40,}"
-    r"|fw_[A-Za-z0-9]{20,}|tvly-[\w-]{20,}|pplx-\w{30,}|lsv2_[ps][tk]_\w{30,}|figd_[\w-]{20,}"
-    r"|sbp_\w{30,}|ntn_\w{30,}|dapi[0-9a-f]{32}|pul-[0-9a-f]{40}|pat\w{14}\.[0-9a-f]{40,}"
-    r"|hv[sb]\.[\w-]{20,}|dp\.[a-z]{2,5}\.\w{30,}|vercel_blob_rw_\w{20,}|HRKU-[\w-]{20,}"
-    r"|AGE-SECRET-KEY-1\w{40,}|key-[0-9a-f]{32}"
+    _START + r"(?:AGE-SECRET-KEY-1\w{40,}|A(?:KIA|SIA|BIA|CCA)[0-9A-Z]{16}|AIza[\w-]{30,}"
+    r"|AKCp[\w-]{40,}|AKID\w{32}|AT(?:ATT3|CTT3|BB)[\w=-]{30,}|CLOJARS_\w{40,}|EAA[A-Z][\w-]{56,}"
+    r"|GOCSPX-[\w-]{20,}|HRKU-[\w-]{20,}|LTAI\w{16,26}|NRAK-\w{20,}|PMAK-[\w-]{40,}"
+    r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|[as]k-[A-Za-z0-9]{22}|api_org_[A-Za-z0-9]{30,}"
+    r"|bb_live_\w{20,}|csk-\w{30,}|dapi[0-9a-f]{32}|dckr_pat_[\w-]{20,}|do[opr]_v1_\w{40,}"
+    r"|dp\.[a-z]{2,5}\.(?:\w{1,32}\.)?\w{30,}|e2b_[0-9a-f]{30,}|f[mo][12]_[\w+/=-]{30,}"
+    r"|fc-[0-9a-f]{32}|figd_[\w-]{20,}|fw_[A-Za-z0-9]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
+    r"|gl(?:c|sa)_[\w=]{30,}|gl[a-z]{2,5}-[\w-]{20,}|gsk_\w{30,}|hf_[A-Za-z0-9]{20,}"
+    r"|hv[sb]\.[\w-]{20,}|jina_\w{30,}|key-[0-9a-f]{32}|lin_api_\w{30,}|lsv2_[ps][tk]_\w{30,}"
+    r"|nfp_\w{30,}|npm_[A-Za-z0-9]{30,}|ntn_\w{30,}|nvapi-[\w-]{30,}|oy2[a-z0-9]{43}"
+    r"|pat\w{14}\.[0-9a-f]{40,}|pcsk_\w{40,}|pplx-\w{30,}|pscale_[a-z]{2,8}_[\w-]{30,}"
+    r"|pul-[0-9a-f]{40}|pypi-[\w-]{40,}|r8_[A-Za-z0-9]{30,}|[rs]k_(?:live|test)_\w{16,}"
+    r"|rpa_\w{30,}|rubygems_[0-9a-f]{40,}|sb_secret_[\w-]{20,}|sbp_\w{30,}|secret_[A-Za-z0-9]{43}"
+    r"|sess-[A-Za-z0-9]{30,}|shp(?:at|ca|pa|ss)_\w{30,}|sk-[\w-]{20,}|sk_[A-Za-z0-9]{32,}"
+    r"|sl\.[\w-]{60,}|sntrys_[\w+/=]{30,}|sq0[a-z]{3}-[\w-]{20,}|tvly-[\w-]{20,}"
+    r"|vercel_blob_rw_\w{20,}|wandb_v1_\w{30,}|whsec_[\w+/=]{24,}|xai-\w{40,}|xapp-[\w-]{10,}"
+    r"|(?:xoxe\.)?xox[abeoprs]-[\w-]{10,}|ya29\.[\w-]{20,}|1//0[\w-]{30,}"
+    r"|[0-9a-f]{32}-us\d{1,2}(?!\w)|\w{14}\.atlasv1\.[\w-]{40,}|[\w.~-]{3}\dQ~[\w.~-]{30,33}[\w~-]"
     r"|(?:bot)?\d{8,10}:AA[\w-]{30,36}|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}"  # bots
-    r"|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}(?:(?:\.[\w-]{10,}){1,3}|\.(?![\w-])))"  # JWT, JWE
 )
-PEM = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
-    r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----|\Z)"
+PEM = re.compile(  # and those of SSH2 and PuTTY
+    r"-{4,5} ?BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)? ?-{4,5}(?s:.*?)"
+    r"(?:-{4,5} ?END [A-Z0-9 ]{0,30}KEY(?: BLOCK)? ?-{4,5}|\Z)"
+    r"|Private-Lines: ?\d{1,4}\s(?s:.*?)(?:Private-MAC|\Z)"
 )
 PASSWORD = re.compile(  # with an @ in it, or with a / where it is no port and path
     r"(\w:/{1,2}[^/\s:@\"']{0,256}:)(?:[^/\s\"'<>]{1,256}|(?!\d+/)[^\s\"'<>@]{1,256})@"
 )
-USER_TOKEN = re.compile(r"(\w:/{1,2})(?=[^/\s@]{0,256}\d)[^/\s:@\"']{16,256}@")
-SIGNED = re.compile(
-    r"([?&](?:[\w-]{0,64}(?:token|secret|signature|credential|password|access_?key|secret_?key)"
-    r"|sig|(?:api_?)?key)=)[^&\s\"'#]+",
+USER_TOKEN = re.compile(r"(\w:/{1,2})(?=[^/\s@]{0,256}\d|[A-Za-z]{32,256}@)[^/\s:@\"']{16,256}@")
+SIGNED = re.compile(  # also where the URL stands in HTML, in JSON or in another URL
+    r"((?:[?&#](?:amp;)?|\\u0026|%3[Ff]|%26)"
+    r"(?:[\w-]{0,64}(?:token|secret|signature|credential|passw(?:or)?d|access_?key|secret_?key"
+    r"|subscription-?key|session_?id)|sig|jwt|pwd|pass|auth|(?:api[_-]?)?key)(?:=|%3[Dd])"
+    r"|\bsignature=(?=[0-9a-f]{64}))[^&\s\"'#]+",
     re.I,
 )
-HEADER = re.compile(r"(\bauthorization\W{1,6})((?:[a-z]{3,12} {1,4})?)[^\s\"',;]{4,}", re.I)
-SCHEME = re.compile(r"\b(bearer|basic) {1,4}(?=[^\s\"']{0,128}\d)[\w.~+/=-]{16,}", re.I)
+HEADER = re.compile(
+    r"(\bauthorization\W{0,3}[:=,]\W{0,4}b?[\"']?)((?:(?!digest)[a-z]{3,12}[ \t]{1,4})?)"
+    r"(?:digest [^\n]{0,512}?response=\\?\"?|[^\s\"',;]{3})[^\s\"',;]+",
+    re.I,
+)
+SCHEME = re.compile(r"\b(bearer|basic) {1,4}(?=[^\s\"']{0,128}\d|[a-z]{32})[\w.~+/=-]{16,}", re.I)
 COOKIE = re.compile(
     r"(\b(?:set-)?cookie\\?[\"']?: {0,2}\\?[\"']?)(?=[\w.-]{1,64}=)[^\n\"'\\]{12,}", re.I
 )
@@ -68,28 +85,39 @@ HOOK = re.compile(  # Slack's, Discord's, Teams': who knows the URL may post
     r"|\.webhook\.office\.com/webhookb2/)[\w@/-]{20,}"
 )
 COMMAND = re.compile(
-    r"(\bcurl\b[^\n]{0,256}? (?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:|\bsshpass -p ?[\"']?"
+    r"(\bcurl\b[^\n]{0,256}? (?:(?:-u|--user)[ =]?[\"']?[\w.@-]{1,64}:"
+    r"|(?:-b|--cookie)[ =]?[\"']?[\w.-]{1,64}=)|\bsshpass -p ?[\"']?"
     r"|\bmysql(?:dump|admin)?\b[^\n]{0,256}? -p[\"']?"
+    r"|\b(?:docker|podman|az|oc|registry) login\b[^\n]{0,256}? -p[ =]?[\"']?"
+    r"|\bredis-cli\b[^\n]{0,256}? -a ?[\"']?"
     r"|\bmachine\s{1,4}\S{1,128}\s{1,4}login\s{1,4}\S{1,128}\s{1,4}password\s{1,4})"  # .netrc
     r"[^\s\"']{4,}"
 )
-FLAG = re.compile(  # of any program: --token VALUE, --api-key VALUE
+FLAG = re.compile(  # of any program: --token VALUE, --api-key=VALUE, "--secret", "VALUE"
     r"(?<![\w-])(--?(?:[a-z]{1,16}-){0,3}(?:token|secret|password|passwd|api-?key|access-?key"
-    r"|bearer|auth) {1,2}[\"']?)(?!-)(?=[^\s\"']{0,128}\d)[^\s\"']{8,}",
+    r"|bearer|auth)(?: {1,2}[\"']?|=[\"']?|[\"'], {0,2}[\"']))(?!-)(?=[^\s\"']{0,128}\d)"
+    r"[^\s\"']{8,}",
     re.I,
 )
-SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters and digits in it
-    r"((?:api_?-?key|secret|access_?-?key|account_?-?key|passwd|password"
-    r"|auth_?-?token|access_?-?token|refresh_?-?token|client-key-data|(?<!\w)_auth|(?-i:[A-Z][A-Z0-9]{1,32}_KEY|(?<![A-Z0-9_])(?:[A-Z0-9_]{1,32}_)?TOKEN))"
-    r"\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
-    r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
+# between a name and its value: NAME=value, NAME: value, "name": "value", ("name", "value"),
+# <name>value</name>, key="name" value="value"
+_IS = (
+    r"(?:\\?[\"']? {0,2}[=:] {0,2}b?\\?[\"']?|\\?[\"'], {0,2}b?\\?[\"']|>|[\"'] value=[\"'])(?!\$)"
+)
+_VALUE = r"[^\s\"'&;,<>(){}\\\[\]]"
+SETTING = re.compile(  # with digits in the value, or letters as no word has them
+    r"((?:api_?-?key|secret(?:_?-?key)?|access_?-?key|account_?-?key|subscription-?key|passwd|password"
+    r"|(?:auth|access|refresh|session|security|id|hf|api|bot|user|csrf|deploy|client)_?-?token"
+    r"|client-key-data|(?<!\w)_auth|(?<=[\"'])auth(?=[\"'])|(?<![\w-])token(?=.{1,8}?\w{20})"
+    r"|(?-i:[A-Z][A-Z0-9]{1,32}_KEY|(?<![A-Z0-9_])(?:[A-Z0-9_]{1,32}_)?TOKEN))"
+    rf"{_IS})(?={_VALUE}{{0,128}}\d|(?-i:[\w+/=-]{{0,64}}[a-z][A-Z])[\w+/=-]{{18}})"
+    rf"{_VALUE}{{12,}}",
     re.I,
 )
-
-
-PASSPHRASE = re.compile(  # of a connection: Password=...;
-    r"(\b(?:password|passwd|pwd) {0,2}= {0,2})"
-    r"(?=[^\s\"'&;,<>(){}]{0,64}\d)[^\s\"'&;,<>(){}]{8,}(?=;)",
+PASSPHRASE = re.compile(  # shorter than a key: Password=...; and PGPASSWORD=..., "password": "..."
+    rf"((?:password|passwd|pwd|pass_?phrase){_IS})(?!/)(?={_VALUE}{{0,64}}\d){_VALUE}{{6,}}"
+    r"|((?-i:(?:PASSWORD|PASSWD|SECRET|TOKEN|(?:API|ACCESS|SECRET|PRIVATE)_KEY)=)[\"']?)"
+    r"(?![$<{\[(])[^\s\"'$<>(){}]{8,}",
     re.I,
 )
 # C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
@@ -140,7 +168,7 @@ PATTERNS = (  # in the order they are looked for: what stands in a URL first
     ("secret", COMMAND, r"\1[secret]"),
     ("secret", FLAG, r"\1[secret]"),
     ("secret", SETTING, r"\1[secret]"),
-    ("secret", PASSPHRASE, r"\1[secret]"),
+    ("secret", PASSPHRASE, r"\1\2[secret]"),
     ("private_key", PEM, "[private key]"),
     ("token", SHAPES, "[token]"),
 )
