@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import subprocess
-import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from raytune_agents.records import JsonObject
 
 PACKAGE = Path(__file__).parents[1]
+STANDARD = sysconfig.get_path("stdlib")
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
 VIEWS = ("cli", "report")  # rooms that show what a run made, and make none of it
 LARGE_BYTES = 64 << 20  # of a file that takes a while to read
@@ -109,25 +110,32 @@ def own_files(top: str) -> list[Path]:
     """The Python files of the module or package that Python finds by its first name; [] for one
     that it does not find, that is installed, or that is Python's own."""
     try:
-        spec = util.find_spec(top) if top not in sys.stdlib_module_names else None
+        spec = util.find_spec(top)
     except (ImportError, ValueError):
         return []
     folders = [Path(f) for f in (spec and spec.submodule_search_locations) or ()]
     origin = Path((spec and spec.origin) or "")
-    if any({"site-packages", "dist-packages"} & {*p.parts} for p in (origin, *folders)):
+    # By its place: a file of one's own may have the name of one of Python's modules.
+    if any(
+        {"site-packages", "dist-packages"} & {*p.parts} or p.is_relative_to(STANDARD)
+        for p in (origin, *folders)
+    ):
         return []
     return sorted({*local_files(origin), *(p for f in folders for p in f.rglob("*.py"))})
 
 
 def files_named_in(file: Path) -> list[Path]:
-    """The files beside a Python file whose names stand in it as texts: the tables that it reads."""
+    """The files whose names stand in a Python file as texts, the tables that it reads: beside it,
+    in a folder beside it that is named there too, or seen from the folder that is run in."""
     names = {
         node.value
         for node in ast.walk(syntax_tree(file))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.strip("./")
     }
-    beside = (file.parent / name for name in names if 0 < len(name) < 200 and "\0" not in name)
-    return [path for path in beside if path.is_file()]
+    beside = (os.path.join(file.parent, name) for name in names)
+    folders = [file.parent, Path.cwd(), *(path for path in beside if os.path.isdir(path))]
+    paths = (os.path.join(folder, name) for folder in folders for name in names)
+    return sorted({Path(path) for path in paths if os.path.isfile(path)})
 
 
 @lru_cache

@@ -5,6 +5,7 @@ Light: no Ray, no torch, so that a finished run is recognised at once."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from operator import attrgetter
@@ -127,8 +128,10 @@ def files_named(values: Any) -> list[Path]:
                 found.update((*folder.glob("trials.json"), *folder.glob("stages/*.json")))
             case str() if FUNCTION.fullmatch(value):
                 found.update(module_files(value))
-            case str() if value.endswith(SPECS) and Path(value).is_file():
+            case str() if value.endswith(SPECS) and os.path.isfile(value):
                 found.update(spec_files(Path(value)))
+            case str() if os.path.isfile(value):  # of an engine's option, say
+                found.add(Path(value))
     return sorted(found)
 
 

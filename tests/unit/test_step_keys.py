@@ -229,6 +229,7 @@ def test_whatever_code_of_the_user_a_function_reaches_decides_its_step(tmp_path,
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     code = {
         here / "hook.py": "import far, pack\nTABLE = open('table.json')\n"
+        "LIST = Path('data') / 'list.txt'\n"
         "from importlib import import_module\nlate = import_module('named.part')\n",
         elsewhere / "far.py": "import further\n",
         elsewhere / "further.py": "",
@@ -237,6 +238,7 @@ def test_whatever_code_of_the_user_a_function_reaches_decides_its_step(tmp_path,
         here / "near.py": "",
         here / "named" / "part.py": "",
         here / "table.json": "[]",
+        here / "data" / "list.txt": "",
     }
     for path, text in code.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +247,8 @@ def test_whatever_code_of_the_user_a_function_reaches_decides_its_step(tmp_path,
     (here / "unrelated.py").write_text("")
     monkeypatch.syspath_prepend(str(elsewhere))
     assert set(module_files("hook:function")) == set(code)
+    (here / "antigravity.py").write_text("")  # the name of one of Python's own
+    assert module_files("antigravity:f") == [here / "antigravity.py"]
     assert module_files("json:loads") == module_files("no_such_module:f") == []
 
 
