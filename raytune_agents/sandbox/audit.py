@@ -27,14 +27,22 @@ REFUSED = (
     "cpython.PyInterpreterState_New",  # another interpreter has no hook
 )
 SIGNALS = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY
-# functions of os and posix that raise no event, so a weak sandbox takes them away
+# functions of os and posix that raise no event, so a weak sandbox takes them away, and keeps their
+# modules from being made anew
 SILENT = (
     "mkfifo", "mknod", "chroot", "nice", "setpriority", "setsid", "setpgid", "setpgrp", "setuid",
     "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
     "initgroups", "sched_setaffinity", "sched_setparam", "sched_setscheduler", "memfd_create",
     "pidfd_open", "unshare", "setns", "tcsetpgrp", "sync", "fork_exec",
 )
+# native modules that write files, start programs or make interpreters without an event
+NATIVE = (
+    "posix", "_posixsubprocess", "_imp", "_posixshmem", "_multiprocessing", "readline", "_dbm",
+    "_gdbm", "_tkinter", "_testcapi", "_testinternalcapi", "_testmultiphase", "_testsinglephase",
+    "_xxsubinterpreters", "_interpreters", "_ctypes_test",
+)
 # fmt: on
+realpath = os.path.realpath  # as it is before a tool can replace it
 TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -53,14 +61,14 @@ def hook(
     """The hook: files only in `readable` and `work`, written only in `work`; no network, no
     processes, no links. `weak`: no kernel layer holds, so native code (ctypes) is refused too, and
     open folders, since no event tells from which folder a path starts (dir_fd)."""
-    own = (os.path.realpath(work),)
-    places = (*(os.path.realpath(p) for p in readable), *own)
+    own = (realpath(work),)
+    places = (*(realpath(p) for p in readable), *own)
     refused = (*REFUSED, "ctypes.") if weak else REFUSED
 
     def look(event: str, path: Any, writes: bool) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return  # an open file, or nothing for the work folder
-        full = os.path.realpath(os.fsdecode(path))
+        full = realpath(os.fsdecode(path))
         roots = own if writes else places
         if full not in devices and not any(full == r or full.startswith(r + os.sep) for r in roots):
             raise Forbidden(f"{event}: {os.fsdecode(path)} is not open to tools")
@@ -92,14 +100,25 @@ def hook(
 
 
 def silence() -> None:
-    """Take the functions of SILENT away."""
+    """Take the functions of SILENT and the modules of NATIVE away."""
+    import _imp
     import _posixsubprocess
     import posix
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise Forbidden("this function of os is not allowed in here")
 
+    def guarded(make: Callable[..., Any]) -> Callable[..., Any]:
+        def made(spec: Any, *args: Any) -> Any:
+            if spec.name in NATIVE:  # an ImportError, since libraries can do without
+                raise ImportError(f"module {spec.name!r} is not allowed in here", name=spec.name)
+            return make(spec, *args)
+
+        return made
+
     for name in SILENT:
         for module in (os, posix, _posixsubprocess):
             if hasattr(module, name):
                 setattr(module, name, refuse)
+    _imp.create_builtin = guarded(_imp.create_builtin)
+    _imp.create_dynamic = guarded(_imp.create_dynamic)

@@ -51,8 +51,9 @@ def _check_link(path: Path, folder: Path) -> None:
 
 
 def size_mib(folder: Path, left_out: Container[str] = ()) -> float:
-    """What the files of a folder take, as far as they are still there; infinite where they are too
-    many to be counted again and again, or lie too deep, or where we may not look."""
+    """What the files of a folder take, as far as they are still there, one that links lead to once
+    for each; infinite where they are too many to be counted again and again, or lie too deep, or
+    where we may not look."""
     size, count, todo = 0, 0, [str(folder)]
     while todo:
         try:
@@ -64,7 +65,7 @@ def size_mib(folder: Path, left_out: Container[str] = ()) -> float:
                     if count > MOST_FILES:
                         return inf
                     with contextlib.suppress(FileNotFoundError):
-                        size += entry.stat(follow_symlinks=False).st_size
+                        size += entry.stat().st_size  # a copy follows links
                         todo += [entry.path] if entry.is_dir(follow_symlinks=False) else []
         except FileNotFoundError:
             continue

@@ -121,6 +121,37 @@ def writes_packages():
     )
 
 
+def makes_native_modules_anew():
+    """Functions of them that raise no event, or were taken away."""
+    from importlib import machinery, util
+
+    def history():
+        __import__("readline").write_history_file(VICTIM + "/made")
+
+    def pipe():
+        spec = machinery.BuiltinImporter.find_spec("posix")
+        util.module_from_spec(spec).mkfifo(VICTIM + "/pipe")
+
+    def shared():
+        __import__("_posixshmem").shm_open("/escapes", os.O_CREAT | os.O_RDWR, 0o600)
+
+    def interpreter():
+        __import__("_testcapi").run_in_subinterp(f"open({FILE!r}, 'a').write('x')")
+
+    def tried(function):
+        try:
+            return done(function)
+        except ImportError:
+            return False
+
+    return any(map(tried, (history, pipe, shared, interpreter)))
+
+
+def replaces_what_the_hook_asks():
+    os.path.realpath = lambda path, **named: os.getcwd()
+    return done(open, FILE)
+
+
 def writes_a_database():
     import sqlite3
 

@@ -42,6 +42,7 @@ POORER = {  # what is missing -> the layers that must hold all the same
     "weak": (["unshare", "landlock", "seccomp"], {"audit", "limits"}),
 }
 ON_POORER = ["truncates", "changes_modes", "removes", "links", "reads", "writes_a_database",
+             "makes_native_modules_anew", "replaces_what_the_hook_asks",
              "asks_another_interpreter", "writes_packages", "kills", "sets_limits_of_the_parent",
              "runs_programs", "fills_the_disk", "fills_folders", "fills_a_folder"]  # fmt: skip
 

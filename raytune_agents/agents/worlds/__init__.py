@@ -198,6 +198,8 @@ class Episode:
             return {"error": ", ".join(wrong)}
         arguments = call.known_args
         found = self._ask("carry_out", name=call.name, arguments=arguments)
+        if not isinstance(found, dict):  # a world's code can change what answers for it
+            raise WorldDown(f"carry_out: {found!r:.80} is no observation")
         self._calls.append((call.name, arguments))
         return found.get("observation", found)
 
@@ -208,7 +210,10 @@ class Episode:
 
     def score(self, answer: str) -> float:
         """How far the world's goal is reached, 0 to 1. Raises WorldDown."""
-        return self._ask("episode_score", answer=answer)
+        found = self._ask("episode_score", answer=answer)
+        if not isinstance(found, bool | int | float) or not 0 <= found <= 1:
+            raise WorldDown(f"goal: {found!r:.80} is no score from 0 to 1")
+        return float(found)
 
 
 def goal_score(row: Trajectory) -> float:

@@ -135,7 +135,10 @@ def made_tasks(code: WorldCode, seed: int, count: int) -> list[JsonObject]:
         outcome = box_of(code).call("world_tasks", arguments)
     if outcome.error:
         raise WorldDown(f"tasks: {outcome.error}")
-    return outcome.value
+    made = outcome.value
+    if not isinstance(made, list) or not all(isinstance(task, dict) for task in made):
+        raise WorldDown(f"tasks: {made!r:.80} is no list of tasks")
+    return made[:count]
 
 
 @atexit.register
