@@ -3,7 +3,7 @@
     function    Qwen3-Coder, 3.5, 3.6, Nemotron, Seed   <function=f><parameter=a>1</parameter>
     invoke      MiniMax, DeepSeek V3.2, Muse, MiniCPM5, <invoke name="f"><parameter name="a">1
                 dots, Step 3, and Kimi K3 in its own marks
-    arg_key     GLM-4, Ling, Laguna, Hunyuan, Horizon   f <arg_key>a</arg_key><arg_value>1
+    arg_key     GLM-4, Ling, Hunyuan, Horizon, LongCat   f <arg_key>a</arg_key><arg_value>1
     gemma       Gemma 4, FunctionGemma                  call:f{a:1,b:<|"|>x<|"|>}
     named       Mistral, DeepSeek V3, Kimi K2, Solar,   f[ARGS]{"a": 1}
                 PLaMo
@@ -51,7 +51,7 @@ _FUNCTION_BODY = re.compile(r"\s*<function=(?P<name>[^>\n]+)>\s*(?=\{)")
 _FUNCTION_BODY_END = re.compile(r"(?:\s*</function>)?")
 _CDATA = re.compile(r"<!\[CDATA\[(.*)\]\]>", re.DOTALL)  # MiniCPM5
 _TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
-_I, _V = r"(?:ifm\|)?", r"(?::\w+)?"  # the tags of some carry a maker or a version
+_I, _V = r"(?:ifm\||longcat_)?", r"(?::\w+)?"  # the tags of some carry a maker or a version
 _ARG_KEY = re.compile(
     rf"\s*<{_I}arg_key{_V}>([^<]*)</{_I}arg_key{_V}>\s*"
     rf"(?:<ifm\|arg_type>[^<]*</ifm\|arg_type>\s*)?<{_I}arg_value{_V}>"

@@ -37,12 +37,15 @@ CLOSE = re.compile(
 # This one matches everywhere, if only nothing: `match` never gives None.
 _BETWEEN: Any = re.compile(r"[\s,;]*")
 _FENCE = re.compile(r"```(json|python|tool_call|tool_code|tool_use)?[ \t]*\n")
-_REACT = re.compile(r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:\s*", re.MULTILINE)
+_REACT = re.compile(
+    r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:\s*(?:```(?:json)?\s*)?",
+    re.MULTILINE,
+)
 _BARE_CALL = re.compile(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()")
 _SPACED = re.compile(r"\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)+\(.*\)\s*\]", re.DOTALL)
 _BARE_FUNCTION = re.compile(
     r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)"
-    r"|<(?:function|tool) name=[^>\n]+>\s*(?:<param(?:eter)? name=|</)"
+    r"|<(?:function|tool|invoke) name=[^>\n]+>\s*(?:<param(?:eter)? name=|</)"
 )
 _PYTHON_TAG = "<|python_tag|>"
 # what words for the user stand between: Command, Ernie, Hunyuan
@@ -222,7 +225,8 @@ def _fenced(text: str) -> tuple[list[ToolCall], str] | None:
         meant = opened[1] not in (None, "json", "python") and START.match(body)  # Gemma 3
         if meant or _looks_like_call(body):
             found = True
-            calls += _body_calls(body)
+            listed = body.startswith("{") and '"tool_calls"' in body and _object_of_calls(body)
+            calls += listed.calls if listed else _body_calls(body)
             prose.append(text[at : opened.start()])
         else:
             prose.append(text[at : close + 3])
@@ -320,7 +324,7 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
         llama = tagged or ('"parameters"' in body and '"arguments"' not in body)
         dialect = "llama" if llama and dialect == "json" else dialect
         return Parsed(tuple(calls), "", dialect, "")
-    for dialect, reader in (("fence", _fenced), ("react", _react)):
+    for dialect, reader in (("react", _react), ("fence", _fenced)):
         if found := reader(body):
             return Parsed(tuple(found[0]), "", dialect, found[1].strip())
     if body.endswith(")") and START.match(body):

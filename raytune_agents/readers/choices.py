@@ -15,7 +15,18 @@ from raytune_agents.readers.fields import note, short
 from raytune_agents.readers.strict import value_or
 from raytune_agents.records import JsonObject, RecordError
 
-PROMPT = ("prompt", "question", "query", "instruction", "input", "history", "context", "post", "x")
+PROMPT = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "history",
+    "context",
+    "contents",
+    "post",
+    "x",
+)
 SIDES = re.compile(
     r"(?i)(response|answer|completion|output|conversation|human_ref|reply|summary|generation)"
     r"_?([ab012])(?:_response|_text)?"
@@ -107,7 +118,7 @@ def _listed(row: JsonObject) -> Found | None:
     """A list of answers with scores or ranks, in them or beside them, or the place of the best."""
     key = next((k for k in LISTS if isinstance(row.get(k), list) and len(row[k]) > 1), "")
     answers = [_answer(item) for item in row[key]] if key else []
-    if not answers or not all(isinstance(a, str) and a for a in answers):
+    if not answers or not all(isinstance(a, str | list | dict) and a for a in answers):
         return None
     # not before they are answers: another format's steps are no candidates
     verdict = next((k for k in row if VERDICT.fullmatch(k) and type(row[k]) is int), "")
@@ -123,7 +134,7 @@ def _listed(row: JsonObject) -> Found | None:
     return _best(answers, marks, (key,)) if len(marks) == len(answers) else None
 
 
-def _best(answers: list[str], marks: list[float], read: tuple[str, ...]) -> Found:
+def _best(answers: list[Any], marks: list[float], read: tuple[str, ...]) -> Found:
     """Raises RecordError where all are alike."""
     if min(marks) == max(marks):
         raise RecordError("a tie: no answer is better than the others")
@@ -149,9 +160,11 @@ def _own_mark(item: Any) -> float | None:
 
 
 def _answer(item: Any) -> Any:
-    """An answer: text, turns, JSON text of a list of one (Chatbot Arena), a record's text."""
+    """An answer: text, turns, JSON text of a list of one (Chatbot Arena), a record's text or its
+    turns (NeMo RL, Gemini)."""
     if isinstance(item, Mapping):
-        return next((item[k] for k in TEXT if isinstance(item.get(k), str)), None)
+        told = (item[k] for k in TEXT if isinstance(item.get(k), str | list | dict))
+        return next(told, None)
     if isinstance(item, str) and item[:2] in ('["', "['"):
         listed = value_or(item)
         return listed[-1] if isinstance(listed, list) and len(listed) == 1 else item

@@ -25,8 +25,9 @@ def read(row: JsonObject) -> Trajectory:
     if not whole or answer is row:
         turns += [{"role": "USER", "message": row["message"]}] if row.get("message") else []
         turns += [{"role": "TOOL", "tool_results": r}] if (r := row.get("tool_results")) else []
-    if not _answers(turns) and (answer.get("text") or answer.get("tool_calls")):
-        turns.append(chat_turn("CHATBOT", answer.get("text"), tool_calls=answer.get("tool_calls")))
+    text = found if isinstance(found, str) else answer.get("text")
+    if not _answers(turns) and (text or answer.get("tool_calls")):
+        turns.append(chat_turn("CHATBOT", text, tool_calls=answer.get("tool_calls")))
     if _answers(turns) and answer.get("finish_reason"):
         turns[-1] = turns[-1] | {"finish_reason": answer["finish_reason"]}
     meta = object_of(answer.get("meta"))

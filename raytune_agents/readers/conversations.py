@@ -26,6 +26,9 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 REQUEST = Names("prompt question query instruction task problem user_query")
 TURN = aliases.ROLE + Names("type")  # a turn's role, or LangChain's word for it
+SYSTEM = Names(
+    "system system_prompt system_message system_instruction"
+)  # among what is about a row
 
 
 def read(row: JsonObject) -> Trajectory:
@@ -35,8 +38,11 @@ def read(row: JsonObject) -> Trajectory:
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
     listed = other_tools(fields) if not fields.have(aliases.TOOLS) else None
-    tools = fields(aliases.TOOLS) or metadata_fields(fields).peek(aliases.TOOLS) or listed
-    made = transcript(_asked(_answered(turns, fields), fields), tools, fields(aliases.SYSTEM))
+    about = metadata_fields(fields)
+    tools = fields(aliases.TOOLS) or about.peek(aliases.TOOLS) or listed
+    turns_read = _asked(_answered(turns, fields), fields)
+    system = fields(aliases.SYSTEM) or (None if _has_system(turns_read) else about.peek(SYSTEM))
+    made = transcript(turns_read, tools, system)
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
         outcome, word = mark_of_answer(turns)
@@ -64,6 +70,12 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
     ended = episode(read_row.messages, tools)
     meta = about | read_row.meta | ended.meta | unread_meta(error)
     return replace(read_row, messages=ended.messages, tools=tools, meta=meta)
+
+
+def _has_system(turns: Any) -> bool:
+    items = turns if isinstance(turns, list) else []
+    words = [Fields(t).peek(TURN) for t in items if isinstance(t, dict)]
+    return "system" in map(known_role, words)
 
 
 def _asked(turns: Any, fields: Fields) -> Any:

@@ -74,6 +74,8 @@ def _list_of_objects(value: Any) -> bool:
 
 def _parts(row: Row) -> bool:
     found = row["contents"]
+    if "completions" in row:  # answers to choose from
+        return False
     return isinstance(found, list) and all(isinstance(c, dict) and "parts" in c for c in found)
 
 

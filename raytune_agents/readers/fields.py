@@ -8,6 +8,7 @@ information is silent.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,15 @@ def words_of(thing: str) -> tuple[str, ...]:
 def meanings_of(table: str) -> dict[str, str]:
     """Word -> what it stands for, of a table of things in `names.yaml`."""
     return {word: thing for thing, words in WORDS[table].items() for word in words.split()}
+
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@lru_cache(maxsize=4096)
+def words_in(name: str) -> frozenset[str]:
+    """The words that a name is made of: `isCorrect` and `is_correct` are "is" and "correct"."""
+    return frozenset(word.lower() for word in _WORD.findall(name))
 
 
 class Names:

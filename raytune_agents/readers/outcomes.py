@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, fold, names_of, object_of, words_of
+from raytune_agents.readers.fields import (
+    Fields,
+    Names,
+    blank,
+    fold,
+    names_of,
+    object_of,
+    short,
+    words_in,
+    words_of,
+)
 from raytune_agents.readers.strict import as_text, value_of, value_or
 from raytune_agents.records import JsonObject
+
+Stated = tuple[str, float, str]  # the field, folded; the outcome; both in the source's words
+Rules = tuple[Any, ...]  # (names, what a value says, whether that is inverted)
 
 
 def _answer_names(words: str) -> Names:
@@ -17,7 +31,11 @@ def _answer_names(words: str) -> Names:
 
 BETTER, WORSE = _answer_names("better"), _answer_names("worse")
 REWARDS, LABELS, FAILURES = names_of("rewards"), names_of("labels"), names_of("failures")
-ABOUT, VOTES = names_of("about_row"), names_of("votes")
+ABOUT, VOTES, SETTINGS = names_of("about_row"), names_of("votes"), names_of("settings")
+SCORES = Names("scores score metrics")
+ERRORS, NO_ERROR = names_of("names_error"), words_of("says_no_error")
+OF_GOOD, OF_BAD = {*words_of("of_success"), *words_of("of_verdict")}, {*words_of("of_failure")}
+BESIDE = {*words_of("beside_mark")}
 WORDS = dict.fromkeys(words_of("says_good"), 1.0) | dict.fromkeys(words_of("says_bad"), 0.0)
 
 
@@ -59,6 +77,34 @@ _MARKS = ((LABELS, outcome_mark, False), (FAILURES, outcome_mark, True))
 OUTCOMES = ((REWARDS, outcome_score, False), *_MARKS)  # names, what a value says, whether inverted
 
 
+@lru_cache(maxsize=4096)
+def _speaks_of_success(name: str) -> int:
+    """1 for a name that says how good something is, -1 for how bad, 0 for any other."""
+    words = words_in(name)
+    if not words & (OF_GOOD | OF_BAD) or words - OF_GOOD - OF_BAD - BESIDE:
+        return 0
+    return -1 if words & OF_BAD else 1
+
+
+def _called_bad(fields: Fields) -> Stated | None:
+    """A field by a name of its own that says that a row or turn is bad. Of a good one it says too
+    little: a score of 1 may be one of 5."""
+    for name, key in fields.left.items():
+        sign, value = _speaks_of_success(str(key)), _only(fields.item[key])
+        mark = outcome_mark(value) if sign else None
+        if name in ERRORS.every and isinstance(value, str | dict | list):
+            mark = float(not blank(value) and str(value).lower() not in NO_ERROR)
+        if mark is not None and mark == (sign < 0):
+            return name, 0.0, f"{key}={short(value)}"
+    return None
+
+
+def _scored_bad(name: str, body: JsonObject) -> Stated | None:
+    """Scores under names of their own that all say bad: {match: {value: 0}}."""
+    marks = [outcome_mark(_only(v)) for v in body.values()] if name in SCORES.every else []
+    return (name, 0.0, f"{name}={short(body)}") if marks and set(marks) == {0.0} else None
+
+
 def outcome_of(fields: Fields) -> tuple[float | None, str]:
     """The outcome that a row states, and the source's own word for it: "label=False".
 
@@ -67,17 +113,29 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
     """
     if found := _stated(fields, OUTCOMES):
         fields.skip(found[0])
-        return found[1], found[2]
-    for name in fields.have(ABOUT):
-        if found := _stated(Fields(_object(fields.peek(name))), OUTCOMES):
-            fields.keep(name)
-            return found[1], found[2]
+        return found[1:]
+    if found := _stated_about(fields, OUTCOMES):
+        fields.keep(found[0])
+        return found[1:]
+    if found := _called_bad(fields):
+        fields.skip(found[0])
+        return found[1:]
     return None, ""
 
 
+def _stated_about(fields: Fields, rules: Rules) -> Stated | None:
+    """The outcome that an object about the row or turn states, and that object's name."""
+    for name in fields.have(ABOUT):
+        body = _object(fields.peek(name))
+        inner = Fields(body)
+        if found := _stated(inner, rules) or _scored_bad(name, body) or _called_bad(inner):
+            return name, *found[1:]
+    return None
+
+
 def metadata_fields(fields: Fields) -> Fields:
-    """What stands in the objects about a row."""
-    found = (_object(fields.item[fields.left[name]]) for name in fields.have(ABOUT))
+    """What stands in the objects about a row, or about how its answer was asked for."""
+    found = (_object(fields.item[fields.left[name]]) for name in fields.have(ABOUT + SETTINGS))
     return Fields({k: v for body in found for k, v in body.items()})
 
 
@@ -92,7 +150,7 @@ def mark_of_answer(turns: Any) -> tuple[float | None, str]:
 def is_marked_bad(fields: Fields) -> bool:
     """Whether a turn says of itself that it is a bad one or was cut; a step's reward is no such
     mark."""
-    found = _stated(fields, _MARKS)
+    found = _stated(fields, _MARKS) or _called_bad(fields) or _stated_about(fields, _MARKS)
     value = fields.peek(found[0]) if found and found[0] in VOTES.every else None
     if value == 0 and value is not False:
         return False  # a count of votes
@@ -101,13 +159,18 @@ def is_marked_bad(fields: Fields) -> bool:
     return found is not None and found[1] < 0.5
 
 
-def _stated(fields: Fields, rules: tuple[Any, ...]) -> tuple[str, float, str] | None:
-    """The field that states an outcome, folded; the outcome; and both as the source has them."""
+def _only(value: Any) -> Any:
+    """What a list of one or of equal values holds, as those of one run, or an object {value}."""
+    if isinstance(value, list) and value and all(v == value[0] for v in value):
+        value = value[0]
+    return value.get("value") if isinstance(value, dict) and "value" in value else value
+
+
+def _stated(fields: Fields, rules: Rules) -> Stated | None:
+    """The field that states an outcome by one of the names, or None."""
     for names, known, wrong in rules:
         for name in fields.have(names):
-            value = fields.peek(name)
-            if isinstance(value, list) and len(value) == 1:  # of one run
-                value = value[0]
+            value = _only(fields.peek(name))
             found = None if isinstance(value, dict | list | None) else known(value)
             if found is not None:
                 return name, 1.0 - found if wrong else found, f"{fields.left[name]}={value}"

@@ -56,6 +56,8 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
         fields(names) if is_answer(fields.peek(names)) else None for names in (BETTER, WORSE)
     )
     key = as_text(fields(aliases.ROW_ID))
+    if worse is None and better is None and "instruction" in row:
+        better, worse = _ranked(fields)
     if worse is None and better is None:
         answer, (outcome, word) = _first(fields(COMPLETION)), outcome_of(fields)
         made = with_answer(prompt, answer, tools, system)
@@ -78,9 +80,22 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     return [good, *bad]
 
 
+def _ranked(fields: Fields) -> tuple[Any, Any]:
+    """LLaMA-Factory's answers to an instruction, the best one first, and the others."""
+    answers = fields.peek("output")
+    if not _are_texts(answers):
+        return None, None
+    return answers[0], fields("output")[1:]
+
+
+def _are_texts(answers: Any) -> bool:
+    several = isinstance(answers, list) and len(answers) > 1
+    return several and all(isinstance(a, str) for a in answers)
+
+
 def _first(answer: Any) -> Any:
-    """The first of several answers, the best of LLaMA-Factory's ranked ones."""
-    if isinstance(answer, list) and len(answer) > 1 and all(isinstance(a, str) for a in answer):
+    """The first of several answers."""
+    if _are_texts(answer):
         note("output", answer[1:])
         return answer[0]
     return answer
@@ -119,8 +134,10 @@ def _part(value: Any, role: str) -> list[JsonObject]:
     listed, marks = value, {"role", "from", "type"}
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         listed, marks = exported_value(value), {"role", "from"}
+    if isinstance(listed, list):  # a table's null is no turn
+        listed = [t for t in listed if t is not None]
     turns = isinstance(listed, list) and all(marks & object_of(t).keys() for t in listed)
-    if turns and (listed or listed is value):
+    if turns and (listed or isinstance(value, list)):
         return listed
     if {"role", "from"} & object_of(value).keys():
         return [value]

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
+from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS, local_ref
 from raytune_agents.readers.fields import is_null, object_of, words_of
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonSchema, RecordError
@@ -203,6 +203,11 @@ def object_schema(parameters: Any) -> JsonSchema:
         return object_schema(parameters | {"properties": value_of(listed)})
     clean = clean_schema(parameters)
     changes: JsonSchema = {}
+    target = local_ref(clean.get("$ref"), clean)
+    # one that stands among its own parts: templates look for its properties
+    if isinstance(target, dict) and "$ref" not in target and "properties" not in clean:
+        kept = {k: v for k, v in clean.items() if k != "$ref"}
+        return object_schema(kept | clean_schema(target))
     if "properties" in parameters and "properties" not in clean:
         changes["properties"] = {}  # null in a table: no parameters
     if isinstance(clean.get("properties"), list):

@@ -170,9 +170,9 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
 def _text(fields: Fields) -> str:
     """The text of a part; Assistants' {value, annotations} and lists of parts stand inside it."""
     value = fields(TEXT)
-    if isinstance(value, dict):
+    while isinstance(value, dict) and Fields(value).peek(TEXT) is not None:
         inner = Fields(value, "part")
-        value = inner(TEXT) if inner.peek(TEXT) is not None else value
+        value = inner(TEXT)
         inner.rest("signature")
     return flat_text(value)
 

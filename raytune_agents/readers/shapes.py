@@ -39,9 +39,14 @@ from raytune_agents.records import (
 )
 
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
-CALL_ROLES = {a + b for a in words_of("called") for b in words_of("says_call")} | {"action"}
+CALL_ROLES = {a + b for a in words_of("called") for b in words_of("says_call")}
+CALL_ROLES |= {*words_of("call_alone")}
 _RESULT_ROLES = {a + b for a in words_of("called") for b in words_of("says_result")}
 _ROLES = meanings_of("roles")
+CALL_ROLES |= {whose + word for whose in words_of("whose_call") for word in CALL_ROLES}
+_RESULT_ROLES |= {
+    w + word for w in words_of("whose_call") for word in (*_RESULT_ROLES, "observation")
+}
 THOUGHT_ROLES = {word for word, role in _ROLES.items() if role == "thought"}
 ROLES = (
     _ROLES
@@ -227,7 +232,10 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 CALL_WRAPPERS = names_of("call_wrapper")
 _LINES = re.compile(r"\}\s*\n\s*\{")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
-_PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
+_PAIRS = (
+    {"key", "name", "parametername", "argumentname"},
+    {"value", "parametervalue", "argumentvalue"},
+)
 NOTHING = (
     "",
     "null",
@@ -257,6 +265,8 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
         outer.skip(CALL_WRAPPERS)
     name = fields(aliases.CALL_NAME)
     key, arguments = fields.pair(aliases.ARGUMENTS)
+    if wrapped and not key:
+        key, arguments = outer.pair(aliases.ARGUMENTS)
     if not isinstance(name, str) and len(item) == 1:  # {name: arguments}
         [(name, arguments)] = item.items()
         fields.skip(name)
@@ -264,7 +274,7 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
         raise RecordError("a call without a name")
     if isinstance(arguments, str) and fold(str(outer.peek("type"))) in FREE:
         arguments = {"input": arguments}  # what a model that calls functions would write
-    if not key and isinstance(fields.item.get("name"), str) and len(fields.item) > 1:
+    if not key and len(fields.item) > 1:
         arguments = _flat_arguments(fields, name, tools)
     own = slice_of(raw, key, arguments) if raw and key and not isinstance(arguments, str) else ""
     text = _arguments_text(arguments, own, name, tools)
@@ -277,13 +287,15 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
 
 
 def _flat_arguments(fields: Fields, name: str, tools: Sequence[ToolSpec]) -> Arguments | None:
-    """The arguments of a call that names no field for them: those of the tool's own names. Raises
-    RecordError where they stand under a name that is not known."""
+    """The arguments of a call that names no field for them: those of the tool's own names, or the
+    one object that has such names alone. Raises RecordError where they stand among others."""
     known = next((parameter_names(t.parameters) for t in tools if t.name == name), frozenset())
     about = {*aliases.CALL_ID.folded, "type", "index"}
     left = [(word, k) for word, k in fields.left.items() if k in known and word not in about]
     found = {k: fields(word) for word, k in left}
     other = [k for k in fields.left.values() if isinstance(fields.item[k], dict)]
+    if not found and len(other) == 1 and known.issuperset(fields.item[other[0]]):
+        return fields(fold(other[0]))
     if not found and any({*fields.item[k]} & known for k in other):
         raise RecordError(f"a call of {name[:40]} with its arguments under {other[0][:40]!r}")
     return found or None
@@ -339,8 +351,10 @@ def _of_pairs(items: list[Any]) -> Any:
     """A map as tables keep it, [[key, value]] or [{key, value}], as an object; else the list."""
     found: JsonObject = {}
     for item in items:
-        if isinstance(item, dict) and item.keys() in _PAIRS:
-            item = [item.get("key", item.get("name")), item["value"]]
+        if isinstance(item, dict):
+            pair = {fold(k): v for k, v in item.items() if k != "type"}
+            item = [next((v for k, v in pair.items() if k in names), None) for names in _PAIRS]
+            item = item if len(pair) == 2 and _PAIRS[1] & pair.keys() else ()
         known = isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[0], str)
         if not known or item[0] in found:
             return items

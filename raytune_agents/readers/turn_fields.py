@@ -8,22 +8,24 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, Names, blank, object_of, words_of
+from raytune_agents.readers.fields import Fields, Names, blank, object_of, words_in, words_of
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parts import flat_text, kind_of_part
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.strict import as_text, objects_of
 from raytune_agents.records import JsonObject
 
 FLAGS = aliases.LOSS + Names("type")
 # `name` may be the speaker's
 ACTED = Names(*(word for word in aliases.CALL_NAME.folded if word != "name"))
+EXTRAS = ("additional_kwargs", "provider_specific_fields", "model_extra")  # more fields of a turn
+NOT_MADE = {*words_of("other_calls")}
 DETAILS = aliases.THOUGHT + Names("text summary")  # of OpenRouter's parts of a thought
 
 
 def unwrapped_turn(item: JsonObject) -> JsonObject:
     """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`, a completion's
     choice under `message`; what the provider's API gave stands in `additional_kwargs`, often once
-    more."""
+    more, and what it gave beside its own fields in others."""
     kwargs, data, kind = item.get("kwargs"), item.get("data"), item.get("id")
     name = str(kind[-1]) if isinstance(kind, list) and kind else ""
     if isinstance(kwargs, dict) and (name or "lc" in item):
@@ -34,17 +36,16 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
     inner, why = item.get("message"), item.get("finish_reason")
     if isinstance(inner, dict) and "role" in inner and "role" not in item:  # a choice
         item = inner | ({"finish_reason": why} if why else {})
-    extra = item.get("additional_kwargs")
-    if isinstance(extra, dict):
-        own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}
-        item = extra | {k: v for k, v in own.items() if k != "additional_kwargs"}
+    for name in EXTRAS:
+        if isinstance(extra := item.get(name), dict):
+            own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}
+            item = extra | {k: v for k, v in own.items() if k != name}
     return item
 
 
 OF_LOSS, OF_NO_LOSS, BESIDE_LOSS = (
     {*words_of(name)} for name in ("of_loss", "of_no_loss", "beside_loss")
 )
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # a name that speaks of a thought, and of no sign, size or setting of it
 _THINKS = re.compile(r"reasoning|thought|think|monologue|scratchpad|rationale")
 _OF_THINKING = re.compile(
@@ -134,7 +135,7 @@ def _is_masked(fields: Fields) -> bool:
 @lru_cache(maxsize=4096)
 def _speaks_of_loss(name: str) -> int:
     """1 for a name that says what is learned, -1 for what is not, 0 for any other."""
-    words = {word.lower() for word in _WORD.findall(name)}
+    words = words_in(name)
     if not words & (OF_LOSS | {"mask", "masked"}) or words - OF_LOSS - OF_NO_LOSS - BESIDE_LOSS:
         return 0
     return -1 if words & OF_NO_LOSS else 1
@@ -147,12 +148,34 @@ def called_recipient(fields: Fields) -> str:
     return to if is_tool and to not in ("", "all", "assistant", "user") else ""
 
 
-def acted_call(fields: Fields) -> JsonObject | None:
-    """The call that an agent's log gives as fields of the turn: {action, action_input}."""
+def acted_call(fields: Fields) -> Any:
+    """The call that an agent's log gives as fields of the turn, {action, action_input}, or calls
+    under a name of their own; None for none."""
     names = aliases.CALL_NAME if fields.have("arguments", "args") else ACTED
     if not fields.have(aliases.ARGUMENTS) or not isinstance(fields.peek(names), str):
-        return None
+        return _other_calls(fields)
     return {"name": fields(names), "arguments": fields(aliases.ARGUMENTS)}
+
+
+def _other_calls(fields: Fields) -> Any:
+    for name, key in fields.left.items():
+        value = fields.item[key]
+        of_turn = name not in aliases.TOOLS.every and not words_in(str(key)) & NOT_MADE
+        if of_turn and isinstance(value, dict | list | str):
+            items = [value] if isinstance(value, dict) else objects_of(value)
+            if items and all(map(_is_call, items)):
+                return fields(name)
+    return None
+
+
+def _is_call(item: JsonObject) -> bool:
+    """Whether an object is nothing but a call: a name and its arguments."""
+    inner = item.get("function")
+    fields = Fields(inner if isinstance(inner, dict) else item)
+    arguments = fields.peek(aliases.ARGUMENTS)
+    written = isinstance(arguments, dict) or as_text(arguments)[:1] == "{"
+    named = isinstance(fields.peek(aliases.CALL_NAME), str)
+    return named and written and not fields.have("description")
 
 
 def answered_call(fields: Fields, role: str) -> tuple[str, str]:

@@ -140,6 +140,10 @@ def _told_once(message: Message, item: JsonObject) -> Message:
 
 def _between(made: list[Message], results: list[Message]) -> list[Message]:
     """A turn whose calls hold their results: what it says is said after them."""
+    told = {m.tool_call_id for m in made if m.role == "tool"} - {""}  # the AI SDK says it twice
+    results = [r for r in results if r.tool_call_id not in told]
+    if not results:
+        return made
     first, *rest = made
     prose = [Message(first.role, first.content, loss=first.loss)] if first.content else []
     return [replace(first, content=""), *results, *prose, *rest]

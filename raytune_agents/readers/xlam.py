@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
 from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.turn_columns import turns_in
 from raytune_agents.readers.turns import messages_of, with_system
 from raytune_agents.records import JsonObject, Message, Trajectory
 
 
 def read(row: JsonObject) -> Trajectory:
-    query = row["query"]
+    query = turns_in(row["query"], every=True) or row["query"]
     prompt = [Message("user", query)] if isinstance(query, str) else messages_of(query)
     tools = read_tools(row["tools"])
     calls = read_calls(row["answers"], tools)

@@ -82,6 +82,21 @@ FAMILIES = {
     "kimi k2": "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0"
     f"<|tool_call_argument_begin|>{ARGS}<|tool_call_end|><|tool_call_begin|>functions.ping:1"
     "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+    "kimi k2, bare": f"<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{ARGS}"
+    "<|tool_call_end|><|tool_call_begin|>functions.ping:1<|tool_call_argument_begin|>{}"
+    "<|tool_call_end|>",
+    "deepseek 3.1, bare": f"<｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{ARGS}<｜tool▁call▁end｜>"
+    "<｜tool▁call▁begin｜>ping<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
+    "longcat": "<longcat_tool_call>get_weather\n<longcat_arg_key>city</longcat_arg_key>\n"
+    "<longcat_arg_value>Paris</longcat_arg_value>\n<longcat_arg_key>days</longcat_arg_key>\n"
+    "<longcat_arg_value>3</longcat_arg_value>\n</longcat_tool_call>\n"
+    "<longcat_tool_call>ping\n</longcat_tool_call>",
+    "minimax, bare": '<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n'
+    '<parameter name="days">3</parameter>\n</invoke>\n<invoke name="ping">\n</invoke>',
+    "fenced list": f'```json\n{{"tool_calls": [{{"name": "get_weather", "arguments": {ARGS}}}, '
+    '{"name": "ping", "arguments": {}}]}\n```',
+    "react, fenced": f"Action: get_weather\nAction Input: ```json\n{ARGS}\n```\n"
+    "Action: ping\nAction Input: {}",
     "mistral 7": f'[TOOL_CALLS] [{{"name": "get_weather", "arguments": {ARGS}, "id": "aB3dE5gH1"}},'
     '{"name": "ping", "arguments": {}, "id": "aB3dE5gH2"}]</s>',
     "mistral 11": f"[TOOL_CALLS]get_weather[ARGS]{ARGS}[TOOL_CALLS]ping[ARGS]{{}}</s>",

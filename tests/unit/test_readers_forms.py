@@ -41,6 +41,35 @@ def test_responses_items_among_messages() -> None:
     assert (roles(row), calls(row), row.messages[1].thought) == ("uatta", [CALL, CALL], "Hm.")
 
 
+def test_results_that_the_ai_sdk_says_twice() -> None:
+    done = {"state": "result", "toolCallId": "c", "toolName": "get_weather", "args": PARIS,
+            "result": "20 C"}
+    row = read(chat({"role": "assistant", "content": "It is 20 C.", "toolInvocations": [done],
+                     "parts": [{"type": "tool-invocation", "toolInvocation": done},
+                               {"type": "text", "text": "It is 20 C."}]}))
+    assert (roles(row), calls(row)) == ("uata", [CALL])
+
+
+def test_a_thought_among_parts_without_types() -> None:
+    parts = [{"reasoning": {"reasoning_text": "Hm.", "extra": {}}}, {"text": "It is 20 C."}]
+    row = read(chat({"role": "assistant", "content": parts}))
+    assert (row.target.thought, row.target.content) == ("Hm.", "It is 20 C.")
+
+
+def test_a_roll_out_with_a_null_turn() -> None:
+    row = read({"prompt": [ASK], "completion": [CALLED, DONE, None], "tools": [WEATHER]})
+    assert roles(row) == "uaa"
+
+
+def test_turns_that_another_format_has_as_text() -> None:
+    answers = [{"name": "get_weather", "arguments": PARIS}]
+    row = read({"query": json.dumps([ASK]), "tools": [WEATHER], "answers": answers})
+    assert (row.messages[0].content, calls(row)) == (ASK["content"], [CALL])
+    row = read({"message": "And Rome?", "chat_history": [{"role": "USER", "message": "Hi"},
+                {"role": "CHATBOT", "message": "Ho"}], "response": "It is mild."})
+    assert (roles(row), row.target.content) == ("uaua", "It is mild.")
+
+
 def test_a_signature_alone_is_no_part() -> None:
     parts = [{"text": "Hm.", "thought": True, "thoughtSignature": "x"},
              {"functionCall": {"name": "get_weather", "args": PARIS}}, {"thoughtSignature": "y"}]
@@ -75,18 +104,34 @@ def test_a_mark_is_no_count_of_votes(mark: dict[str, Any], trained: bool) -> Non
 @pytest.mark.parametrize("mark", [
     {"eval": {"passed": False}}, {"result": {"success": False}}, {"rewards": [0.0]},
     {"annotation": {"label": "rejected"}}, {"reward": {"reward": 0}}, {"total_reward": 0},
+    {"rewards": [0, 0]}, {"label": {"value": "bad"}}, {"scores": {"match": {"value": 0}}},
+    {"final_score": 0.0}, {"execution_success": False}, {"isHallucinated": True},
+    {"humanLabel": "incorrect"}, {"is_verified": False}, {"truncated": True}, {"error": "Timeout"},
+    {"parse_error": True}, {"metadata": {"eval_score": 0}}, {"judge": {"verdict": "fail"}},
+    {"termination_reason": "max_steps"},
 ])
 def test_where_a_row_says_that_it_failed(mark: dict[str, Any]) -> None:
     assert read(chat(DONE, **mark)).pool == "negative.observed"
 
 
 def test_marks_that_say_nothing() -> None:
-    for mark in ({"rewards": [0.0, 1.0]}, {"result": {"t": 20}}, {"label": "weather"}):
+    for mark in ({"rewards": [0.0, 1.0]}, {"result": {"t": 20}}, {"label": "weather"},
+                 {"score": 1}, {"quality_score": 0}, {"error": None}, {"errors": []},
+                 {"error": "none"}, {"no_error": True}, {"scores": {"a": 0, "b": 0.4}}):
         assert read(chat(DONE, **mark)).outcome is None
 
 
+@pytest.mark.parametrize("mark", [
+    {"rating": "bad"}, {"annotation": "incorrect"}, {"error": True},
+    {"metadata": {"is_correct": False}}, {"extra": {"label": "bad"}},
+])
+def test_where_a_turn_says_that_it_is_bad(mark: dict[str, Any]) -> None:
+    row = read(chat({"role": "assistant", "content": "b"} | mark, ASK, DONE))
+    assert [m.trained for m in row.messages if m.role == "assistant"] == [False, True]
+
+
 def test_the_first_of_several_answers_is_read_and_the_others_are_noted() -> None:
-    raw = {"instruction": "Weather?", "input": "", "output": ["It is mild.", "No idea."]}
+    raw = {"prompt": "Weather?", "completion": ["It is mild.", "No idea."]}
     with readers.unread_fields() as unread:
         assert read(raw).target.content == "It is mild."
     assert "No idea." in unread["output"]
@@ -103,8 +148,11 @@ def test_the_body_of_an_answer_is_no_text(row: dict[str, Any]) -> None:
 
 
 def test_tools_among_what_is_said_of_a_row() -> None:
-    row = read({"messages": [ASK, CALLED], "extra": {"tools": [WEATHER]}})
-    assert [t.name for t in row.tools] == ["get_weather"]
+    for place in ("extra", "extra_body", "config", "invocation_params"):
+        about = {"tools": [WEATHER], "system_prompt": "Be brief."}
+        row = read({"messages": [ASK, CALLED], place: about})
+        assert [t.name for t in row.tools] == ["get_weather"]
+        assert (row.messages[0].role, row.messages[0].content) == ("system", "Be brief.")
 
 
 # --- calls in text ----------------------------------------------------------------------------
@@ -158,6 +206,14 @@ def tool(parameters: Any) -> ToolSpec:
 def test_schemas_of_no_parameters(parameters: Any) -> None:
     assert tool(parameters).schema.get("properties", {}) == {}
     assert "required" not in tool(parameters).schema
+
+
+def test_a_schema_that_stands_among_its_own_parts() -> None:
+    inner = {"a": {}, "b": {"$ref": "#/$defs/A"}}
+    body = {"type": "object", "properties": inner, "required": ["a"]}
+    spec = tool({"$ref": "#/$defs/A", "$defs": {"A": body}})
+    assert (sorted(spec.schema["properties"]), spec.schema["required"]) == (["a", "b"], ["a"])
+    assert schema_errors(ToolCall.of("f", a=1, b={}), [spec]) == ["missing_required:b.a"]
 
 
 def test_types_of_vertex_and_a_schema_that_says_null() -> None:

@@ -137,6 +137,10 @@ def test_a_part_that_is_no_text_makes_the_row_bad(part: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("content", "text"), [
     ([{"type": "refusal", "refusal": "No."}], "No."),
     ([{"type": "text", "text": {"value": "Yes.", "annotations": []}}], "Yes."),
+    ([{"guardContent": {"text": {"text": "Yes.", "qualifiers": ["query"]}}}], "Yes."),
+    ([{"citationsContent": {"content": [{"text": "Yes."}], "citations": []}}], "Yes."),
+    ([{"type": "text", "text": "Ye"}, {"type": "reference", "reference_ids": [1]},
+      {"type": "text", "text": "s."}], "Yes."),
     ([{"type": "document", "source": {"type": "text", "data": "A page."}}], "A page."),
     ({"type": "text", "text": "One part."}, "One part."),
     (["two ", "texts"], "two texts"),
@@ -277,6 +281,16 @@ PAIRS = {
                "rejected": "No idea."},
     "hh": {"chosen": "\n\nHuman: Weather?\n\nAssistant: It is mild.",
            "rejected": "\n\nHuman: Weather?\n\nAssistant: No idea."},
+    "xtuner": {"prompt": ASK["content"], "chosen": "It is mild.", "reject": "No idea."},
+    "llamafactory, ranked": {"instruction": ASK["content"], "input": "",
+                             "output": ["It is mild.", "No idea."]},
+    "nemo rl": {"context": [ASK], "completions": [{"rank": 0, "completion": [GOOD]},
+                                                  {"rank": 1, "completion": [BAD]}]},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": ASK["content"]}]}],
+               "completions": [
+                   {"score": 0.0, "completion": {"role": "model", "parts": [{"text": "No idea."}]}},
+                   {"score": 1.0, "completion": {"role": "model",
+                                                 "parts": [{"text": "It is mild."}]}}]},
     "argilla": {"messages": [ASK], "chosen_response": "It is mild.",
                 "rejected_response": "No idea."},
 }
@@ -345,6 +359,7 @@ def test_names_of_a_call(name: str, key: str) -> None:
     {"functionDeclarations": [{"name": "get_weather", "parameters": {
         "type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}}]},
     {"function_declarations": [{"name": "get_weather", "parameters": CITY}]},
+    {"name": "get_weather", "params_json_schema": CITY}, {"name": "get_weather", "fn_schema": CITY},
 ])
 @pytest.mark.parametrize("key", ["tools", "functions", "available_tools", "toolConfig"])
 def test_names_of_a_tool(tool: dict[str, Any], key: str) -> None:
@@ -367,7 +382,9 @@ def test_a_system_text_beside_the_turns(key: str, text: Any) -> None:
     assert (roles(own), own.messages[0].content) == ("sua", "Answer in French.\n\nBe brief.")
 
 
-@pytest.mark.parametrize("key", ["loss", "weight", "loss_weight", "train", "trainable"])
+@pytest.mark.parametrize("key", [
+    "loss", "weight", "loss_weight", "train", "trainable", "sample_weight",
+])
 def test_loss_flags(key: str) -> None:
     turns = [ASK, GOOD | {key: 0.0}, ASK, GOOD | {key: 1.0}, ASK, GOOD | {key: 0.5}, ASK,
              GOOD | {key: False}, ASK, GOOD | {key: True}]
@@ -378,6 +395,7 @@ def test_loss_flags(key: str) -> None:
 @pytest.mark.parametrize("turn", [
     {"reasoning": "Six sevens."}, {"reasoning_content": "Six sevens."}, {"thinking": "Six sevens."},
     {"reasoning_details": [{"type": "reasoning.text", "text": "Six sevens."}]},
+    {"provider_specific_fields": {"reasoning_content": "Six sevens."}},
     {"content": "<think>Six sevens.</think>42"}, {"content": "Six sevens.</think>\n\n42"},
 ])
 def test_thoughts(turn: dict[str, Any]) -> None:
@@ -514,10 +532,22 @@ def test_results_stand_in_the_order_of_their_calls() -> None:
     ("tool_calls", "tool_results"), ("tool-call", "tool-output"), ("ToolCall", "ToolResult"),
     ("function-call", "function-result"), ("api_call", "api_response"), ("action", "observation"),
     ("tool_use", "tool_result"), ("function_call", "observation"),
+    ("tool_use", "tool_use_result"), ("tool_invocation", "tool_invocation_result"),
+    ("agent_action", "agent_observation"), ("assistant_tool_call", "tool_execution_result"),
+    ("code_call", "code_output"), ("command", "command_output"), ("tool_calling", "tool_feedback"),
 ])
 def test_role_words_come_in_pairs(called: str, seen: str) -> None:
     row = read(chat({"role": called, "content": BODY}, {"role": seen, "content": "20 C"}, GOOD))[0]
     assert (roles(row), calls(row)) == ("uata", [CALL])
+
+
+@pytest.mark.parametrize(("asks", "answers"), [
+    ("instruction", "output"), ("input", "output"), ("caller", "operator"), ("Q", "A"),
+    ("person", "machine"), ("customer", "representative"), ("patient", "doctor"),
+])
+def test_words_for_who_asks_and_who_answers(asks: str, answers: str) -> None:
+    row = read({"conversations": [{"from": asks, "value": "Hi"}, {"from": answers, "value": "Ho"}]})
+    assert roles(row[0]) == "ua"
 
 
 def test_turns_of_calls_and_thoughts_join() -> None:

@@ -65,6 +65,15 @@ def test_parts_that_are_quoted(said: str, observed: str) -> None:
     {"tool_calls": [{"name": "get_weather", "payload": PARIS}]},
     {"tool_calls": [{"name": "get_weather", "arguments": [
         {"name": "city", "type": "string", "value": "Paris"}]}]},
+    {"tool_calls": [{"name": "get_weather", "parameters": [
+        {"parameter_name": "city", "parameter_value": "Paris"}]}]},
+    {"content": "", "invoked": [{"name": "get_weather", "arguments": PARIS}]},
+    {"content": "Let me look.", "tools_used": json.dumps([{"name": "get_weather", "args": PARIS}])},
+    {"action": {"name": "get_weather", "arguments": PARIS}},
+    {"tool_calls": [{"name": "get_weather", "under": PARIS}]},
+    {"tool_calls": [{"tool": "get_weather", "city": "Paris"}]},
+    {"tool_calls": [{"function": {"name": "get_weather"}, "arguments": PARIS}]},
+    {"tool_calls": [{"tool_name": "get_weather", "tool_params": PARIS}]},
 ])
 def test_calls_under_other_names(turn: dict[str, Any]) -> None:
     row = read(chat({"role": "assistant"} | turn, seen(), DONE))
@@ -72,10 +81,10 @@ def test_calls_under_other_names(turn: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("turn", [
-    {"content": "", "invoked": [{"name": "get_weather", "arguments": PARIS}]},
+    {"content": "", "expected_calls": [{"name": "get_weather", "arguments": PARIS}]},
     {"content": "", "tools": [{"name": "get_weather", "arguments": PARIS}]},
     {"content": "", "function_call": {"name": None, "arguments": None}},
-    {"tool_calls": [{"name": "get_weather", "under": PARIS}]},
+    {"tool_calls": [{"name": "get_weather", "under": PARIS | {"zone": 1}}]},
 ])
 def test_a_call_that_is_lost_makes_the_row_bad(turn: dict[str, Any]) -> None:
     with pytest.raises(RecordError, match=r"calls nothing|arguments under"):
