@@ -18,7 +18,7 @@ FEWER := $(shell grep -qsw -e avx512_bf16 -e bf16 /proc/cpuinfo || nvidia-smi >/
   mix.tokens=1500 train.arms.dpo.tokens=1500 generate.rows=48 \
   evaluate.limit=24 evaluate.irrelevance_rows=16 evaluate.instruction_rows=8 evaluate.val_rows=16 \
   evaluate.max_tokens=128 evaluate.few_shot=0 evaluate.constrained=false evaluate.latency.rows=0 \
-  tune.tokens=400 tune.rows=16)
+  tune.tokens=400 tune.rows=16 tune.score=teacher_forced)
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo $(FEWER)
 

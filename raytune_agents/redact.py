@@ -37,7 +37,7 @@ SHAPES = re.compile(
     _START + r"(?:AGE-SECRET-KEY-1\w{40,}|A(?:KIA|SIA|BIA|CCA)[0-9A-Z]{16}|AIza[\w-]{30,}"
     r"|AKCp[\w-]{40,}|AKID\w{32}|AT(?:ATT3|CTT3|BB)[\w=-]{30,}|CLOJARS_\w{40,}|EAA[A-Z][\w-]{56,}"
     r"|GOCSPX-[\w-]{20,}|HRKU-[\w-]{20,}|LTAI\w{16,26}|NRAK-\w{20,}|PMAK-[\w-]{40,}"
-    r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|[as]k-[A-Za-z0-9]{22}|api_org_[A-Za-z0-9]{30,}"
+    r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|a[ks]-[A-Za-z0-9]{22}(?!\w)|api_org_[A-Za-z0-9]{30,}"
     r"|bb_live_\w{20,}|csk-\w{30,}|dapi[0-9a-f]{32}|dckr_pat_[\w-]{20,}|do[opr]_v1_\w{40,}"
     r"|dp\.[a-z]{2,5}\.(?:\w{1,32}\.)?\w{30,}|e2b_[0-9a-f]{30,}|f[mo][12]_[\w+/=-]{30,}"
     r"|fc-[0-9a-f]{32}|figd_[\w-]{20,}|fw_[A-Za-z0-9]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}"

@@ -4,7 +4,8 @@ one."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,10 +37,14 @@ def _import_current(module: str) -> ModuleType:
 
 
 def user_object(
-    path: str, option: str, write: str = "", error: type[ConfigError] = ConfigError
+    path: str,
+    option: str,
+    write: str = "",
+    error: type[ConfigError] = ConfigError,
+    called_with: str = "",
 ) -> Any:
     """The function, class or object that "module:name" names. Raises `error`, which names the
-    option and says what to `write`."""
+    option and says what to `write`; also for a function that cannot be `called_with` these."""
     module, colon, name = path.partition(":")
     also = f", {write}" if write else ""
     if not (module and colon and name):
@@ -48,9 +53,23 @@ def user_object(
         found = getattr(_import_current(module), name)
         if not callable(found) and not is_dataclass(found):  # which a method, or a metric, may be
             raise TypeError(f"it is a {type(found).__name__}")
+        if called_with and callable(found):
+            check_call(found, called_with)
         return found
-    except Exception as cause:  # the import of a user's module may raise anything
+    except (Exception, SystemExit) as cause:  # the import of a user's module may raise anything
         raise error(
             f"{option}={path!r} cannot be loaded ({cause}); write module:function of an installed "
             f"package, or of a file in the folder you run in{also}"
         ) from None
+
+
+def check_call(function: Callable[..., Any], called_with: str) -> None:
+    """Raises TypeError for a function that does not take these arguments ("answer, row")."""
+    try:
+        takes = inspect.signature(function)
+    except ValueError:  # one of C's says nothing
+        return
+    try:
+        takes.bind(*called_with.split(", "))
+    except TypeError:
+        raise TypeError(f"it is called with ({called_with}) and takes {takes}") from None

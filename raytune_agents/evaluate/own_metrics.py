@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import isfinite
 
 from raytune_agents.config import ConfigError
-from raytune_agents.config.lookup import user_object
+from raytune_agents.config.lookup import check_call, user_object
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, Metric
 from raytune_agents.records import OWN_CODE, Trajectory
@@ -39,6 +39,10 @@ def _loaded(path: str) -> Metric:
         raise ConfigError(
             f"evaluate.metrics={path!r} is neither a function (answer, row) nor a Metric with one"
         )
+    try:
+        check_call(made.compute, "answer, row")
+    except TypeError as error:
+        raise ConfigError(f"evaluate.metrics={path!r}: {error}") from None
     return made
 
 

@@ -54,7 +54,8 @@ def rule_named(name: str) -> Rule:
     """A rule of RULES, or a user's own as "module:function". Raises ConfigError."""
     if name in RULES:
         return RULES[name]
-    return user_object(name, "label.rules", f"default or one of {', '.join(RULES)}")
+    known = f"default or one of {', '.join(RULES)}"
+    return user_object(name, "label.rules", known, called_with="row")
 
 
 def active_rules(config: LabelConfig) -> dict[str, Rule]:

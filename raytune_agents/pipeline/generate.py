@@ -215,7 +215,8 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
     for name in config.negatives.faults:
         negatives.fault_named(name)
     if config.generate.teacher.client:
-        user_object(config.generate.teacher.client, "generate.teacher.client")
+        client = config.generate.teacher.client
+        user_object(client, "generate.teacher.client", called_with="chat, sampling")
 
 
 def sample_fitting(rows: list[Trajectory], count: int, chat: Chat, seed: str) -> list[Trajectory]:

@@ -51,7 +51,7 @@ def reader_named(name: str) -> Reader:
     if name in READERS:
         return READERS[name]
     known = f"auto or one of {', '.join(sorted(READERS))}"
-    return user_object(name, "read.sources.format", known, SourceError)
+    return user_object(name, "read.sources.format", known, SourceError, "row")
 
 
 def read_row(

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from raytune_agents import filters, negatives, readers
+from raytune_agents import exports, filters, negatives, readers
 from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.dedup.step import embed_texts
 from raytune_agents.evaluate.measured import AnswerRow
@@ -148,3 +148,28 @@ def test_an_embedding_is_a_vector_of_each_text(own) -> None:
     for value in ([1.0, 2.0], [[1.0]], None, [[1.0], [1.0, 2.0]], ["a", "b"]):
         with pytest.raises(ConfigError, match=r"label\.embed='own_code:function'"):
             vectors(value)
+
+
+class Empty: ...
+
+
+@pytest.mark.parametrize("function", [lambda: None, lambda a, b, c: None, lambda *, row: 0, Empty])
+def test_what_cannot_be_called_is_refused_before_anything_starts(own, function) -> None:
+    name = own(function)
+    for load in (
+        lambda: readers.reader_named(name),
+        lambda: filters.active_rules(LabelConfig(rules=[name])),
+        lambda: load_metrics([name]),
+        lambda: OwnReward(name),
+        lambda: negatives.fault_named(name),
+        lambda: exports.writer_named(name),
+    ):
+        with pytest.raises(ConfigError, match=r"it is called with \(.*row.*\) and takes \("):
+            load()
+
+
+def test_a_module_that_ends_the_program_is_a_wrong_option(tmp_path, monkeypatch) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="'leaves:read' cannot be loaded"):
+        readers.reader_named("leaves:read")

@@ -1198,6 +1198,27 @@ def test_private_data_of_a_log_is_replaced_and_counted(tmp_path: Path) -> None:
     assert said(only(path, redact=False))[0] == PRIVATE
 
 
+@pytest.mark.parametrize(("request_text", "arguments", "hidden_text", "hidden_arguments"), [
+    ("Log in as Ana, password: hunter22", {"user": "Ana", "pw": "hunter22"},
+     "Log in as Ana, password: [secret]", {"user": "Ana", "pw": "[secret]"}),
+    ("Log Ana in with the password hunter22.", {"who": {"password": "hunter22"}},
+     "Log Ana in with the password [secret].", {"who": {"password": "[secret]"}}),
+    ("Ana's PIN is 2222", {"pin": "2222"}, "Ana's PIN is 2222", {"pin": "2222"}),
+    ("Mail it to ana@corp.io", {"to": "ana@corp.io"}, "Mail it to [email]", {"to": "[email]"}),
+])  # fmt: skip
+def test_request_and_call_agree_where_a_secret_is_one_by_its_place(
+    tmp_path: Path, request_text: str, arguments: dict[str, Any], hidden_text: str,
+    hidden_arguments: dict[str, Any],
+) -> None:  # fmt: skip
+    function = {"name": "log_in", "arguments": json.dumps(arguments)}
+    call = {"id": "c", "type": "function", "function": function}
+    turns = [{"role": "user", "content": request_text},
+             {"role": "assistant", "content": "", "tool_calls": [call]}]  # fmt: skip
+    row = only(written(tmp_path, [{"messages": turns}]), redact=True)
+    assert row.messages[0].content == hidden_text
+    assert row.calls[0].args == hidden_arguments
+
+
 def test_data_sets_keep_what_they_say_unless_asked(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": PRIVATE}, {"role": "assistant", "content": "ok"}]
     path = written(tmp_path, [{"messages": turns}])
