@@ -30,22 +30,28 @@ def _catalogue(spec: AgentSpec) -> list[ToolSpec]:
     return [t for n in agents.shipped() if n != spec.name for t in agents.load_spec(n).toolspecs]
 
 
-def _shuffled(tools: list[ToolSpec], rng: random.Random) -> list[ToolSpec]:
-    return rng.sample(tools, len(tools))
+def _without_right_tool(row: Trajectory, rng: random.Random, spec: AgentSpec) -> Trajectory | None:
+    others = _catalogue(spec)
+    return augment.irrelevant(row, rng, rng.sample(others, len(others)))
 
 
-def _changed(
-    change: Callable[[Trajectory, random.Random, AgentSpec], Trajectory | None], name: str
-) -> Pool:
+def _changed(name: str) -> Pool:
     def pool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
         rng = random.Random(f"{seed}/{spec.name}/{name}")
         own = int(content_hash([seed, name], 8), 16)  # other requests than tflan's
-        rows = (change(row, rng, spec) for row in tasks.tasks(spec, 2 * n, own))
+        rows = (CHANGES[name](row, rng, spec) for row in tasks.tasks(spec, 2 * n, own))
         return [row for row in rows if row is not None][:n]
 
     return pool
 
 
+CHANGES: dict[str, Callable[[Trajectory, random.Random, AgentSpec], Trajectory | None]] = {
+    "masked": lambda row, rng, _: augment.hammer(row, rng),
+    "noisy": lambda row, rng, _: augment.noise(row, rng, rng.choice(augment.TRAINED_NOISE)),
+    "reordered": lambda row, rng, _: augment.reorder(row, rng),
+    "distracted": lambda row, rng, spec: augment.distract(row, rng, _catalogue(spec)),
+    "irrelevant": _without_right_tool,
+}
 POOLS: dict[str, Pool] = {
     "tflan": tasks.tasks,
     "react": world_runs.react,
@@ -57,18 +63,7 @@ POOLS: dict[str, Pool] = {
     "gradual": dialogue_patterns.gradual,
     "corrected": dialogue_patterns.corrections,
     "notool": refusals.notool,
-    "masked": _changed(lambda row, rng, _: augment.hammer(row, rng), "masked"),
-    "noisy": _changed(
-        lambda row, rng, _: augment.noise(row, rng, rng.choice(augment.TRAINED_NOISE)), "noisy"
-    ),
-    "reordered": _changed(lambda row, rng, _: augment.reorder(row, rng), "reordered"),
-    "distracted": _changed(
-        lambda row, rng, spec: augment.distract(row, rng, _catalogue(spec)), "distracted"
-    ),
-    "irrelevant": _changed(
-        lambda row, rng, spec: augment.irrelevant(row, rng, _shuffled(_catalogue(spec), rng)),
-        "irrelevant",
-    ),
+    **{name: _changed(name) for name in CHANGES},
 }
 
 _NO_WORLD = "its calls are carried out: name a world in the spec (init --world writes a first one)"

@@ -15,22 +15,21 @@ from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate.grammar import DETERMINERS, IDIOM, PREPOSITIONS, is_plural
 from raytune_agents.generate.wordlists import pattern, phrases, regex, tidied
 
-QUESTION = pattern("question")
 DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to")
-_BOILERPLATE = pattern("boilerplate")
-_SENTENCE = pattern("sentence_end")
 _WHEN = pattern("called_when")
-_WHERE = pattern("belongs_to")  # to which system a tool belongs, before what it does
 _PURPOSE, _HEADING = pattern("purpose_heading"), pattern("other_heading")
-_SERVICE = pattern("service")
 _SIGNS = re.compile("[\u2190-\u2bff\U0001f000-\U0001faff\ufe0f]")  # arrows, emoji
-SYSTEM = pattern("system")
 
 
 @cache
 def verb_groups() -> dict[str, str]:
     """Verb -> its group."""
     return {v: name for name, g in phrases()["groups"].items() for v in g["verbs"]}
+
+
+def group_of(verb: str) -> str:
+    """The group of verbs that one belongs to, "" for none."""
+    return verb_groups().get(verb, "")
 
 
 @cache
@@ -48,12 +47,16 @@ class Action:
     parts: tuple[tuple[str, str], ...] = ()  # (preposition, noun phrase)
     sure: bool = True  # False: made from a noun, so that only a thing is wanted
 
+    @property
+    def group(self) -> str:
+        """The group of its first verb."""
+        return group_of(self.verbs[0]) if self.verbs else ""
 
-def makes(act: Action) -> bool:
-    """Whether an action makes a thing, which has no id yet and may get a name."""
-    first = act.verbs[0] if act.verbs else ""
-    made = verb_groups().get(first) in ("create", "add", "generate")
-    return made or first in MAKING or act.head.startswith("a new ")
+    @property
+    def makes(self) -> bool:
+        """Whether it makes a thing, which has no id yet and may get a name."""
+        made = self.group in ("create", "add", "generate") or self.head.startswith("a new ")
+        return made or any(verb in MAKING for verb in self.verbs[:1])
 
 
 MAKING = ("take", "capture", "draft", "register", "post")
@@ -62,19 +65,10 @@ MAKING = ("take", "capture", "draft", "register", "post")
 # --- the description ------------------------------------------------------------------------------
 
 
-_STATEMENT = pattern("statement")
-_MADE_VERB = pattern("made_verb")
-
-
-PREFIXED = re.compile(
-    "(?:pre|re|un|co|de|auto|cross|double|fast|bulk|mass|force|soft|hard|hot|over)-"
-)
-
-
 def base_verb(word: str) -> str:
     """The bare form of a verb that starts a description, "" where the word is none."""
     word = word.lower().strip(",")
-    if (made := PREFIXED.match(word)) and (verb := base_verb(word[made.end() :])):
+    if (made := pattern("prefixed").match(word)) and (verb := base_verb(word[made.end() :])):
         return f"{made[0]}{verb}"  # "pre-order"
     tries = [word]
     if word.endswith("ies"):
@@ -85,17 +79,16 @@ def base_verb(word: str) -> str:
         tries.append(word[:-1])
     if word.endswith("ing"):
         tries += [word[:-3], word[:-3] + "e", word[:-4]]
-    return next((t for t in tries if t in verb_words() or _MADE_VERB.match(t)), "")
+    return next((t for t in tries if t in verb_words() or pattern("made_verb").match(t)), "")
 
 
-IN_PLACE = pattern("in_place")
 TOLD_OF = re.compile(rf"(?:that|which) (?:{regex('told_of')})")  # "Blocks that were not treated"
 
 
 def _are_things(words: Sequence[str]) -> bool:
     """Whether the words begin with many things, not with a verb: "Lifts in a building that are
     overdue", "Trips a van made"."""
-    return words[0].endswith("s") and bool(IN_PLACE.match(" ".join(words[1:])))
+    return words[0].endswith("s") and bool(pattern("in_place").match(" ".join(words[1:])))
 
 
 def _is_verb(words: Sequence[str]) -> bool:
@@ -103,18 +96,15 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     listed = words[0].endswith(",") and len(words) > 1 and not base_verb(words[1])
     listed |= bool(words[0].endswith("s") and TOLD_OF.match(" ".join(words[1:])))
-    if QUESTION.match(words[0]) or listed:  # "Requests, bandwidth and threats of a zone"
+    if pattern("question").match(words[0]) or listed:  # "Requests, bandwidth and threats of a zone"
         return False  # "Whether a device is under warranty"
     after = words[1].lower() if len(words) > 1 else ""
     if after in ("when", "if", "whenever"):
         return words[0][:1].isupper()  # "Alert when a value leaves its range"
     if not verb and re.match(r"(up|off|out|down|back|in|over)$", after):
         return words[0][:1].isupper()  # "Top up a phone"
-    if (
-        not (verb or _are_things(words))
-        and len(words) > 2
-        and words[1].lower() in ("a", "an", "the", "your", "all", "several", "where", "whether")
-    ):
+    begins = after in ("a", "an", "the", "your", "all", "several", "where", "whether")
+    if begins and len(words) > 2 and not (verb or _are_things(words)):
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
         return bool(verb)
@@ -127,18 +117,11 @@ def _is_verb(words: Sequence[str]) -> bool:
     plural = plural or bool(told and words[0].endswith("s"))  # "Tests that failed"
     if second == "of" or (plural and verb != "search"):
         return False
-    if (
-        DETERMINERS.match(second)
-        or words[0].lower() != verb
-        or second in ("for", "up", "new", "out")
-        or words[0] == "Note"  # "Note that nobody was at home"
-    ):
+    if DETERMINERS.match(second) or second in ("for", "up", "new", "out"):
         return True
-    return not re.search(
-        r"\b(details?|status|info|information|history|data|list|lookup|generation|"
-        r"summary|results?|price|prices|rates?|service|tracking|number)$",
-        " ".join(words[:4]).lower(),
-    )
+    if words[0].lower() != verb or words[0] == "Note":  # "Note that nobody was at home"
+        return True
+    return not pattern("thing_looked_up").search(" ".join(words[:4]).lower())
 
 
 def _stemmed(word: str) -> str:
@@ -152,23 +135,23 @@ def _purpose(text: str) -> str:
     if found := _PURPOSE.search(text):
         text = text[found.end() :]
     text = _HEADING.split(_SIGNS.sub("", text).strip(), maxsplit=1)[0]
-    service = _SERVICE.match(text)  # "Notion | Retrieve a user"
+    service = pattern("service").match(text)  # "Notion | Retrieve a user"
     return text[service.end() :] if service and base_verb(service[1]) else text
 
 
 def _first_sentence(text: str) -> str:
     text = _purpose(text) or text
     paragraph = docstring(text)[0]
-    text = _WHERE.sub("", text if _WHEN.match(paragraph) else paragraph)
+    text = pattern("belongs_to").sub("", text if _WHEN.match(paragraph) else paragraph)
     first, _, more = text.partition(". ")
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text
     text = tidied(text, "first_sentence")
     before, *after = re.split(r"\s[—–-]\s", text)
     text = before if not after or len(before.split()) > 2 else after[0]
-    text = _SENTENCE.split(text, maxsplit=1)[0].strip()
+    text = pattern("sentence_end").split(text, maxsplit=1)[0].strip()
     for _ in range(2):
-        text = _BOILERPLATE.sub("", text, count=1).strip()
+        text = pattern("boilerplate").sub("", text, count=1).strip()
     return text
 
 
@@ -196,7 +179,7 @@ def action(name: str, description: str) -> Action:
         words, text = words[1:], text.split(maxsplit=1)[1]  # "Recursively search for files"
     unsaid = not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2
     named = name_words(name).split()
-    states = _STATEMENT.match(text) and not (_is_verb(words) and words[0][-3:] != "ing")
+    states = pattern("statement").match(text) and not (_is_verb(words) and words[0][-3:] != "ing")
     if unsaid or (len(named) > 1 and states and not _are_things(words)):
         words = named
         text = " ".join(words)
@@ -205,12 +188,12 @@ def action(name: str, description: str) -> Action:
     if re.match(r"(is|are|does|do|can|has|have) (there|an?|the|my|your|any|all)\b", text, re.I):
         return Action((), "", (), False)  # a question, of which no order can be made
     words, text = _verb_of_name(name, words, text)
-    if QUESTION.match(words[0]):
+    if pattern("question").match(words[0]):
         verb = "check" if words[0].lower() in ("whether", "if") else "tell"
         return Action((verb,), *_cut(_lowered(_cleaned(text))))
     # "Update planning information" of update_plan is an order
     first = words[0].lower()
-    changes = named[:1] == [first] and verb_groups().get(first) == "update"
+    changes = named[:1] == [first] and group_of(first) == "update"
     changes |= first in named and first == "search"
     if not (_is_verb(words) or changes):
         return Action(("get",), *_cut(_lowered(_untitled(_cleaned(text)))), False)
@@ -222,11 +205,8 @@ def action(name: str, description: str) -> Action:
             break
         verbs.append(base_verb(after))
         rest = rest[2:] if joined else rest[1:]
-    if (
-        rest
-        and verbs[-1] in ("search", "look", "query", "browse", "ask")
-        and (rest[0].lower() in ("for", "up", "through"))
-    ):
+    looks = verbs[-1] in ("search", "look", "query", "browse", "ask")
+    if looks and rest and rest[0].lower() in ("for", "up", "through"):
         rest = rest[1:]
     particle = r"out|up|off|down|back|on|in" + ("|over" if verbs == ["carry"] else "")
     while rest and re.fullmatch(
@@ -240,9 +220,7 @@ def action(name: str, description: str) -> Action:
         rest = rest[1:]
     if len(rest) > 1 and rest[0].lower() in ("and", "or") and base_verb(rest[1]):
         rest = rest[2:]  # "take off and hover"
-    if verbs == ["log"] and re.match(
-        r"((an?|the) )?(\w+ )?(user|member|customer) in", " ".join(rest)
-    ):
+    if verbs == ["log"] and pattern("user_in").match(" ".join(rest)):
         verbs = ["log in"]  # "logs a user into the system"
     told = rest and rest[0].lower() in ("when", "if", "whenever") and rest[1:2] != ["to"]
     if told and verbs[-1] in NOTIFYING:
@@ -252,7 +230,8 @@ def action(name: str, description: str) -> Action:
 
 def _with_object(verbs: list[str], rest: str) -> Action:
     """The action of these verbs whose object and complements the rest tells."""
-    informed = INFORMED.fullmatch(rest) if verbs[-1] in ("let", *NOTIFYING) else None
+    informs = verbs[-1] in ("let", *NOTIFYING)
+    informed = pattern("informed").fullmatch(rest) if informs else None
     if informed:
         told = verbs[-1] in ("let", "tell")  # "tell the office that", whose tell asks for nothing
         verbs = ["let"] if told else verbs
@@ -272,10 +251,6 @@ def _with_object(verbs: list[str], rest: str) -> Action:
 
 RETURNED = re.compile(rf"\b({regex('goods')})s?\b")
 NOTIFYING: list[str] = phrases()["notifying"]
-# whom one informs, and of what
-INFORMED = re.compile(
-    r"((?:an?|the|all|every) [\w-]+(?: [\w-]+)??)(?: know)? (that|about|when|whether|how) (.+)"
-)
 
 
 def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
@@ -285,7 +260,7 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     if named[:1] == ["return"] and RETURNED.search(name_words(name)):
         words = ["send", "back", *words[1:]]  # of goods, not of an answer
         return words, " ".join(words)
-    if words[0] == "Request" and verb_groups().get(named[0]) in READING:
+    if words[0] == "Request" and group_of(named[0]) in READING:
         words = [named[0], *words[1:]]  # "Request wifi status" of get_wifi_status
         return words, " ".join(words)
     spelled = [w.strip(".").lower() for w in words] == named
@@ -297,11 +272,10 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     said = text.lower().split()
     if len(named) < 2:
         return words, text
-    noun = (said[0] in nouns or said[0] == f"{named[-1].rstrip('s')}s") and verb_groups().get(
-        named[0]
-    ) in (*READING, "search")
+    looks_up = group_of(named[0]) in (*READING, "search")
+    noun = looks_up and (said[0] in nouns or said[0] == f"{named[-1].rstrip('s')}s")
     counted = re.match(r"\w+s(?:, \w+s)*,? and \w+s of ", text)  # "Opens and clicks of a campaign"
-    if counted and verb_groups().get(named[0]) in READING:
+    if counted and group_of(named[0]) in READING:
         text = f"{named[0]} the {_lowered(text)}"
         return text.split(), text
     # "List the parts" of get_parts, "List storage policies" of get_policies
@@ -310,9 +284,9 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     if noun and named[0] not in said and named[-1] in said[:3]:
         text = f"{named[0]} {_lowered(text)}"  # "Group classes on a day" of list_classes
         return text.split(), text
-    if QUESTION.match(words[0]) or _is_verb(words):
+    if pattern("question").match(words[0]) or _is_verb(words):
         return words, text
-    if verb_groups().get(named[0]) == "search" and named[-1] in said and named[0] not in said:
+    if group_of(named[0]) == "search" and named[-1] in said and named[0] not in said:
         text = f"{named[0]} {_lowered(text)}"  # "Free slots of a dentist"
         return text.split(), text
     at = next((i for i, w in enumerate(named) if w in verb_words()), -1)
@@ -321,7 +295,7 @@ def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], st
     sure = base_verb(named[at]) not in nouns
     if 0 < at < 3 and spelled:
         words = named[at:]
-    elif at == 0 and (sure or named[0] == "search") and verb_groups().get(named[0]) not in READING:
+    elif at == 0 and (sure or named[0] == "search") and group_of(named[0]) not in READING:
         words = named
     return words, " ".join(words)
 
@@ -330,18 +304,11 @@ GIVING = ("charge", "send", "give", "offer", "grant", "assign", "issue", "pay", 
 READING = ("show", "give", "list", "compute", "check")  # what is read is wanted all the same
 
 
-_TITLED = re.compile(  # "another Object", "a list of Saved Commands"; no "Slack channel"
-    r"(?!.*[A-Z][a-z]+ of [A-Z][a-z]+ [a-z])"
-    rf"(^|\b(?:an?|new|another|each|of|or|all|the|available) )((?:[A-Z][a-z]+ )*[A-Z][a-z]+)"
-    rf"(?=$| (?:{PREPOSITIONS}|or|and) )"
-)
-
-
 def _untitled(text: str) -> str:
     """An object in Title Case in small letters; names keep their capitals."""
     long = [w for w in re.findall(r"[A-Za-z]+", text) if len(w) > 3]
     titled = bool(long) and all(re.fullmatch(r"[A-Z][a-z]+", w) for w in long)
-    return text.lower() if titled else _TITLED.sub(_common, text)
+    return text.lower() if titled else pattern("title_case").sub(_common, text)
 
 
 def _common(m: re.Match[str]) -> str:

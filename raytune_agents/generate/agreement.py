@@ -1,29 +1,40 @@
-"""Whether the values of one call agree: pairs in their order, and the ends of a pair two things."""
+"""What the parameters of one call say of each other, and whether their values agree.
+
+Two ends of a pair, fields of an object; pairs in their order, and the ends of a pair two things.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from raytune_agents.generate.kind_table import ROLE, kind_named
+from raytune_agents.generate.kind_table import ROLE, kind_named, matching_kind, role_of
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.ways_said import day_in, day_of
 from raytune_agents.generate.wordlists import pattern, regex
 from raytune_agents.records import Arguments
 
-SECOND_OF_TWO = pattern("second_of_two")
 NAMED_TWICE = ("country", "city", "language", "state")
 ONE_OF_PAIR = regex("one_of_pair")
 
 
 def set_in_order(params: Sequence[Parameter], args: Arguments) -> None:
-    """Put pairs in order: the least is not above the most, from differs from to."""
+    """Put pairs in order: the least is not above the most, from differs from to, and a low estimate
+    from a high one."""
     by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
-    for (kind, role, stem), name in by_role.items():
-        other = {"min": "max", "from": "to"}.get(role)
-        pair = by_role.get((kind, other or "", stem))
-        if pair and isinstance(args[name], int | float) and args[name] > args[pair]:
-            args[name], args[pair] = args[pair], args[name]
+    by_words = {p.words: p.name for p in params if isinstance(args.get(p.name), int | float)}
+    pairs = []
+    for (kind, role, stem), low in by_role.items():
+        other = {"min": "max", "from": "to"}.get(role, "")
+        pairs.append((low, by_role.get((kind, other, stem))))
+    for words, low in by_words.items():
+        if words.startswith("low"):
+            pairs.append((low, by_words.get(re.sub("^low(er)? ", r"high\1 ", words))))
+    for low, high in pairs:
+        if high and isinstance(args[low], int | float) and args[low] > args[high]:
+            args[low], args[high] = args[high], args[low]
 
 
 def dated(params: Sequence[Parameter]) -> list[Parameter]:
@@ -44,38 +55,24 @@ def begins_first(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     return len(first) != len(last) or first <= last
 
 
-def fit_ends(params: Sequence[Parameter], args: Arguments) -> None:
-    """Let what is low be below what is high: a low and a high estimate."""
-    sizes = {p.words: p.name for p in params if isinstance(args.get(p.name), int | float)}
-    for words, name in sizes.items():
-        high = sizes.get(re.sub("^low(er)? ", r"high\1 ", words)) if words[:3] == "low" else None
-        if high and args[name] > args[high]:
-            args[name], args[high] = args[high], args[name]
-
-
 ENDINGS = {"shapefile": "shp", "excel": "xlsx", "markdown": "md", "text": "txt", "jpeg": "jpg"}
 
 
 def fit_format(params: Sequence[Parameter], args: Arguments) -> None:
     """Let the file that is written end as the format says that it is written in."""
-    formats = [
-        p
-        for p in params
-        if p.kind == "choice" and re.search(r"(^|\b(file|output|export|target) )format$", p.words)
-    ]
+    named = re.compile(r"(^|\b(file|output|export|target) )format$")
+    formats = [p for p in params if p.kind == "choice" and named.search(p.words)]
     wanted = [str(args[p.name]).lower() for p in formats if p.name in args]
     for p in params:
         text = args.get(p.name)
-        written = p.role == "to" or re.search(
-            r"\b(out|output|export|target|save)\b", f"{p.words} {p.about.lower()}"
-        )
+        written = p.role == "to" or pattern("written_file").search(f"{p.words} {p.about.lower()}")
         if wanted and p.kind == "file" and written and isinstance(text, str):
             args[p.name] = re.sub(r"(?<=\w)\.\w+$", f".{ENDINGS.get(wanted[0], wanted[0])}", text)
 
 
 def fit_together(params: Sequence[Parameter], args: Arguments) -> None:
     """Let the values of one call agree: pairs in order, files and days as their formats say."""
-    for fit in (set_in_order, fit_ends, fit_paid, fit_format, fit_dates, fit_count, fit_pairs):
+    for fit in (set_in_order, fit_paid, fit_format, fit_dates, fit_count, fit_pairs):
         fit(params, args)
 
 
@@ -93,11 +90,9 @@ def fit_dates(params: Sequence[Parameter], args: Arguments) -> None:
     formats = [p for p in params if p.kind == "date_format" and p.role == "from"]
     written = [args[p.name] for p in formats if p.name in args]
     for p in params:
-        day = args.get(p.name)
-        parts = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", day) if isinstance(day, str) else None
-        if p.kind == "date" and parts and len(written) == 1 and isinstance(written[0], str):
-            text = written[0].replace("YYYY", parts[1]).replace("MM", parts[2])
-            args[p.name] = text.replace("DD", parts[3])
+        day = day_of(args.get(p.name))
+        if p.kind == "date" and day and len(written) == 1 and isinstance(written[0], str):
+            args[p.name] = day_in(written[0], day)
 
 
 def fit_count(params: Sequence[Parameter], args: Arguments) -> None:
@@ -148,7 +143,7 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     for kind in NAMED_TWICE:  # "the exporting country" and "the importing country"
         same = [p for p in told if p.kind == kind]
         named = {args[p.name] for p in same}
-        if any(SECOND_OF_TWO.search(p.words) for p in same) and len(named) < len(same):
+        if any(pattern("second_of_two").search(p.words) for p in same) and len(named) < len(same):
             return False
     for p in params:
         if p.role not in ("from", "to") or p.name not in args or p.kind == "flag":
@@ -161,3 +156,69 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
             return False
         ends[p.kind, choices, p.role] = args[p.name]
     return True
+
+
+ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip", "iban")
+
+
+def owned_field(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> Parameter:
+    """A field as its object means it: the end of a period, the name of a thing or a person."""
+    if field.kind in ("date", "datetime", "time") and not field.role:
+        return replace(field, role=role_of(owner.words, field.kind))
+    posted = any(f.kind == "street" for f in fields)
+    if field.kind == "email" and "mail" not in field.words and posted:
+        return replace(field, kind="person", sense="person")  # the recipient of a parcel
+    sold = any(f.kind in ("money", "quantity", "weight") for f in fields)
+    if field.words in ("description", "item") and sold and not field.items and not field.examples:
+        return replace(field, kind="product", sense="product")  # a line of an invoice
+    if field.words in ("text", "question", "title") and "question" in owner.words:
+        return replace(field, kind="survey_question", sense="survey_question")
+    if field.words not in ("name", "title") or field.kind == "choice":
+        return field
+    kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
+    if kind not in ("company", "hotel", "restaurant") and any(f.kind in ADDRESSED for f in fields):
+        kind = "person"
+    return replace(field, kind=kind, sense=kind) if kind not in ("", "name") else field
+
+
+def of_one_object(fields: Sequence[Parameter], owner: Parameter) -> tuple[Parameter, ...]:
+    """The fields of an object, each as the object and the others mean it."""
+    meant = [owned_field(f, owner, fields) for f in whole_point(fields)]
+    return tuple(told_apart(amounts_of(meant)))
+
+
+def whole_point(fields: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """The fields of an object of which a latitude and a longitude are given both: one without the
+    other is no place."""
+    point = [f for f in fields if f.sense.startswith(("latitude", "longitude"))]
+    whole = len(point) == 2
+    return tuple(replace(f, required=True) if whole and f in point else f for f in fields)
+
+
+def told_apart(params: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Parameters of which no two are called alike: "source timezone" and "target timezone"."""
+    ends = [f" {p.noun}" for p in params]
+    shorter = [p for p in params if p.noun not in ("ID", p.words) and p.words != "id"]
+    alike = [p for p in shorter if sum(e.endswith(f" {p.noun}") for e in ends) > 1]
+    return tuple(replace(p, said=p.words) if p in alike else p for p in params)
+
+
+def amounts_of(params: Sequence[Parameter]) -> list[Parameter]:
+    """Parameters of which one with a unit beside it is an amount of something, no money."""
+    measured = {"unit", "units", "uom"} & {p.words for p in params}
+    return [
+        replace(p, kind="quantity", sense="quantity") if measured and p.kind == "money" else p
+        for p in params
+    ]
+
+
+def with_one_list(params: Sequence[Parameter]) -> list[Parameter]:
+    """Parameters of which two ends of one sort share the examples that one of them gives: from unit
+    "cup", to unit unknown."""
+    shown = {(p.sense, p.unit): p for p in params if p.role in ("from", "to") and p.examples}
+    out = []
+    for p in params:
+        like = shown.get((p.sense, p.unit)) if p.role in ("from", "to") and p.sense else None
+        pair = like and not p.examples and re.sub(r"^\w+ ", "", p.words) in like.words
+        out.append(replace(p, kind=like.kind, examples=like.examples) if like and pair else p)
+    return out

@@ -18,11 +18,11 @@ from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import ToolConfig
-from raytune_agents.agents.analyse import Argument, like
+from raytune_agents.agents.analyse import Argument, Profile, like
 from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepted_values, accepts
-from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate import kinds
 from raytune_agents.generate.agreement import (
     begins_first,
     dated,
@@ -32,17 +32,17 @@ from raytune_agents.generate.agreement import (
 )
 from raytune_agents.generate.codes import MEASURE, NoValue, code_of, is_code, shaped, sum_like
 from raytune_agents.generate.conditions import fit_condition, with_conditions
+from raytune_agents.generate.frames import EVEN_HABITS
 from raytune_agents.generate.kind_table import kind_named, kind_of_form
 from raytune_agents.generate.kind_texts import CODES, PATH, like_example, text_of
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.quantities import number, plain_number
 from raytune_agents.generate.scenes import DATE_FORMS, MEALS, Scene, who_of
-from raytune_agents.generate.wordlists import regex
+from raytune_agents.generate.wordlists import pattern
 from raytune_agents.records import Arguments
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
-OF_MANY = regex("of_many")
 WRITTEN_FORMS = {  # kinds of which a value shows the form alone
     "date": "|".join(DATE_FORMS),
     "month": "|".join(DATE_FORMS),
@@ -102,15 +102,10 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
         raise NoValue(f"{p.name}: no known value fits its schema")
     if p.kind in ("date", "datetime", "time", "month"):
         raise NoValue(f"{p.name}: no day or time fits its pattern {detail['pattern']}")
-    for change in (
-        str.upper,
-        str.lower,
-        lambda t: re.sub(r"\W+", "-", t.lower()),
-        lambda t: re.sub(r"\W+", "_", t.lower()),
-    ):
-        if accepts(detail, change(text)):
-            return change(text)
-    return code_of(detail, scene.rng, p.name)
+    small = text.lower()
+    spellings = (text.upper(), small, re.sub(r"\W+", "-", small), re.sub(r"\W+", "_", small))
+    form = next((f for f in spellings if accepts(detail, f)), "")
+    return form or code_of(detail, scene.rng, p.name)
 
 
 def _cased(text: str, p: Parameter) -> str:
@@ -171,7 +166,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         return rng.random() < (0.7 if p.required else 0.1 if default else 0.9)
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p, usable)
-        return str(found) if descriptions.json_type(p.detail) == "string" else found
+        return str(found) if p.type == "string" else found
     # of what the scene gives an example shows the form alone
     plain = [] if p.kind in OF_SCENE else accepted_values(p.detail, p.values)
     if p.sense == "gender":  # nobody is "other"
@@ -195,9 +190,9 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
     text = text_of(scene, p)
-    if descriptions.json_type(p.detail) == "string":
+    if p.type == "string":
         text = _cased(str(text), p)
-    if descriptions.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
+    if p.is_number and isinstance(text, str):
         text = plain_number(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
     return _patterned(text, p, scene)
 
@@ -235,10 +230,10 @@ def _array(
     scene: Scene, p: Parameter, item: Parameter, known: Sequence[Any], only: bool
 ) -> list[Any]:
     detail = p.detail
-    numbers = descriptions.json_type(item.detail) in ("integer", "number")
+    numbers = item.is_number
     pairs = item.kind in ("span", "point")
     usual = (3, 5) if pairs else (3, 6) if numbers else (1, 3)  # who lists numbers lists several
-    if re.search(OF_MANY, scene.context):
+    if pattern("of_many").search(scene.context):
         usual = (max(2, usual[0]), usual[1])
     least = int(detail.get("minItems", min(usual[0], int(detail.get("maxItems", usual[0])))))
     least = max(1, least)
@@ -266,12 +261,9 @@ def _array(
     if item.kind == "point" and re.search(r"polygon|vertices|corners", scene.context):
         x, y = (sum(axis) / len(out) for axis in zip(*out))  # no side crosses another
         return sorted(out, key=lambda point: math.atan2(point[1] - y, point[0] - x))
-    return sorted(out) if detail_of_days(item) or item.kind == "span" else out
-
-
-def detail_of_days(item: Parameter) -> bool:
-    """Whether the numbers of a list are hours or days, which people name in their order."""
-    return 6 <= item.detail.get("maximum", 0) <= 31 and "minimum" in item.detail
+    # hours or days, which people name in their order
+    timely = 6 <= item.detail.get("maximum", 0) <= 31 and "minimum" in item.detail
+    return sorted(out) if timely or item.kind == "span" else out
 
 
 # --- a whole call ---------------------------------------------------------------------------------
@@ -343,7 +335,7 @@ def invented(name: str, schema: Mapping[str, Any], rng: random.Random) -> Any:
 
 def _bare(p: Parameter) -> Any:
     """The least that the type of an unknown parameter allows."""
-    kind = descriptions.json_type(p.detail)
+    kind = p.type
     if p.items is not None:
         return [_bare(p.items)] * min(int(p.detail.get("minItems", 0)), MOST_ITEMS)
     if kind == "object":
@@ -351,6 +343,12 @@ def _bare(p: Parameter) -> Any:
     if kind in ("integer", "number"):
         return p.detail.get("minimum", 1)
     return {"null": None, "boolean": True}.get(kind, p.words)
+
+
+def is_drawable(tool: ToolConfig, p: Parameter, habits: Mapping[str, Argument] = NONE) -> bool:
+    """Whether a value of the parameter can be drawn: of its kind, the spec or the user's rows."""
+    known = habits.get(p.name)
+    return bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
 
 
 def spec_values(
@@ -373,3 +371,15 @@ def spec_values(
         elif known:
             own[name] = list(map(plain_number, known.numbers))  # what size is usual
     return Known({tool.name: own}, {}, frozenset(closed))
+
+
+def sample_known(
+    tool: ToolConfig,
+    names: Collection[str],
+    rng: random.Random,
+    habits: Profile = EVEN_HABITS,
+    fixed: Mapping[str, Any] | None = None,
+) -> tuple[Arguments, Scene]:
+    """As `sample`, of what the spec and the rows of the `habits` say. Raises NoValue."""
+    known = spec_values(tool, rng, habits.arguments.get(tool.name, NONE))
+    return sample(tool, names, rng, known, fixed)

@@ -74,32 +74,44 @@ def _schema(schema: JsonSchema, names: Names) -> JsonSchema:
     return out
 
 
+Change = Callable[[str, Any], Any]  # (name of a tool, JSON value that is of it) -> new value
+
+
+def _changed(
+    row: Trajectory, call: Change, tool: Change, gold: Change, names: Names | None = None
+) -> Trajectory:
+    """The row with other arguments of calls, schemas of tools and entries of the gold, and with
+    tools under other `names`. Raises Unusual."""
+    names = names or {}
+
+    def new_call(c: ToolCall) -> ToolCall:
+        text = rewritten(c.arguments, lambda v: call(c.name, v))
+        return replace(c, name=names.get(c.name, c.name), arguments=text)
+
+    def new_tool(t: ToolSpec) -> ToolSpec:
+        text = rewritten(t.parameters, lambda v: tool(t.name, v))
+        return replace(t, name=names.get(t.name, t.name), parameters=text)
+
+    messages = tuple(
+        replace(m, name=names.get(m.name, m.name), tool_calls=tuple(map(new_call, m.tool_calls)))
+        for m in row.messages
+    )
+    text = row.gold and rewritten(
+        row.gold, lambda es: [{names.get(n, n): gold(n, a) for n, a in e.items()} for e in es]
+    )
+    return replace(row, messages=messages, tools=tuple(map(new_tool, row.tools)), gold=text)
+
+
 def rename(row: Trajectory, tools: Names, args: Mapping[str, Names]) -> Trajectory:
     """The row with tools and their arguments under other names; `args` goes by the old tool name.
 
     Text (requests, thoughts, descriptions, observations) stays. Raises Unusual.
     """
 
-    def of(name: str) -> Names:
-        return args.get(name, {})
+    def keys(tool: str, value: JsonObject) -> JsonObject:
+        return _keys(value, args.get(tool, {}))
 
-    def call(c: ToolCall) -> ToolCall:
-        text = rewritten(c.arguments, lambda v: _keys(v, of(c.name)))
-        return replace(c, name=tools.get(c.name, c.name), arguments=text)
-
-    def tool(t: ToolSpec) -> ToolSpec:
-        text = rewritten(t.parameters, lambda v: _schema(v, of(t.name)))
-        return replace(t, name=tools.get(t.name, t.name), parameters=text)
-
-    def gold(entries: list[JsonObject]) -> list[JsonObject]:
-        return [{tools.get(n, n): _keys(a, of(n)) for n, a in e.items()} for e in entries]
-
-    messages = tuple(
-        replace(m, name=tools.get(m.name, m.name), tool_calls=tuple(map(call, m.tool_calls)))
-        for m in row.messages
-    )
-    text = rewritten(row.gold, gold) if row.gold else ""
-    return replace(row, messages=messages, tools=tuple(map(tool, row.tools)), gold=text)
+    return _changed(row, keys, lambda tool, v: _schema(v, args.get(tool, {})), keys, tools)
 
 
 def _value(old: Any, rng: random.Random) -> Any:
@@ -133,34 +145,24 @@ def _other_defaults(row: Trajectory, found: Mapping[str, Mapping[str, list[Any]]
     def swap(item: Any, pair: list[Any]) -> Any:
         return pair[1] if type(item) is type(pair[0]) and item == pair[0] else item
 
-    def schema(value: JsonSchema, pairs: Mapping[str, list[Any]]) -> JsonSchema:
+    def schema(tool: str, value: JsonSchema) -> JsonSchema:
+        if tool not in found:
+            return value
         properties = dict(value["properties"])
-        for name, pair in pairs.items():
+        for name, pair in found[tool].items():
             detail = properties[name]
             properties[name] = detail | {"default": swap(detail["default"], pair)}
         return value | {"properties": properties}
 
-    def keyed(value: Arguments, pairs: Mapping[str, list[Any]]) -> Arguments:
+    def keyed(tool: str, value: Arguments) -> Arguments:
+        pairs = found.get(tool, {})
         return {k: swap(v, pairs[k]) if k in pairs else v for k, v in value.items()}
 
-    def allowed(value: Arguments, pairs: Mapping[str, list[Any]]) -> Arguments:
+    def allowed(tool: str, value: Arguments) -> Arguments:
+        pairs = found.get(tool, {})
         return {k: [swap(x, pairs[k]) for x in v] if k in pairs else v for k, v in value.items()}
 
-    def call(c: ToolCall) -> ToolCall:
-        pairs = found.get(c.name, {})
-        return replace(c, arguments=rewritten(c.arguments, lambda v: keyed(v, pairs)))
-
-    def tool(t: ToolSpec) -> ToolSpec:
-        if t.name not in found:
-            return t
-        return replace(t, parameters=rewritten(t.parameters, lambda v: schema(v, found[t.name])))
-
-    tools = tuple(map(tool, row.tools))
-    messages = tuple(replace(m, tool_calls=tuple(map(call, m.tool_calls))) for m in row.messages)
-    gold = row.gold and rewritten(
-        row.gold, lambda es: [{n: allowed(a, found.get(n, {})) for n, a in e.items()} for e in es]
-    )
-    return replace(row, messages=messages, tools=tools, gold=gold)
+    return _changed(row, keyed, schema, allowed)
 
 
 def _random_name(rng: random.Random, low: int, high: int) -> str:
@@ -233,13 +235,11 @@ def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
     where descriptions do not tell tools and parameters apart."""
     if not descriptions_differ(row):
         return None
-    return _renamed(
-        row,
-        "masked",
-        lambda _: _random_name(rng, 5, 15),
-        lambda _: _random_name(rng, 4, 10),
-        _silent_defaults(row, rng),
-    )
+
+    def name(low: int, high: int) -> Callable[[str], str]:
+        return lambda _: _random_name(rng, low, high)
+
+    return _renamed(row, "masked", name(5, 15), name(4, 10), _silent_defaults(row, rng))
 
 
 def hammer(row: Trajectory, rng: random.Random) -> Trajectory | None:

@@ -11,25 +11,24 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from raytune_agents.generate.actions import READING, verb_groups
-from raytune_agents.generate.descriptions import SUFFIXES, json_type, subject_of
-from raytune_agents.generate.flags import flag_clause
+from raytune_agents.generate.actions import READING, group_of
+from raytune_agents.generate.descriptions import SUFFIXES, subject_of
 from raytune_agents.generate.grammar import is_plural, plural
-from raytune_agents.generate.idioms import idiom_clauses
 from raytune_agents.generate.kind_table import ROLE, Kind, bank_of, kind_named, kind_names
 from raytune_agents.generate.kinds import PERIODS
-from raytune_agents.generate.named_clauses import DATES, OWN_WORD, SITE, named_clauses
+from raytune_agents.generate.named_clauses import (
+    DATES,
+    OWN_WORD,
+    SITE,
+    flag_clause,
+    idiom_clauses,
+    named_clauses,
+)
 from raytune_agents.generate.nouns import mentions, names_deed
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
+from raytune_agents.generate.wordlists import pattern, phrases, regex, tidied, word_data
 
-WORKS = regex("works")
 LAST: list[str] = phrases()["last_kinds"]
-
-
-def _sense(p: Parameter) -> Kind:
-    """The kind that words are chosen by: a choice of languages is said like a language."""
-    return kind_named(p.sense)
 
 
 DOCUMENTS = pattern("documents")
@@ -51,7 +50,7 @@ WHO = ("email", "person", "username", "phone")
 
 def _set_clause(p: Parameter, sense: Kind, verb: str, head: str, coded: bool) -> str | None:
     """How a verb that changes a thing joins what it is changed to; None where it joins as ever."""
-    slot = "{" + p.name + "}"
+    slot = p.slot
     more = verb in ("raise", "lower", "increase", "decrease")
     if more and p.words in SUFFIXES and not p.items:  # the gain "db"
         return f"by {slot} {SUFFIXES[p.words]}"
@@ -105,10 +104,10 @@ def clause_of(
     """The words that join a parameter to a sentence, with {name} for its value; "" where it is best
     given with its noun as in a form. `verb` and `head` are of the sentence: one sends to somebody,
     shares with somebody, sets something to a value. `paired`: its other end is said too."""
-    slot = "{" + p.name + "}"
+    slot = p.slot
     if isinstance(value, bool):
         return flag_clause(p, value)
-    sense = _sense(p)
+    sense = kind_named(p.sense)  # a choice of languages is said like a language
     coded = sense.kind in NUMBERS_OF and not _attribute(p)
     coded = coded and (p.required or mentions(head, p))  # else what it is changed to
     if verb in SETTERS and (change := _set_clause(p, sense, verb, head, coded)) is not None:
@@ -116,7 +115,7 @@ def clause_of(
     own = re.search(r"\b(investigator|author|applicant|responsible)\b", p.about, re.I)
     if sense.kind in WHO and verb in TOWARDS and not (p.role or own):
         return f"{TOWARDS[verb]} {slot}"
-    group = verb_groups().get(verb.partition(" ")[0]) or SAID_FOR.get(verb)
+    group = group_of(verb.partition(" ")[0]) or SAID_FOR.get(verb)
     if sense.kind == "phone" and p.required and group in (*READING, "search"):
         return f"for {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
@@ -130,7 +129,7 @@ def clause_of(
     lies = sense.kind in ("country", "country_code") and not p.role
     if lies and group not in (*READING, "search") and len(options) > 1:
         options = ["in {x}"]  # who reserves a table for a country
-    changes = verb and verb_groups().get(verb) not in READING and verb not in TAKES
+    changes = verb and group_of(verb) not in READING and verb not in TAKES
     inside = (sense.kind in INSIDE and not p.role) or p.role == "owner"
     if changes and (inside or OWNING.fullmatch(p.words)):  # "in", not "of" or "from" it
         options = [c for c in options if c not in ("of {x}", "from {x}")] or options
@@ -181,16 +180,13 @@ OWN_NUMBER = regex("own_number")
 PEOPLE = pattern("people")
 QUALIFIED = regex("qualified")
 LISTED = regex("listed")
-NUMBERED_THING = pattern("numbered_thing")
-CONTAINER = regex("container")
 NUMBERS = regex("reference_names")
-BY_MEANS = pattern("by_means")
 
 
 def _attribute(p: Parameter) -> bool:
     """Whether a code says what a thing has; a number that must be given says which one it is."""
-    numbered = p.required and json_type(p.detail) in ("integer", "number")
-    numbered |= p.required and bool(NUMBERED_THING.match(p.words))
+    numbered = p.required and p.is_number
+    numbered |= p.required and bool(pattern("numbered_thing").match(p.words))
     whose = PEOPLE.fullmatch(f"a {p.noun}")
     return bool(re.search(ATTRIBUTE, p.words)) and not (numbered or whose)
 
@@ -208,10 +204,10 @@ def _options(
         return ("({x})",)
     if p.kind == "id" and (paid := re.fullmatch(r"payment( \w+)?", p.noun)):
         return ("with {noun} {x}" if paid[1] else "using {x}",)
-    if sense.kind in NUMBERS_OF and re.search(CONTAINER, p.noun) and not (p.items or p.role):
+    if sense.kind in NUMBERS_OF and pattern("container").search(p.noun) and not (p.items or p.role):
         return ("in {noun} {x}",)
     means = p.kind == "choice" and sense.kind != "format"
-    if means and isinstance(value, str) and BY_MEANS.match(value):
+    if means and isinstance(value, str) and pattern("by_means").match(value):
         return ("by {x}",)
     known = p.kind not in ("choice", "id", "gender", "period", "")
     worded = sense.kind == "format" and re.fullmatch("[a-z ]{5,}(?<!format)", str(value))
@@ -220,16 +216,13 @@ def _options(
     if not (known or sense.say) and (said := idiom_clauses(p, value, reads)):
         return said
     counted = sense.kind in PERIODS and isinstance(value, int)
-    if (
-        (p.items or p).kind == "choice"
-        and not counted
-        and not (sense.say and sense.spoken and _in_bank(p, sense))
-    ):
+    chosen = (p.items or p).kind == "choice" and not counted
+    if chosen and not (sense.say and sense.spoken and _in_bank(p, sense)):
         return ()
     if sense.kind == "query":
         told = DOCUMENTS.search(head) or (not reads and p.words.rstrip("s") in ("topic", "subject"))
         return ("about {x}", "on {x}") if told else ("for {x}",)
-    if sense.kind == "year" and re.search(WORKS, head):
+    if sense.kind == "year" and pattern("works").search(head):
         return ("from {x}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
         return (': "{x}"',)  # "add a note"
@@ -299,14 +292,7 @@ UNIT_WORDS: dict[str, str] = word_data("names")["unit_words"]
 
 def _noun(p: Parameter, sense: Kind) -> str:
     """The words for a parameter inside a clause: counts without "number of"."""
-    words = re.sub(
-        r"^(num|number of|no of|n|total|max|maximum|min|minimum|amount of|new)\s+",
-        "",
-        p.words if sense.range and not p.said else p.noun,
-    )
-    words = re.sub(
-        r"(?<! per)\s+(count|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words
-    )
+    words = tidied(p.words if sense.range and not p.said else p.noun, "counted_noun")
     words = re.sub(r"\s+number$", "", words) if sense.range else words
     words = capitals(words, p)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
@@ -314,11 +300,8 @@ def _noun(p: Parameter, sense: Kind) -> str:
     return plural(words) if sense.kind in ("people", "beds", "replicas") else words
 
 
-ACRONYMS = pattern("acronyms")
-
-
 def capitals(noun: str, p: Parameter) -> str:
     """A noun whose acronyms are in capitals, as those that the description writes so."""
     written = re.findall(r"\b[A-Z]{2,5}\b", p.about)
     words = [w.upper() if w.upper() in written else w for w in noun.split(" ")]
-    return ACRONYMS.sub(lambda m: m[0].upper(), " ".join(words))
+    return pattern("acronyms").sub(lambda m: m[0].upper(), " ".join(words))

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import re
 
-from raytune_agents.generate.actions import DROPPED, GIVING, SYSTEM, verb_groups
-from raytune_agents.generate.clauses import CONTAINER, PEOPLE, WHO, is_plain
+from raytune_agents.generate.actions import DROPPED, GIVING
+from raytune_agents.generate.clauses import PEOPLE, WHO, is_plain
 from raytune_agents.generate.forms import unit_words
 from raytune_agents.generate.grammar import is_plural
 from raytune_agents.generate.kind_table import kind_named, matching_kind
 from raytune_agents.generate.nouns import (
-    BEFORE_NOUN,
     DURATIONS,
     KINDLY,
     PREDICATE,
     TITLED,
-    WHICH_ONE,
-    is_coded,
-    is_numbered,
+    has_range,
     is_subject,
     mentions,
     named_slot,
     numbered_slot,
-    slot_of,
     speaks_of,
 )
 from raytune_agents.generate.parameter import Parameter
@@ -40,7 +36,6 @@ DATED = ("date", "datetime", "time", "month", "year")
 WHEREABOUTS = ("city", "zip", "street", "landmark", "latlon")
 TEXTS = ("message", "translate_text", "file_text")
 PLAYED = ("play", "stream", "watch")
-SPAN = regex("span")
 INDEFINITE = regex("indefinite")
 OBJECTS = ("object", "item", "entity", "thing", "work", "element")
 
@@ -65,9 +60,7 @@ def fitting_preposition(preposition: str, phrase: str, p: Parameter) -> str:
 
 def _of_another(phrase: str, p: Parameter) -> bool:
     """Whether a description says that an id is of another thing than a phrase names."""
-    told = re.match(
-        r"(?:the )?(?:unique )?id(?:entifier)? (?:of|for) (?:the |an? )?(\w+)", p.about, re.I
-    )
+    told = pattern("id_of").match(p.about)
     return bool(told and told[1].lower() not in phrase and told[1].lower() in p.noun.split())
 
 
@@ -81,7 +74,7 @@ class Complements(Several):
         for p in self.left:
             titled = TITLED.match(p.sense) and not p.role
             work = plays and titled and (p.required or p.sense in ("song", "movie"))
-            looked_for = is_object(p) and verb_groups().get(self.act.verbs[0]) == "search"
+            looked_for = is_object(p) and self.act.group == "search"
             if not p.items and (p.sense == "query" or work or looked_for):
                 return p
         return None
@@ -105,8 +98,7 @@ class Complements(Several):
             return ""
         for p in self.left:
             if p.fields and indefinite and mentions(phrase, p):
-                self.left.remove(p)
-                return f"{preposition} {phrase} ({slot_of(p)})"
+                return f"{preposition} {phrase} ({self.use(p)})"
         if any(mentions(phrase, p) for p in self.present if (p.items or p).fields):
             return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
@@ -114,7 +106,7 @@ class Complements(Several):
         texts = [p for p in self.left if p.sense in TEXTS and p.kind != "choice" and not p.items]
         if len(texts) == 1 and re.fullmatch("(?:an?|the) (?:string|sentence|text|phrase)", phrase):
             self.left.remove(texts[0])  # "the order of words in a sentence"
-            return f'{preposition} the {phrase.split()[-1]} "{slot_of(texts[0])}"'
+            return f'{preposition} the {phrase.split()[-1]} "{texts[0].slot}"'
         kind = re.fullmatch(rf"(?:an?|some|any) ({KINDLY})", phrase)
         if kind and not any(p.noun == kind[1] for p in self.left):
             return ""  # "a car of some class" is "a compact car"
@@ -139,29 +131,29 @@ class Complements(Several):
         """Whether a complement is said by other words, or is nobody's business."""
         dated = [p for p in self.present if p.kind in DATED or p.unit in DURATIONS]
         dated = [p for p in dated if p.role in ("from", "to")]
-        if dated and re.fullmatch(SPAN, phrase):
+        if dated and pattern("span").fullmatch(phrase):
             return True  # "within a date range" is "from May 5 to May 8"
-        if re.fullmatch(SPAN, phrase) and any(p.sense == "step_minutes" for p in self.left):
+        if pattern("span").fullmatch(phrase) and any(p.sense == "step_minutes" for p in self.left):
             return True  # "at 5-minute intervals"
         whom = preposition == "to" and re.fullmatch("(?:an?|the) (?:recipient|person)", phrase)
         if whom and any(p.sense in WHO and not p.role for p in self.left):
             return True  # "to a recipient" is "to +1 202..."
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
-        if sized and any(kind_named(p.sense).range for p in self.left):
+        if sized and any(has_range(p) for p in self.left):
             return True  # "to a number of replicas"
         if preposition in ("for", "about") and self.query and not spoken_of:
             return True  # what is looked for is said by its value
-        return preposition in DROPPED or bool(SYSTEM.search(phrase) and not spoken_of)
+        return preposition in DROPPED or bool(pattern("system").search(phrase) and not spoken_of)
 
     def _without_place(self, preposition: str, phrase: str, spoken_of: bool) -> str:
         """A complement that no value stands for: with a size behind it, as it is, or not at all."""
         indefinite = re.match(INDEFINITE, phrase) is not None
-        sizes = [p for p in self.left if kind_named(p.sense).range and mentions(phrase, p)]
+        sizes = [p for p in self.left if has_range(p) and mentions(phrase, p)]
         if indefinite and sizes and not sizes[0].items and not is_plural(phrase):
             self.left.remove(sizes[0])  # "to a net price of 109"
-            if re.search(WHICH_ONE, phrase):
-                return f"{preposition} {ARTICLE.sub('', phrase)} {slot_of(sizes[0])}"  # "page 4"
-            return f"{preposition} {phrase} of {slot_of(sizes[0])} {unit_words(sizes[0])}".strip()
+            if pattern("which_one").search(phrase):
+                return f"{preposition} {ARTICLE.sub('', phrase)} {sizes[0].slot}"  # "page 4"
+            return f"{preposition} {phrase} of {sizes[0].slot} {unit_words(sizes[0])}".strip()
         described = self.adjectives(phrase) if indefinite else phrase
         if described != phrase:
             return f"{preposition} {described}"
@@ -185,23 +177,22 @@ class Complements(Several):
         found = [
             p
             for p in self.left
-            if p.required and not (p.items or p.role or p.fields) and (p.values or is_numbered(p))
+            if p.required and not (p.items or p.role or p.fields) and (p.values or p.is_numbered)
             if one and p.noun.split()[-1:] == [one[2]] and not mentions(self.head, p)
         ]
         if len(found) != 1 or not one:
             return ""
         self.left.remove(found[0])
         if all(is_plural(str(v)) and str(v).islower() for v in found[0].values or "-"):
-            return f"{preposition} {slot_of(found[0])}"  # "of gestures"
-        return f"{preposition} the {one[1]}{one[2]} {slot_of(found[0])}"
+            return f"{preposition} {found[0].slot}"  # "of gestures"
+        return f"{preposition} the {one[1]}{one[2]} {found[0].slot}"
 
     def owned(self, preposition: str, phrase: str) -> str | None:
         """A complement that is somebody's, "in the patient's chart", or where somebody is; None for
         any other."""
         places = [p for p in self.left if p.sense in WHEREABOUTS and not p.role]
         if preposition == "near" and places and PEOPLE.fullmatch(phrase):
-            self.left.remove(places[0])  # "near the customer" + the zip code
-            return f"near {slot_of(places[0])}"
+            return f"near {self.use(places[0])}"  # "near the customer" + the zip code
         owner = re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase)
         if not owner:
             return None
@@ -233,16 +224,12 @@ class Complements(Several):
 
     def take(self, phrase: str) -> Parameter | None:
         """The one parameter that a complement speaks of, taken from those left."""
-        found = [
-            p
-            for p in self.left
-            if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
-        ]
-        found = [p for p in found if speaks_of(phrase, p)]
+        found = [p for p in self.left if p != self.first and not p.items and mentions(phrase, p)]
+        found = [p for p in found if self.placeable(phrase, p) and speaks_of(phrase, p)]
         if not found and self.verb == "give":  # "to a book" + object name
             found = [p for p in self.left if is_object(p)]
         # of a customer's id and email the id, of a work and its artist what must be given
-        found.sort(key=lambda p: (not is_numbered(p), not p.required))
+        found.sort(key=lambda p: (not p.is_numbered, not p.required))
         if phrase.startswith("another "):  # "teleport a player to another player"
             found = [p for p in found if not mentions(self.head, p)]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
@@ -262,7 +249,7 @@ class Complements(Several):
         which = (which and unknown) or (unknown and not p.items and is_subject(phrase, p))
         if p.sense == "period":
             return False  # "over today"
-        return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
+        return kind_named(p.sense).placed or p.kind == "choice" or p.is_numbered or which
 
     def _among(self, phrase: str) -> str:
         """What stands for a complement that lists the values of a choice: "for ports, malware or
@@ -273,18 +260,18 @@ class Complements(Several):
                 self.left.remove(p)
                 one = "|".join(map(re.escape, values))
                 thing = re.fullmatch(rf"an? (?:{one})(?:, (?:{one}))*,? or (?:{one}) (\w+)", phrase)
-                return f"a {slot_of(p)} {thing[1]}" if thing else slot_of(p)
+                return f"a {p.slot} {thing[1]}" if thing else p.slot
         return ""
 
     def _only_id(self, phrase: str) -> Parameter | None:
         """The one id of the call, where a complement names no parameter: "label an email" + the
         message's id."""
-        ids = [p for p in self.present if is_numbered(p) and not p.items]
-        ids = [p for p in ids if not re.search(WHICH_ONE, p.noun)]  # no game is its round
+        ids = [p for p in self.present if p.is_numbered and not p.items]
+        ids = [p for p in ids if not pattern("which_one").search(p.noun)]  # no game is its round
         if not ids and PEOPLE.fullmatch(phrase):  # "of a subscriber" + the phone number
             whose = [p for p in self.present if p.sense in WHO and not (p.items or p.role)]
             ids = [p for p in whose if p.required]
-        ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
+        ids = [p for p in ids if not pattern("container").search(p.noun)]
         ids = [p for p in ids if p.required] or ids
         if ids and ids[0].noun != "ID" and _of_another(phrase, ids[0]):
             return None  # "on a workspace" + "The id of the request to approve"
@@ -294,15 +281,11 @@ class Complements(Several):
             return None  # "space for a firing" + the member's
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
-        if any(
-            mentions(other, ids[0])
-            for x, other in self.act.parts
-            if other != phrase and x not in DROPPED
-        ):
+        others = [x for of, x in self.act.parts if x != phrase and of not in DROPPED]
+        if any(mentions(other, ids[0]) for other in others):
             return None  # "a guest for an interview on a show" + the show's
-        if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or (
-            phrase.startswith("another")
-        ):
+        named = any(mentions(phrase, p) for p in [*self.present, *self.absent])
+        if named or phrase.startswith("another"):
             return None
         if matching_kind("string", ARTICLE.sub("", phrase), "", "")[0] in DATED:
             return None  # no number is a date
@@ -316,31 +299,27 @@ class Complements(Several):
         noun = re.sub(other, "", ARTICLE.sub("", phrase))
         either = [ARTICLE.sub("", one) for one in re.split(r",? or |, ", noun)]
         if " and " in noun and not is_plain(p, kind_named(p.sense), ""):
-            return f"the {p.noun} {slot_of(p)}"  # "for a passport and destination"
+            return f"the {p.noun} {p.slot}"  # "for a passport and destination"
         both = noun.split(" and ") if " and " in noun else []  # "for a date and range"
         noun = next((one for one in [*both, *either] if mentions(one, p)), noun)
         noun = re.sub(r"(?<=\w) (id|identifier)$", "", noun)
         noun = re.sub(r"\b(?:an?|the) (?=\w+$)", "", noun)  # "answer a survey"
-        if noun in ("name", "title") and not is_numbered(p):
-            return f"the {noun} {slot_of(p)}"  # "under a new name"
-        if (
-            p.sense in ("name", "version", "amount", "phone")
-            or not (p.kind or p.sense)
-            or is_numbered(p)
-            or is_coded(p)
-        ):
+        if noun in ("name", "title") and not p.is_numbered:
+            return f"the {noun} {p.slot}"  # "under a new name"
+        general = p.sense in ("name", "version", "amount", "phone") or not (p.kind or p.sense)
+        if general or p.is_numbered or p.is_coded:
             return numbered_slot(noun, p)
         if re.fullmatch(f"{noun} (of|starting|beginning)", p.words):
-            return f"the {p.words} {slot_of(p)}"  # "of a week": "of the week of 5 May"
+            return f"the {p.words} {p.slot}"  # "of a week": "of the week of 5 May"
         last = noun.rpartition(" ")[2]
         if p.kind == "choice" and last and any(str(v).endswith(last) for v in p.values):
-            return f"the {slot_of(p)}"  # "the kitchen" beside "living room"
-        if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
+            return f"the {p.slot}"  # "the kitchen" beside "living room"
+        if pattern("before_noun").match(p.sense) and not re.search(r" or |path$", noun):
             bare = noun == "room" and p.kind != "choice"  # "the kitchen"
-            return f"the {slot_of(p)}" if bare else f"the {slot_of(p)} {noun}"
+            return f"the {p.slot}" if bare else f"the {p.slot} {noun}"
         if p.kind == "choice" and not kind_named(p.sense).placed and noun.endswith(p.noun):
-            return f"the {slot_of(p)} {noun}"  # "in the taxes office"
-        return slot_of(p)
+            return f"the {p.slot} {noun}"  # "in the taxes office"
+        return p.slot
 
     def adjectives(self, phrase: str) -> str:
         """ "a room" -> "a {room_type} room" where a choice is a type of the phrase's noun."""
@@ -357,6 +336,6 @@ class Complements(Several):
                 self.left.remove(p)
                 repeated = p.values and all(str(v).endswith(kindly[1]) for v in p.values)
                 if repeated and found.end() == len(phrase):  # "a hypothesis test" + t-test
-                    return f"{phrase[: found.start()]}{slot_of(p)}"
-                return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"
+                    return f"{phrase[: found.start()]}{p.slot}"
+                return f"{phrase[: found.start()]}{p.slot} {phrase[found.start() :]}"
         return phrase

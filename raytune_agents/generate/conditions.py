@@ -14,7 +14,6 @@ from typing import Any
 
 from raytune_agents.agents.phrasing import name_words
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Arguments
@@ -57,7 +56,7 @@ def with_conditions(params: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         return params
     if value.words == CROSSED and not field.values:
         return params  # which metrics there are nobody knows
-    number = json_type(value.detail) in ("integer", "number")
+    number = value.is_number
     new = {
         field: replace(field, kind=field.kind or "column", sense=FIELD),
         value: replace(value, kind="amount" if number else VALUE, sense=VALUE, examples=()),
@@ -90,7 +89,7 @@ def fit_condition(params: Sequence[Parameter], args: Arguments, rng: random.Rand
     if found is None:
         return
     field, value, operator = found
-    number = json_type(value.detail) in ("integer", "number")
+    number = value.is_number
     fitting = [(n, v) for n, vs in _options(field) for v in vs if not (number and v == str(v))]
     if operator is not None:
         said = [v for v in operator.values if str(v).lower() in COMPARISONS]
@@ -121,7 +120,7 @@ def condition_clause(p: Parameter, sets: bool) -> str:
     """How the condition of a filter or of an alert joins a sentence; "" for another parameter."""
     if p.sense != VALUE or (sets and p.words != CROSSED):
         return ""
-    return f"{'when' if p.words == CROSSED else 'where'} {{{p.name}}}"
+    return f"{'when' if p.words == CROSSED else 'where'} {p.slot}"
 
 
 def in_one(

@@ -18,20 +18,14 @@ from typing import Any
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import IN_BRACKETS, Profile
 from raytune_agents.agents.phrasing import name_words
-from raytune_agents.generate.actions import (
-    Action,
-    base_verb,
-    makes,
-    verb_groups,
-    verb_words,
-)
+from raytune_agents.generate.actions import Action, base_verb, group_of, verb_words
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.arranging import begun_in, sentence_of
 from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.complements import PLAYED
 from raytune_agents.generate.conditions import condition_clause, in_one
 from raytune_agents.generate.descriptions import is_english
+from raytune_agents.generate.forms import begun_in, sentence_of
 from raytune_agents.generate.frames import EVEN_HABITS, Wish, drawn, form_weights, weighed
 from raytune_agents.generate.grammar import (
     DETERMINERS,
@@ -43,11 +37,11 @@ from raytune_agents.generate.grammar import (
 )
 from raytune_agents.generate.known_wording import id_habits, known_clause, with_ids
 from raytune_agents.generate.named_clauses import DATES
-from raytune_agents.generate.nouns import NUMBERED, is_constant, is_measure, mentions, slot_of
-from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.nouns import mentions
+from raytune_agents.generate.parameter import NUMBERED, Parameter
 from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.generate.surface import rank, spoken
+from raytune_agents.generate.surface import HTTP_METHODS, rank, spoken
 from raytune_agents.generate.told_in_one import told_in_one
 from raytune_agents.generate.tool_actions import (
     METHODS,
@@ -64,61 +58,56 @@ from raytune_agents.generate.wordlists import pattern, phrases, word_data
 
 ON = ("on", "enable", "enabled", "active", "activate", "state", "status")
 OPPOSITE = {"raise": "lower", "increase": "decrease"}
-MANUAL_VERBS = pattern("manual_verbs")
-RESERVED = pattern("reserved")
 
 
-def _lead(
-    act: Action,
-    plain: Sequence[Parameter],
-    args: Mapping[str, Any],
-    rng: random.Random,
-    habits: Profile,
-) -> tuple[str, str, Parameter | None]:
-    """A verb as the user says it, its group, and the parameter whose value it is: of an action that
-    is chosen by an argument the verb is the value."""
+def _named_verb(
+    act: Action, plain: Sequence[Parameter], args: Mapping[str, Any]
+) -> tuple[str, Parameter | None]:
+    """The one of an action's verbs that is meant where the arguments tell, and the parameter whose
+    value it is; "" where any of them will do."""
     for p in plain:
+        if p.kind != "choice":
+            continue
         value = str(args[p.name]).lower().replace("_", " ")
-        http = str(args[p.name]) in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        acts = p.noun in ("action", "operation", "command", "method")
-        acts = acts and (not makes(act) or any(str(v).lower() in act.verbs for v in p.values))
+        acts = p.noun in METHODS
+        acts = acts and (not act.makes or any(str(v).lower() in act.verbs for v in p.values))
         known = value in act.verbs or (acts and value in verb_words() and value not in act.head)
-        if p.kind == "choice" and not http and known:
-            return value, verb_groups().get(value, ""), p
+        if known and args[p.name] not in HTTP_METHODS:
+            return value, p
         turned = switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
-        if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed
-            return turned, verb_groups().get(turned, ""), None if " " in value else p
+        if turned in act.verbs:  # "arm or disarm" + disarmed
+            return turned, None if " " in value else p
     if up := next((v for v in act.verbs if OPPOSITE.get(v) in act.verbs), ""):
-        return up, verb_groups().get(up, ""), None  # numbers are drawn above zero
+        return up, None  # numbers are drawn above zero
     told = {str(v).lower() for p in plain if p.words in METHODS for v in p.values}
     others = [v for v in act.verbs if v not in told] if told & {*act.verbs} else []
-    if others:  # "list, create or close a tab" + new
-        return others[0], verb_groups().get(others[0], ""), None
+    return (others[0] if others else ""), None  # "list, create or close a tab" + new
+
+
+def _any_verb(act: Action, rng: random.Random, habits: Profile) -> tuple[str, str]:
+    """One of an action's verbs as the user says it, and its group."""
     opposed = any(v != w and w.endswith(v[2:]) for v in act.verbs for w in act.verbs)
     verb = rng.choice(act.verbs[:1] if opposed else act.verbs)  # "archive or unarchive a task"
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
-    group = "" if giving else verb_groups().get(verb, "")
+    group = "" if giving else group_of(verb)
     if verb == "search" and act.parts and act.head.startswith("the "):
-        return verb, group, None  # "search the library for songs" finds no library
+        return verb, group  # "search the library for songs" finds no library
     if YES_OR_NO.match(act.head) and group in ("check", "compute", *LISTING):
-        return rng.choice(("check", "tell me")), group, None  # nobody calculates whether
+        return rng.choice(("check", "tell me")), group  # nobody calculates whether
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
-    said = synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]
+    said = synonyms if pattern("manual_verbs").match(verb) else [verb, *synonyms]
     said = ["make"] if verb == "make" else said  # "make edits" creates none
-    if group == "book" and not RESERVED.search(act.head):
-        said = [verb]
-    if verb == "drop" and not re.search(
-        r"\b(table|database|column|index|view|collection)", act.head
-    ):
-        said = [verb]  # who drops a course deletes none
+    rooms = group == "book" and not pattern("reserved").search(act.head)
+    drops = verb == "drop" and not pattern("dropped").search(act.head)
+    said = [verb] if rooms or drops else said  # who drops a course deletes none
     once = [v for v in said if f" {v[:5]}" not in f" {act.head}"]  # no "reserve a reservation"
     same = next((family for family in SAME if group in family), (group,))
     used = {
         v: n
         for v, n in habits.verbs.items()
-        if group and verb_groups().get(v.split()[0]) in same and not MANUAL_VERBS.match(v)
+        if group and group_of(v.split()[0]) in same and not pattern("manual_verbs").match(v)
     }
-    return drawn(weighed(Counter(once or said), used), rng), group, None
+    return drawn(weighed(Counter(once or said), used), rng), group
 
 
 SAME = (("show", "give", "list"),)  # groups of verbs that mean the same
@@ -173,9 +162,9 @@ def _lifted(
     spoken = " ".join([act.head, *(phrase for _, phrase in act.parts)])
     for p in params:
         inner = args[p.name] if isinstance(args[p.name], dict) else {}
-        fields = [f for f in p.fields if f.name in inner and not is_constant(f)]
+        fields = [f for f in p.fields if f.name in inner and not f.is_constant]
         slot = all(f.kind in DATES or f.words == "window" for f in fields)  # said as any day
-        whole = is_measure(p) or p.role or len(fields) > MOST_LIFTED
+        whole = p.is_measure or p.role or len(fields) > MOST_LIFTED
         whole = whole or (mentions(spoken, p) and not slot)
         if not fields or whole or any(f.fields or f.items or f.kind in ADDRESS for f in fields):
             out.append(p)
@@ -191,7 +180,7 @@ def _lifted(
 
 def _of_things(act: Action, rng: random.Random) -> Action:
     """The action on the things of a list: always, where the list itself is no answer."""
-    listing = makes(act) or verb_groups().get(act.verbs[0]) in LISTING
+    listing = act.makes or act.group in LISTING
     return unlisted(act) if rng.random() < UNLISTED or not listing else act
 
 
@@ -206,10 +195,11 @@ def _led(
 ) -> tuple[Action, str, str, Parameter | None]:
     """The action, its verb and the verb's group where a method, an argument or a flag of the call
     may say which of several it is, and that parameter."""
-    verb, group, chosen = _lead(act, plain, args, rng, habits)
+    verb, chosen = _named_verb(act, plain, args)
+    verb, group = (verb, group_of(verb)) if verb else _any_verb(act, rng, habits)
     if by_method:  # the verb is an argument's
         chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
-        verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
+        verb, group = act.verbs[0], act.group
     two = len(act.verbs) == 2  # "enable or disable wifi" + on
     turns = [p for p in flags if switched(p.words) in act.verbs[:1] or (two and p.words in ON)]
     for chosen in turns[:1]:  # "follow or unfollow an artist" + follow
@@ -241,7 +231,7 @@ def compose(
     present = told_in_one(present, args, anchors, act)
     flags = [p for p in present if isinstance(args[p.name], bool) and p.words != "value"]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
-    plain = [p for p in plain if not is_constant(p) and anchors.get(p.name, "-").strip()]
+    plain = [p for p in plain if not p.is_constant and anchors.get(p.name, "-").strip()]
     act, verb, group, chosen = _led(act, act != usual, plain, flags, args, rng, habits)
     flags = [p for p in flags if p != chosen]
     act, flags = decided(act, flags, args)
@@ -252,9 +242,7 @@ def compose(
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     for p in [p for p in plain if p.items and len(args[p.name]) == 1]:  # "patients P-1"
-        body = re.sub(
-            rf"\b({re.escape(p.noun.rstrip('s'))})s {slot_of(p)}", rf"\1 {slot_of(p)}", body
-        )
+        body = re.sub(rf"\b({re.escape(p.noun.rstrip('s'))})s {p.slot}", rf"\1 {p.slot}", body)
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
     entity = placed.first is not None and placed.first.sense in NUMBERED  # "what is the user 4711?"
     looked_for = group == "search" or verb in PLAYED
@@ -263,7 +251,7 @@ def compose(
     whole = "{" not in placed.head  # else it says which one: "message 5 with this text"
     if form == "order" and looked_for and whole and (query := placed.query):
         left.remove(query)
-        verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
+        verb, body = _searched(verb, body, placed.head, query.slot, rng)
     clauses = _joined(left, flags, args, rng, habits, verb, placed, body, tool.name)
     inline, rest = sentence_of(left + flags, clauses, verb, body, act.head, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
@@ -272,7 +260,7 @@ def compose(
     pieces = [*(f"{t} {tail}".strip() for t in (text, reported)), rest]
     pieces = _with_values(pieces, plain, args, anchors, rng, habits)
     listed = " ".join(c for c in inline if IN_BRACKETS.match(c))
-    bracketed = tuple(p.name for p in left if slot_of(p) in listed)
+    bracketed = tuple(p.name for p in left if p.slot in listed)
     return Wish(form, pieces[0], pieces[2], anchors, pieces[1] if reported else "", bracketed)
 
 
@@ -337,9 +325,7 @@ def _form(ask: bool, act: Action, rng: random.Random, entity: bool, habits: Prof
         return drawn({f: w for f, w in form_weights(habits).items() if f != "thing"}, rng)
     if not ask or re.match(r"(who|what|when|where|which|why|how|whether|if)\b", act.head):
         return "order"
-    vague = re.search(
-        r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
-    )
+    vague = pattern("vague").search(act.head)
     askable = not (vague or entity or re.match(r"an? |[A-Z]", act.head))
     return drawn({f: w for f, w in form_weights(habits).items() if askable or f != "question"}, rng)
 
@@ -359,9 +345,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     definite = definite or verb in SETTERS
     made = group in ("create", "add", "generate", "book", "start")
     definite |= re.match(r"[\w' -]+? of ", body) is not None and not made
-    definite = definite and not re.match(
-        r"(general |detailed )?(information|info|details|data)\b(?!,)", body
-    )
+    definite = definite and not pattern("information").match(body)
     if form == "order":
         bare = re.match(r"(whether|if|how)\b", body) or (verb in SWITCHES and not definite)
         found = body if bare else with_article(body, definite)

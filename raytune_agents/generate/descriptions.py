@@ -8,22 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from raytune_agents.calls.schema import local_ref
 from raytune_agents.generate.actions import verb_words
 from raytune_agents.generate.codes import bare_numbers
-from raytune_agents.generate.described_numbers import either_number
-from raytune_agents.generate.wordlists import DATA, pattern, regex, word_data
+from raytune_agents.generate.parameter import json_type
+from raytune_agents.generate.wordlists import DATA, pattern, regex, tidied, word_data
 from raytune_agents.records import JsonSchema
 
 NAMES = word_data("names")
 UNITS = pattern("units")
-_PER = pattern("per_unit")
 LASTING = rf"\b(?:{regex('lasting')}|length|break|run ?time)$"
 SUFFIXES: dict[str, str] = NAMES["unit_suffixes"]
 AREAS: dict[str, str] = NAMES["units_of_two_words"]
-DATE_FORM = pattern("date_form")
 _ID = "(?:id|identifier)"
 _NUMBERED = re.compile(rf"(?:the |an? |unique )*(?:{_ID} (?:of|for)|(.+?) {_ID})\b", re.I)
 
@@ -59,7 +58,7 @@ def unit_of(words: str, about: str) -> str:
     # no unit of its own: "lesson of the day", "12.5 kg bags"
     told = re.sub(r"\b(?:of (?:the|a)|each|every) \w+|\d ?[a-z]+(?= [a-z]+s\b)", " ", about)
     for text in (words, told):
-        if found := _PER.search(text):
+        if found := pattern("per_unit").search(text):
             return found[0].lower()
         if found := UNITS.search(text):
             return found[1].lower()
@@ -68,15 +67,8 @@ def unit_of(words: str, about: str) -> str:
 
 def subject_of(about: str) -> str:
     """What a description speaks of: "city" for "The name of the city to look up"."""
-    first = r"^(optional|required|specify|specifies|enter|provide|the|a|an)\W+"
-    text = re.sub(first, "", about.lower().strip())
-    text = re.sub(r"^(the|a|an)\s+", "", text)
-    parts = re.split(
-        r"\s(?:of|for|to|that|in|from|where|which|on|at|with|by|used|you|being|based|such|like)\s|"
-        r"[(,.;:]",
-        text,
-        maxsplit=2,
-    )
+    text = tidied(about.lower().strip(), "subject")
+    parts = pattern("subject_end").split(text, maxsplit=2)
     first = parts[0].strip()
     general = r"(name|title|type|kind|list|value|text|number|code|id|identifier|path)s?$"
     if re.search(general, first) and len(parts) > 1 and f"{first} of" in text:
@@ -115,32 +107,19 @@ def thing_of(words: str, about: str) -> str:
     if words in ("title", "label", "key") or code:
         return ""
     if re.fullmatch(r"(file )?path|file( ?name)?", words):  # "path to the manifest file"
-        of_file = re.match(
-            r"(?:\w+ )?(?:path|name|location) (?:to|of|for) (?:the |an? |your )?"
-            r"((?:[a-z]+ )?[a-z]+?)(?: file)?(?:$|[.,;(]| to\b| that\b| on\b)",
-            text,
-        )
+        of_file = pattern("of_file").match(text)
         return of_file[1] if of_file and of_file[1] not in NAMES["anything"] else ""
     if told := _counted(words, text) or _fuller(words, short, text):
         return told
     known = any(w[:4] in ENGLISH_STEMS for w in short.split())
     # "upl id", "affected" of "numbers of the affected meters"
     if re.fullmatch(rf"{_GENERAL}|\w+ed", words) or (short != words and not known):
-        found = re.search(
-            rf"\b{_GENERAL} (?:of|for) (?:the |an? |this |your )?"
-            r"(?:specific |given |particular |new |existing |unique )*"
-            r"(?!wh(?:ich|om|ose)\b)([a-z][\w-]*(?: (?!to\b|that|this|wh|in\b|"
-            r"\w+ed\b|from|for|with|on\b|is\b|and\b|or\b|you|by\b|at\b|being)[a-z][\w-]+)?)",
-            text,
-        ) or re.search(r"\bwhat the (\w+) is called", text)
-        if found:
+        called = re.search(r"\bwhat the (\w+) is called", text)
+        if found := pattern("named_thing").search(text) or called:
             thing = re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
             return "" if thing in NAMES["anything"] else thing
-        text = re.sub(
-            rf"^(?:(?:unique|specific|given|particular) )*(\w+(?: \w+)?) {_GENERAL}\b.*$",
-            r"\1",
-            text,
-        )
+        coded = rf"^(?:(?:unique|specific|given|particular) )*(\w+(?: \w+)?) {_GENERAL}\b.*$"
+        text = re.sub(coded, r"\1", text)
         said = re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words
         return text if said and text not in NAMES["anything"] else ""
     subject = _bare_subject(words, re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text)))
@@ -183,16 +162,15 @@ def _bare_subject(words: str, subject: str) -> str:
     return re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", re.sub(aside, "", subject))
 
 
-KNOWN_WORDS = frozenset(
-    word
-    for name in ("kinds", "values", "phrases", "names")
-    for word in re.findall("[a-z]{3,}", (DATA / f"{name}.yaml").read_text("utf-8").lower())
-)
-ENGLISH_STEMS = frozenset(  # a name of other words is of another language, or rare
-    word[:4]
-    for name in ("kinds", "values", "phrases")
-    for word in re.findall("[a-z]{2,}", (DATA / f"{name}.yaml").read_text("utf-8").lower())
-)
+def _words_of(*names: str) -> set[str]:
+    """The words of some of our word lists."""
+    texts = ((DATA / f"{name}.yaml").read_text("utf-8").lower() for name in names)
+    return {word for text in texts for word in re.findall("[a-z]{2,}", text)}
+
+
+KNOWN_WORDS = {word for word in _words_of("kinds", "values", "phrases", "names") if len(word) > 2}
+# a name of other words is of another language, or rare
+ENGLISH_STEMS = {word[:4] for word in _words_of("kinds", "values", "phrases")}
 
 
 RUN_TOGETHER = re.compile(r"([a-z]{3,})(code|type|size|mode|count|number|index|name|level)")
@@ -217,18 +195,12 @@ def is_english(text: str) -> bool:
 
 # --- what a description says ----------------------------------------------------------------------
 
-_EXAMPLES = pattern("example_list")
-_LIKE = pattern("like_example")
-_CLOSED = pattern("closed_list")
-_QUOTED = pattern("quoted")
-_OR = pattern("alternatives")
 _ONLY = pattern("only_alternatives")
 _NOISE = pattern("no_value")
 # A sentence that says when a parameter counts quotes values of others.
 _CONDITION = pattern("condition")
 _META = pattern("kind_named_as_value")
 _BLANK = re.compile(r"(?<![A-Za-z])[A-Z][\w-]*?x{3,}[\w-]*")  # "GHSA-xxxx-xxxx", "PRRT_kwDOxxx"
-_FORMED = pattern("told_form")
 
 
 def _filled_in(m: re.Match[str]) -> str:
@@ -246,7 +218,7 @@ def is_meta(text: Any) -> bool:
 
 def _listed(text: str) -> list[str]:
     """The items of "a, b or c": quoted ones alone where there are any."""
-    if quoted := _QUOTED.findall(text):
+    if quoted := pattern("quoted").findall(text):
         return [q for q in quoted if not _NOISE.search(q)]
     parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
     parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
@@ -260,27 +232,27 @@ def _listed(text: str) -> list[str]:
 def examples_in(text: str) -> tuple[list[str], bool]:
     """What a description quotes as values, and whether nothing else is allowed."""
     text = _BLANK.sub(_filled_in, text)
-    if found := _FORMED.search(text):
+    if found := pattern("told_form").search(text):
         return [found[1] or found[2]], False
-    found = _EXAMPLES.search(text)
+    found = pattern("example_list").search(text)
     if found:
         items = _listed(found[1])
         short = all(len(i.split()) <= 3 or re.match(r"[A-Z\d]", i) for i in items)
-        sure = bool(_QUOTED.search(found[1])) or short
+        sure = bool(pattern("quoted").search(found[1])) or short
         return (items, False) if sure else ([], False)
     text = " ".join(s for s in re.split(r"(?<=[.;])\s|\n", text) if not _CONDITION.search(s))
-    if found := _LIKE.search(text):
+    if found := pattern("like_example").search(text):
         return [found[1].strip("\"'`.")], False
-    if found := _CLOSED.search(text):
+    if found := pattern("closed_list").search(text):
         items = [i for i in _listed(found[1]) if len(i.split()) <= 3]
-        quoted = _QUOTED.findall(text)
+        quoted = pattern("quoted").findall(text)
         if len(items) < 2 and len(quoted) > 1:
             return quoted, True  # 'either "hamwi" (default) or "devine"'
         return (items, True) if len(items) > 1 else ([], False)
-    quoted = _QUOTED.findall(text)
+    quoted = pattern("quoted").findall(text)
     if len(quoted) > 1:
         return quoted, True
-    if found := _OR.search(text):
+    if found := pattern("alternatives").search(text):
         return _listed(found[1]), True
     if found := _ONLY.match(text):  # the description is the list: "Cleaning, filling or checkup."
         worded = re.match(r"[A-Z][a-z]", found[1])  # a sentence's capital; not "S, M or L"
@@ -290,7 +262,6 @@ def examples_in(text: str) -> tuple[list[str], bool]:
     return ([quoted[0]], False) if formed else ([], False)
 
 
-NESTED = pattern("nested")
 PAIRS: dict[str, str] = NAMES["pairs"]
 
 
@@ -355,22 +326,12 @@ def alternatives(schema: Any) -> list[JsonSchema]:
     return [o | rest for o in options[:6] if o.get("type") != "null"]
 
 
-def json_type(schema: Mapping[str, Any]) -> str:
-    """The schema's type, the first that is not null of several; "" where it says none."""
-    kind = schema.get("type", "")
-    if isinstance(kind, list):
-        kind = next((k for k in kind if k != "null"), "null")
-    return kind if isinstance(kind, str) else ""
-
-
 def _number_in(default: Any, about: str) -> float | int | None:
     """The default of a number that schema or description writes as a text: "50000", "defaults to
     0.05"; None where there is none or the schema has it as a number."""
     if isinstance(default, int | float):
         return None
-    told = re.search(
-        r"\bdefault(?:s to| is|:| value is) ['\"]?(-?\d[\d,]*(?:\.\d+)?)\b", about, re.I
-    )
+    told = pattern("default_number").search(about)
     text = default if isinstance(default, str) and default else told[1] if told else ""
     text = text.replace(",", "")
     if not re.fullmatch(r"-?\d+(\.\d+)?", text):
@@ -398,3 +359,40 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
     elif isinstance(default, str) and default.strip() and not closed and default not in examples:
         own.append(default)
     return [*own, *examples], closed and not own
+
+
+def bounds_in(text: str) -> tuple[float, float] | None:
+    """The smallest and the largest number that a description allows, None where it says none."""
+    number = r"(-?\d+(?:\.\d+)?)"
+    found = re.match(rf"{number} ?(?:\([^)]*\))? ?(?:-|–|to) ?{number}\b", text)
+    found = found or re.search(
+        rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I
+    )
+    found = found or re.search(rf"\bscale (?:of|from) {number}\s*(?:-|–|to)\s*{number}", text, re.I)
+    found = found or re.search(rf"\(\s*{number}\s*(?:-|–|to|\.\.)\s*{number}\s*\)", text)
+    found = found or re.search(rf"\b{number}\s*(?:-|–|to)\s*{number}\s*(?:scale|stars|$|\.)", text)
+    if found and float(found[1]) < float(found[2]):
+        return float(found[1]), float(found[2])
+    return None
+
+
+def one_bound_in(text: str) -> tuple[float, float]:
+    """The one bound that a description gives, "at most 50", "minimum 2", as a pair with an infinite
+    other end."""
+    # no "5 digits", "2 decimals" or "10MB", which bound something else
+    number = r":?\s*(-?\d[\d,]*(?:\.\d+)?)(?![\w.,]*\w)(?! (?:digits|decimal|characters|places))"
+    least = re.search(
+        rf"\b(?:at least|min(?:imum)?(?: value)?(?: of| is)?|no less than){number}", text, re.I
+    )
+    most = re.search(
+        rf"\b(?:at most|max(?:imum)?(?: value)?(?: of| is)?|up to|no more than){number}", text, re.I
+    )
+    low, high = (float(m[1].replace(",", "")) if m else None for m in (least, most))
+    return -inf if low is None else low, inf if high is None else high
+
+
+def either_number(text: str) -> list[str]:
+    """The numbers that a description ends with as all there are: "pay factor, 1.25 or 1.5"."""
+    one = r"\d+(?:\.\d+)?"
+    found = re.search(rf"(?:^|[,:(] ?)({one}(?:, {one})*,? or {one})\)?\.?$", text)
+    return re.findall(one, found[1]) if found else []

@@ -13,14 +13,13 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Profile, mixed
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate import arguments
-from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.arguments import parameters_of, sample_known
 from raytune_agents.generate.described_requests import compose
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.forms import field_noun, in_quotes, request_noun
 from raytune_agents.generate.frames import Wish, framed, joined_orders
 from raytune_agents.generate.grammar import is_plural, mended, plural
-from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.nouns import has_range
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
     make_row,
@@ -54,11 +53,8 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
         made = [sample_call(tool, rng, spec.habits, "order") for tool in chosen]
         source = "wording" if all(t.source == "wording" for t in made) else "template"
         anchors = {f"{i}.{k}": v for i, t in enumerate(made) for k, v in t.wish.anchors.items()}
-        found = (
-            joined_orders([t.order for t in made], rng, spec.habits),
-            [t.call for t in made],
-            anchors,
-        )
+        orders = joined_orders([t.order for t in made], rng, spec.habits)
+        found = orders, [t.call for t in made], anchors
     else:
         source = "template"
     wish, calls, anchors = found
@@ -79,7 +75,7 @@ def listed_calls(
     """Calls of a tool that differ in one value, as one wish that lists these values: "the weather
     in Rome and Oslo"; None where no value stands by itself. Raises NoValue."""
     made = sample_call(tool, rng, spec.habits)
-    args, known = made.call.args, spec.habits.arguments.get(tool.name, {})
+    args = made.call.args
     params = {p.name: p for p in parameters_of(tool)}
     names = [n for n in made.wish.anchors if n in params]
     for name in sorted(names, key=lambda n: not params[n].required):
@@ -94,7 +90,7 @@ def listed_calls(
             continue
         values, texts = [args[name]], [text]
         for _ in range(4 * count):
-            new, scene = arguments.sample(tool, {name}, rng, spec_values(tool, rng, known))
+            new, scene = sample_known(tool, {name}, rng, spec.habits)
             said = spoken(params[name], new[name], scene, rng)
             if len(values) < count and said not in texts and new[name] not in values:
                 values.append(new[name])
@@ -129,7 +125,7 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     enum = [v.replace("_", " ") for v in enum]
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
     param = next(p for p in parameters_of(tool) if p.name == arg)
-    sized = bool(kind_named(param.sense).range) and param.items is None  # no "which"
+    sized = has_range(param) and param.items is None  # no "which"
     template = rng.choice(DIALOGUE["choices"] if enum else DIALOGUE["questions"][sized:])
     if param.sense in COUNTS and not enum and is_plural(param.noun):
         return rng.choice(DIALOGUE["how_many"]).format(words=param.noun)
@@ -143,8 +139,7 @@ def _incomplete(
     Raises NoValue."""
     written = tool.incomplete.get(later[0]) if len(later) == 1 else None
     if written:
-        known = habits.arguments.get(tool.name, {})
-        text, args, anchors = phrase(tool, written, rng, habits=known, also=later)
+        text, args, anchors = phrase(tool, written, rng, habits=habits, also=later)
         said = {k: v for k, v in anchors.items() if k not in later}
         return Wish("order", text, "", said), args, {k: anchors[k] for k in later}
     args, scene = sample_arguments(tool, rng, habits)
@@ -186,12 +181,9 @@ def askable(tool: ToolConfig) -> list[str]:
     """Required arguments that a user can be asked for: booleans go without saying."""
     properties = tool.parameters["properties"]
     required = tool.parameters.get("required", [])
-    named = (r for r in required if properties[r].get("type") not in ("boolean", "object"))
-    return [
-        r
-        for r in named
-        if "const" not in properties[r] and len(properties[r].get("enum", "ab")) > 1
-    ]
+    named = [r for r in required if properties[r].get("type") not in ("boolean", "object")]
+    open_ones = [r for r in named if "const" not in properties[r]]
+    return [r for r in open_ones if len(properties[r].get("enum", "ab")) > 1]
 
 
 followup = row_pool(followup_row)
@@ -214,16 +206,9 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
         messages.append(Message("user", answer_of(answers[arg], rng)))
     messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
     everything = {k: v for anchor in anchors.values() for k, v in anchor.items()}
-    return make_row(
-        spec,
-        "gradual",
-        index,
-        seed,
-        messages,
-        shown_tools(spec, rng, {tool.name}),
-        anchors=everything,
-        anchors_by_turn=anchors,
-    )
+    meta: Options = {"anchors": everything, "anchors_by_turn": anchors}
+    tools = shown_tools(spec, rng, {tool.name})
+    return make_row(spec, "gradual", index, seed, messages, tools, **meta)
 
 
 gradual = row_pool(gradual_row)
@@ -236,21 +221,14 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     """The user takes one value back before the call: the right call has the later one."""
     rng = random.Random(f"{seed}/{spec.name}/corrected/{index}/{attempt}")
     tool = pick_tool(spec, rng)
-    known = spec.habits.arguments.get(tool.name, {})
     made = sample_call(tool, rng, spec.habits, "order")
     args = made.call.args
-    free = [
-        p
-        for p in parameters_of(tool)
-        if p.name in args
-        and p.kind != "flag"
-        and not p.role
-        and not isinstance(args[p.name], bool | list | dict)
-    ]
+    free = [p for p in parameters_of(tool) if p.name in args and p.kind != "flag" and not p.role]
+    free = [p for p in free if not isinstance(args[p.name], bool | list | dict)]
     if not free:
         return None
     param = rng.choice(free)
-    new, scene = arguments.sample(tool, {param.name}, rng, spec_values(tool, rng, known))
+    new, scene = sample_known(tool, {param.name}, rng, spec.habits)
     if new[param.name] == args[param.name]:
         return None
     value = in_quotes(param, spoken(param, new[param.name], scene, rng))
@@ -261,19 +239,12 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
         Message("user", text),
         Message("assistant", tool_calls=(ordered_call(tool, args | new),)),
     ]
+    later = {param.name: value}
+    by_turn = {"0": made.wish.anchors, "2": later}
     kept = {k: v for k, v in made.wish.anchors.items() if k != param.name}
-    anchors = {"0": made.wish.anchors, "2": {param.name: value}}
-    return make_row(
-        spec,
-        "corrected",
-        index,
-        seed,
-        messages,
-        shown_tools(spec, rng, {tool.name}),
-        anchors=kept | {param.name: value},
-        anchors_by_turn=anchors,
-        wording=made.source,
-    )
+    meta: Options = {"anchors": kept | later, "anchors_by_turn": by_turn}
+    tools = shown_tools(spec, rng, {tool.name})
+    return make_row(spec, "corrected", index, seed, messages, tools, wording=made.source, **meta)
 
 
 corrections = row_pool(corrected_row)

@@ -10,15 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from raytune_agents.agents.analyse import Profile
-from raytune_agents.generate.wordlists import phrases
+from raytune_agents.generate.wordlists import pattern, phrases
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
 PRIOR_ROWS = 4  # rows that count as much as the weights of phrases.yaml
 MISSPELLED = 0.03  # share of requests with a misspelled word
 SLOTS = {"order": "wish", "thing": "thing", "question": "question|reported"}
-NO_FAVOUR = re.compile(
-    r"(?<!you )(to|me|\bi|\bwe|promised a colleague to) \{wish\}|\{wish\} for me|Let's", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,7 @@ def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
 
 
 def framed(
-    wish: Wish | str,
-    rng: random.Random,
-    kept: Iterable[str] = (),
-    habits: Profile = EVEN_HABITS,
+    wish: Wish | str, rng: random.Random, kept: Iterable[str] = (), habits: Profile = EVEN_HABITS
 ) -> tuple[str, str]:
     """The wish in one of the frames: (frame, sentences). Values in `kept` are never misspelled;
     without any no word is."""
@@ -98,7 +92,7 @@ def framed(
         frame: weight
         for frame, weight in weights.items()
         if not ((open_end or wish.rest) and not re.search(r"\}\W*$", frame))
-        and not (favour and NO_FAVOUR.search(frame))
+        and not (favour and pattern("no_favour").search(frame))
     }
     frame = drawn(usable or weights, rng)
     first = {"order": "wish"}.get(wish.form, wish.form)

@@ -102,7 +102,6 @@ def _fits(kind: Kind, type_: str) -> bool:
     )
 
 
-MAILED = pattern("mailed")
 GENERAL = pattern("vague_names")
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
@@ -120,7 +119,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
         re.search(r"^\w* ?address\b(?! to)", about, re.I)
         and re.search(r"\bmail|newsletter", context)
     )
-    if type_ == "string" and mailed and MAILED.search(words):
+    if type_ == "string" and mailed and pattern("mailed").search(words):
         return "email", True
     plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
@@ -144,15 +143,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     return "", False
 
 
-OF_FORM = {  # kind -> what all examples of it are
-    "email": r"[\w.+-]+@[\w-]+\.[a-z]{2,}",
-    "url": r"https?://\S+",
-    "ip": r"\d{1,3}(\.\d{1,3}){3}",
-    "domain": r"(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|edu|co|app|eu|de)",
-    "uuid": word_data("names")["shapes"]["uuid"],
-    "phone": r"\+\d[\d -]{7,}",
-    "date": r"20\d\d-[01]\d-[0-3]\d",
-}
+OF_FORM: dict[str, str] = word_data("names")["example_forms"]
 
 
 OF_PATTERN = {"09:30": "time", "2027-03-01": "date", "2027-03": "month"}

@@ -11,29 +11,20 @@ from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.kind_table import banks, kind_named, matching_kind
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import GENERATORS, Scene
-from raytune_agents.generate.wordlists import pattern, regex
+from raytune_agents.generate.wordlists import pattern, phrases, regex
 
 FACILITIES = regex("facilities")
-FILE_TYPE = pattern("file_type")
 
 
-VERBS_NOT_THINGS = re.split(" ", "show switch plan book order file track name object place play")
-
-
-# kinds whose values name nothing: a message "for mobile apps" is called by no number
-NO_NAMES = re.split(
-    " ",
-    " name id query email phone url ip mac uuid date time datetime month year zip iban card latlon "
-    "latitude longitude currency timezone audio_file video_file image_file",
-)
+VERBS_NOT_THINGS: list[str] = phrases()["verbs_not_things"]
+NO_NAMES: list[str] = phrases()["kinds_without_name"]
+CODES: list[str] = phrases()["kinds_of_codes"]
 
 
 @lru_cache(maxsize=4096)
 def entity_kind(context: str) -> str:
     """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
-    context = re.sub(
-        r"\b(?:to|into|from|in|within|at) (?:an?|the|my|your)? ?[a-z]+", " ", context
-    )  # where it goes
+    context = pattern("where_to").sub(" ", context)  # where it goes
     things = re.findall(r"\b(?:an?|the) ([a-z]+)", context)
     unusual = [w for w in VERBS_NOT_THINGS if w not in things]  # "a track" is one
     words = [w for w in re.findall(r"[a-z]+", context) if w not in unusual]
@@ -43,13 +34,6 @@ def entity_kind(context: str) -> str:
         if by_name and found not in NO_NAMES and (kind_named(found).bank or found in GENERATORS):
             return found
     return ""
-
-
-CODES = re.split(  # kinds whose form shows
-    " ",
-    "id room_number tracking plate flight coupon vin commit version zip barcode iban isbn card "
-    "service host product",
-)
 
 
 UNTITLED = pattern("untitled")  # of which no title of a document is one
@@ -97,7 +81,7 @@ def text_of(scene: Scene, p: Parameter) -> Any:
         return scene.maker
     if bank == "files":
         form = re.search(r"\b([A-Z0-9]{2,4}) file", p.about)
-        form = form or (FILE_TYPE.search(scene.context) if p.role != "to" else None)
+        form = form or (pattern("file_type").search(scene.context) if p.role != "to" else None)
         text = re.search(r"\btext file|as text\b|line-based", scene.context)
         ending = form[1].lower() if form else "txt" if text else ""
         if p.role == "to" and "." in scene.file:  # moved, not converted

@@ -19,8 +19,9 @@ from raytune_agents.agents.inlining import with_type
 from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
+from raytune_agents.generate.agreement import amounts_of, of_one_object, told_apart, with_one_list
 from raytune_agents.generate.codes import MEASURE
-from raytune_agents.generate.described_numbers import bounds_in
+from raytune_agents.generate.descriptions import bounds_in
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
@@ -38,18 +39,11 @@ from raytune_agents.generate.kind_table import (
     settled,
 )
 from raytune_agents.generate.nouns import whose_kind
-from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.siblings import amounts_of, of_one_object, told_apart, with_one_list
-from raytune_agents.generate.wordlists import pattern, regex
+from raytune_agents.generate.parameter import Parameter, json_type
+from raytune_agents.generate.wordlists import pattern, regex, word_data
 
 PERIODS = ("seconds", "minutes", "hours", "days", "weeks", "months", "years")
-LENGTHS = {  # kind -> its units
-    "length": ("characters",),
-    "setting": ("percent",),
-    "minutes": ("minutes", "min", "minute"),
-    "age": ("years", "months", "weeks", "days"),
-    "at_age": ("years", "months", "weeks", "days"),
-}
+LENGTHS: dict[str, list[str]] = word_data("names")["usual_units"]
 DEEPEST = 4  # schemas inside schemas that are looked into
 LONGEST_TEXT = 4_000  # characters of a description: the expressions are not linear in a stranger's
 
@@ -77,7 +71,7 @@ def parameter(
         return next((p for p in tried if p.kind or p.examples), tried[0])
     detail = with_type(descriptions.flattened(schema, root))
     about = str(detail.get("description") or outer or detail.get("title") or "")[:LONGEST_TEXT]
-    type_ = descriptions.json_type(detail)
+    type_ = json_type(detail)
     words = descriptions.spelled_out(_own_words(name, type_), about)
     words = whose_kind(words, about)
     values, closed = descriptions.examples_of(detail, about)
@@ -92,13 +86,7 @@ def parameter(
         words = bare if type_ != "array" else words
         words = re.sub(r"(?<=\w) mins?$", "", words) if unit == "minutes" else words
     known = Parameter(
-        name,
-        json.dumps(detail),
-        required,
-        words=words,
-        about=about,
-        closed=closed,
-        unit=unit,
+        name, json.dumps(detail), required, words=words, about=about, closed=closed, unit=unit
     )
     if depth > DEEPEST and type_ in ("array", "object"):
         return known  # a schema that holds itself
@@ -118,9 +106,6 @@ def parameter(
     return replace(found, kind=sort, sense=found.sense or sort) if plated else found
 
 
-SORT_OF_VALUE = pattern("sort_of_value")
-
-
 def _are_no_values(words: str, values: Sequence[Any], closed: bool) -> bool:
     """Whether what a description quotes names no value: "(username or organization)", of an id "of
     state_class 'total' or 'mean'", or of a "`From` address"."""
@@ -133,7 +118,7 @@ def _sorts_of_value(words: str, values: Sequence[Any]) -> list[str]:
     """The sorts of values that a description lists in place of values, "VIN or licence plate",
     "hospital, city, country"; [] where it lists values, such as the names of columns."""
     texts = [str(v) for v in values]
-    sorts = [t for t in texts if SORT_OF_VALUE.fullmatch(t)]
+    sorts = [t for t in texts if pattern("sort_of_value").fullmatch(t)]
     kind = matching_kind("string", words, "", "")[0]
     of_one = kind in ("id", "city", "street", "") and not re.search(r"s$|\b(by|type|level)$", words)
     return sorts if of_one else []
@@ -148,9 +133,7 @@ def _own_words(name: str, type_: str) -> str:
 
 def _of_many(known: Parameter) -> Parameter:
     """A count by the noun of what is counted: "piece count" -> "pieces"."""
-    counted = re.fullmatch(
-        r"(?:num|number|n|no)(?: of)? ([a-z]{3,})|([a-z]{3,}) (?:count|qty|quantity)", known.words
-    )
+    counted = pattern("count_of").fullmatch(known.words)
     if known.kind not in ("count", "quantity") or not counted:
         return known
     many = plural(counted[1] or counted[2])
@@ -190,7 +173,6 @@ def unlike_bank(kind: str, values: Sequence[Any]) -> bool:
 COUNTED = r"^party size(?: number)?$|^(?:number|count) of \w+s$"
 # Kinds whose names are said alike, known to us or not: "by Vincent van Gogh".
 NAMED_ALIKE = ("company", "maker", "artist", "author")
-TECHNICAL = pattern("technical")
 
 
 def _list(
@@ -202,9 +184,9 @@ def _list(
         two = json.dumps({"type": "array", "minItems": 2, "maxItems": 2})
         inner = replace(known, schema=two, required=True, kind=pair, sense=pair, examples=())
         return replace(known, kind="list", sense=pair, items=inner, closed=False)
-    if not descriptions.json_type(item) and descriptions.NESTED.search(known.about):
+    if not json_type(item) and pattern("nested").search(known.about):
         return known  # of what its lists are it does not say
-    if not descriptions.json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
+    if not json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
         many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
         item = item | {"type": "number" if many else "string"}
     inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
@@ -225,9 +207,9 @@ CODED = re.compile(r"\^?\[?[A-Z][^*+]*(\\d|\d-9)")
 
 def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
     """Whether a parameter is no user's business: a secret, bytes, how an answer is cut in pages."""
-    type_ = descriptions.json_type(detail)
+    type_ = json_type(detail)
     told = type_ in ("string", "boolean")
-    technical = TECHNICAL.search(known.about) or TECHNICAL.search(known.words)
+    technical = pattern("technical").search(known.about) or pattern("technical").search(known.words)
     secret = type_ != "boolean" and SECRET.search(known.words)
     raw = detail.get("format") in ("binary", "byte", "password")
     return bool((told and technical) or secret or raw)
@@ -235,7 +217,7 @@ def _unsaid(known: Parameter, detail: Mapping[str, Any]) -> bool:
 
 def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
     """The kind of a number or a code where its unit, bounds or pattern say more than its name."""
-    type_ = descriptions.json_type(detail)
+    type_ = json_type(detail)
     told = bounds_in(known.about)
     bounds = {"minimum", "maximum"} & set(detail) or told
     bounded = type_ in ("integer", "number") and bounds
@@ -271,7 +253,7 @@ def _scalar(
     known: Parameter, detail: Mapping[str, Any], values: list[Any], context: str
 ) -> Parameter:
     """A text, number or boolean by its format, name, description and examples."""
-    words, about, type_ = known.words, known.about, descriptions.json_type(detail)
+    words, about, type_ = known.words, known.about, json_type(detail)
     if words in ("name", "title") and known.said:
         thing = f"{known.said} {words}"  # "name of the table": a table's name
         words = thing if matching_kind("string", thing, "", context)[0] else words

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +124,14 @@ def probed_values(
     """Field -> values that the agent's look-up tools answer with, run in the sandbox."""
     calls: list[ToolCall] = []
     for tool in spec.tools:
-        act = actions.action(tool.name, tool.description)
-        if not act.verbs or actions.verb_groups().get(act.verbs[0]) not in LOOK_UPS:
+        act = actions.action(tool.name, tool.told)
+        if not act.verbs or act.group not in LOOK_UPS:
             continue
         for k in range(PROBES):
             rng = random.Random(f"{seed}/{spec.name}/probe/{tool.name}/{k}")
             try:
                 required = tool.parameters.get("required", [])
-                args, _ = arguments.sample(tool, required, rng, arguments.spec_values(tool, rng))
+                args, _ = arguments.sample_known(tool, required, rng)
             except NoValue:
                 break
             calls.append(ToolCall.of(tool.name, **args))
@@ -149,7 +148,7 @@ def _matching(p: Parameter, fields: Mapping[str, Sequence[Any]]) -> list[Any]:
     names = (p.words, p.noun, f"{p.noun} id", f"{p.noun} name")
     values = next((fields[n] for n in names if fields.get(n)), [])
     types: dict[str, Any] = {"string": str, "integer": int, "number": (int, float)}
-    wanted = types.get(descriptions.json_type(p.detail))
+    wanted = types.get(p.type)
     return [v for v in values if wanted is None or isinstance(v, wanted)]
 
 
@@ -193,10 +192,8 @@ def _with_named_ids(tool: ToolConfig, profile: Profile) -> ToolConfig:
     for p in arguments.parameters_of(tool):
         every = [mine] if p.name in mine else profile.arguments.values()
         seen = [args[p.name] for args in every if p.name in args]
-        named = [
-            *chain(*(a.texts for a in seen)),
-            *map(plain_number, chain(*(a.numbers for a in seen))),
-        ]
+        named = [text for a in seen for text in a.texts]
+        named += [plain_number(number) for a in seen for number in a.numbers]
         if p.name not in values and p.kind in ("id", "") and named:
             values[p.name] = list(dict.fromkeys(named))
     return tool.model_copy(update={"values": values})
@@ -217,7 +214,7 @@ def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
             continue
         coded = p.kind in CODED and p.examples and p.words != "id"  # the form of all
         told = (p.kind and p.words in unknown) or (p.examples and p.words in unsaid)
-        if coded or (told and descriptions.json_type(p.detail) == "string"):
+        if coded or (told and p.type == "string"):
             scene = Scene(random.Random(p.words), p.words)
             with suppress(NoValue):  # its schema may want what nobody knows
                 count = MOST if coded else DRAWS
@@ -242,35 +239,31 @@ def _with_values(
 
 def gaps(spec: AgentSpec) -> list[Gap]:
     """Every tool that no row can be made of, by its first fault."""
-    out = []
-    for tool in spec.tools:
-        rng = random.Random(tool.name)
-        habits = spec.habits.arguments.get(tool.name, {})
-        plain = {p.name for p in arguments.parameters_of(tool) if not (p.items or p).fields}
-        seen = {n for n, a in habits.items() if n in plain and (a.texts or a.numbers)}
-        known = seen | set(tool.values)
-        if not tool.requests and not spec.habits.english:
-            out.append(Gap(tool.name, "", FOREIGN_ROWS))
-            continue
-        if not tool.requests and not descriptions.is_english(tool.description):
-            out.append(Gap(tool.name, "", FOREIGN))
-            continue
-        missing = [p for p in kinds.unknown(arguments.parameters_of(tool)) if p.name not in known]
-        if missing:
-            faults = map(kinds.unknown_field, missing)
-            out += [Gap(tool.name, path, kinds.advice(p)) for path, p in faults]
-            continue
-        try:
-            required = tool.parameters.get("required", [])
-            arguments.sample(tool, required, rng, arguments.spec_values(tool, rng, habits))
-        except NoValue as error:
-            name, _, why = str(error).removeprefix(f"{tool.name}.").partition(": ")
-            out.append(Gap(tool.name, name if name != tool.name else "", why or str(error)))
-            continue
-        act = tool_action(tool)
-        if not tool.requests and (not act.verbs or not act.head):
-            out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
-    return out
+    return [gap for tool in spec.tools for gap in _gaps_of(tool, spec.habits)]
+
+
+def _gaps_of(tool: ToolConfig, habits: Profile) -> list[Gap]:
+    if not tool.requests and not habits.english:
+        return [Gap(tool.name, "", FOREIGN_ROWS)]
+    if not tool.requests and not descriptions.is_english(tool.description):
+        return [Gap(tool.name, "", FOREIGN)]
+    seen, params = habits.arguments.get(tool.name, {}), arguments.parameters_of(tool)
+    plain = {p.name for p in params if not (p.items or p).fields}
+    named = {n for n, a in seen.items() if n in plain and (a.texts or a.numbers)}
+    missing = [p for p in kinds.unknown(params) if p.name not in named | set(tool.values)]
+    if missing:
+        faults = map(kinds.unknown_field, missing)
+        return [Gap(tool.name, path, kinds.advice(p)) for path, p in faults]
+    try:
+        required = tool.parameters.get("required", [])
+        arguments.sample_known(tool, required, random.Random(tool.name), habits)
+    except NoValue as error:
+        name, _, why = str(error).removeprefix(f"{tool.name}.").partition(": ")
+        return [Gap(tool.name, name if name != tool.name else "", why or str(error))]
+    act = tool_action(tool)
+    if not tool.requests and (not act.verbs or not act.head):
+        return [Gap(tool.name, "", "say what it does in its description, with a verb")]
+    return []
 
 
 def gap_lines(found: Sequence[Gap]) -> list[str]:
@@ -285,7 +278,7 @@ def single_values(spec: AgentSpec) -> list[Gap]:
     """Every text of which one value alone is known: each request would say the same."""
     out = []
     for tool in spec.tools:
-        rng, habits = random.Random(tool.name), spec.habits.arguments.get(tool.name, {})
+        rng = random.Random(tool.name)
         params = arguments.parameters_of(tool)
         unknown = set(kinds.unknown(params))
         free = [p.name for p in params if not (p.closed or p in unknown)]
@@ -294,8 +287,8 @@ def single_values(spec: AgentSpec) -> list[Gap]:
             for _ in range(DRAWS):
                 if drawn and all(len(v) > 1 or "" in v for v in drawn.values()):
                     break  # every text differs
-                known = arguments.spec_values(tool, rng, habits)
-                for name, value in arguments.sample(tool, free, rng, known)[0].items():
+                made, _ = arguments.sample_known(tool, free, rng, spec.habits)
+                for name, value in made.items():
                     drawn[name].add(value if isinstance(value, str) else "")
         except NoValue:
             continue  # `gaps` names it

@@ -12,7 +12,6 @@ from raytune_agents.agents.analyse import Profile
 from raytune_agents.generate.forms import QUOTED
 from raytune_agents.generate.frames import drawn
 from raytune_agents.generate.grammar import PREPOSITIONS
-from raytune_agents.generate.nouns import slot_of
 from raytune_agents.generate.parameter import Parameter
 
 
@@ -32,7 +31,7 @@ def with_ids(text: str, params: Sequence[Parameter]) -> str:
     for p in params:
         if p.words != f"{p.noun} id" or p.items is not None:
             continue
-        pattern = rf"((?:[\w-]+ )?){re.escape(p.noun)} ({re.escape(slot_of(p))})"
+        pattern = rf"((?:[\w-]+ )?){re.escape(p.noun)} ({re.escape(p.slot)})"
         if found := re.search(pattern, text):
             the = "the " if re.fullmatch(PREPOSITIONS, found[1].strip()) else ""
             said = f"{found[1]}{the}{p.noun} with ID {found[2]}"
@@ -59,7 +58,7 @@ def known_clause(tool: str, p: Parameter, value: Any, rng: random.Random, habits
     adverb = ADVERB.match(str(value)) if len(str(value).split()) < 6 else None
     joined = adverb and re.fullmatch(PREPOSITIONS, adverb[0]) and p.sense not in QUOTED
     if joined or (adverb and counted):
-        return slot_of(p)  # "in two days", "tonight"
+        return p.slot  # "in two days", "tonight"
     if not counted:
         return ""
     clause = drawn(counted, rng)
@@ -69,4 +68,4 @@ def known_clause(tool: str, p: Parameter, value: Any, rng: random.Random, habits
         clause = clause.replace("the {x}", "{x}")  # "in the city" makes no "in the Phoenix"
     if str(value)[:1].islower() and len(clause.split()) == 2:
         return ""  # "on Monday", but not "on week"
-    return clause.replace("{x}", slot_of(p))
+    return clause.replace("{x}", p.slot)

@@ -6,25 +6,17 @@ import re
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import KIND_WORDS, kind_named
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.wordlists import compiled, pattern, phrases, regex
 
-NUMBERED = ("id", "id_number", "index", "room_number", "tracking", "uuid", "flight", "commit")
 ITSELF: list[str] = phrases()["kinds_as_said"]
 TITLED = pattern("titled")
-BEFORE_NOUN = pattern("before_noun")
 DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
-AFTERWARDS = regex("afterwards")
-FILES = regex("several_files")
-CROWD = regex("crowd")
 KINDLY = regex("kindly")
 CLAUSE = regex("clause")
 PREDICATE = regex("predicate")
-OWNERS = regex("owners")
-WHICH_ONE = regex("which_one")
 # "a running mission": one that is known
 IN_STATE = r"(new|newly|open|active|pending|existing|current|draft|\w{3,}ed|\w{3,}ing) \w"
 TOLD = "(?:belonging|associated|linked|attached|connected|related)"
@@ -32,20 +24,14 @@ PERSONAL = ("email", "phone", "username", "person")
 NAMES = ("name", "document_title", "event_title")
 
 
-def slot_of(p: Parameter) -> str:
-    """The place of a value in a text."""
-    return "{" + p.name + "}"
-
-
-def is_numbered(p: Parameter) -> bool:
-    """Whether a value tells which one it is, after its noun: "drone HAWK-2"."""
-    codes = not p.kind and bool(p.values) and all(is_code(v) for v in p.values)
-    return p.sense in NUMBERED or codes
+def has_range(p: Parameter) -> bool:
+    """Whether a value is a number of a usual size: a count or a measure."""
+    return bool(kind_named(p.sense).range)
 
 
 def named_slot(noun: str, p: Parameter) -> str:
     """The place of a value, behind its noun where it says which one: "member 7", but "ana"."""
-    return f"{noun} {slot_of(p)}" if is_numbered(p) else slot_of(p)
+    return f"{noun} {p.slot}" if p.is_numbered else p.slot
 
 
 def numbered_slot(noun: str, p: Parameter) -> str:
@@ -54,23 +40,7 @@ def numbered_slot(noun: str, p: Parameter) -> str:
     told = re.fullmatch(rf"(.+) ({TOLD})", noun)
     if told:
         return f"{numbered_slot(told[1], p)} {told[2]}"
-    return f"the {noun} {slot_of(p)}" if re.match(IN_STATE, noun) else f"{noun} {slot_of(p)}"
-
-
-def is_constant(p: Parameter) -> bool:
-    """Whether a parameter has one value alone, which nobody needs to say."""
-    return p.closed and len(p.examples) == 1
-
-
-def is_measure(p: Parameter) -> bool:
-    """Whether an object is one number with its unit."""
-    return {f.words for f in p.fields} == {"value", "unit"}
-
-
-def is_coded(p: Parameter) -> bool:
-    """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
-    coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)
-    return p.kind == "choice" and bool(p.values) and all(coded)
+    return f"the {noun} {p.slot}" if re.match(IN_STATE, noun) else f"{noun} {p.slot}"
 
 
 def names_deed(p: Parameter) -> bool:

@@ -19,25 +19,20 @@ from raytune_agents.agents.phrasing import Phrasing, clause_in, taken_apart
 from raytune_agents.agents.wording import SLOT
 from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
-from raytune_agents.generate import arguments
 from raytune_agents.generate.actions import verb_words
-from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.arguments import parameters_of, sample_known
 from raytune_agents.generate.clauses import clause_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.frames import framed
 from raytune_agents.generate.grammar import PREPOSITIONS
 from raytune_agents.generate.known_wording import known_clause
-from raytune_agents.generate.nouns import slot_of
 from raytune_agents.generate.surface import spoken
 from raytune_agents.generate.ways_said import ways_said
+from raytune_agents.generate.wordlists import pattern
 from raytune_agents.records import Options, ToolCall, Trajectory, derive
 
 REFRAMED = 0.5  # share of rows whose wish stands in another frame
 SHORTENED = 0.3  # share of rows that go without an optional value
-# no order, though its first word may be a verb: "water in 14B is cold"
-STATED = re.compile(
-    rf"\w+ (?:{PREPOSITIONS}) .*\b(?:is|are|was|were|has|have|needs?|keeps?)\b", re.I
-)
 EXTENDED = 0.3  # share of rows that have another one
 
 
@@ -128,9 +123,8 @@ def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory
     args, body = row.calls[0].args, row.query.removesuffix(ends[1])
     free = [p for p in parameters_of(tool) if not (p.required or p.name in args or p.items)]
     for p in rng.sample(free, len(free)):
-        known = spec_values(tool, rng, spec.habits.arguments.get(tool.name, {}))
         try:
-            made, scene = arguments.sample(tool, [*args, p.name], rng, known, args)
+            made, scene = sample_known(tool, [*args, p.name], rng, spec.habits, args)
         except NoValue:
             continue
         value = made[p.name]
@@ -140,7 +134,7 @@ def extended(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory
             continue
         said = spoken(p, value, scene, rng)
         calls = [replace(row.calls[0], arguments=json.dumps(made, ensure_ascii=False))]
-        new = _reworded(row, f"{body} {clause.replace(slot_of(p), said)}{ends[1]}", calls)
+        new = _reworded(row, f"{body} {clause.replace(p.slot, said)}{ends[1]}", calls)
         if as_good(new, row):
             return new
     return row
@@ -153,17 +147,14 @@ def reframed(row: Trajectory, rng: random.Random, habits: Profile) -> Trajectory
     first, _, rest = taken.wish.partition(" ")
     if taken.form != "order" or first.lower() not in verb_words() or len(row.calls) > 1:
         return row
-    if STATED.match(taken.wish):
+    if pattern("stated").match(taken.wish):
         return row
     return _reworded(row, framed(f"{first.lower()} {rest}", rng, (), habits)[1], row.calls)
 
 
 def _reworded(row: Trajectory, text: str, calls: Sequence[ToolCall]) -> Trajectory:
     """A row of one turn with another request and its calls."""
-    new: dict[str, Options] = {
-        "user": {"content": text},
-        "assistant": {"tool_calls": tuple(calls)},
-    }
+    new: dict[str, Options] = {"user": {"content": text}, "assistant": {"tool_calls": tuple(calls)}}
     messages = tuple(replace(m, **new.get(m.role, {})) for m in row.messages)
     said = {k: v for k, v in row.meta.get("anchors", {}).items() if v in text}
     return derive(row, messages=messages, outcome=1.0, gold="", meta=row.meta | {"anchors": said})

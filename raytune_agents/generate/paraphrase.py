@@ -19,9 +19,6 @@ from raytune_agents.generate.wordlists import pattern, word_data
 from raytune_agents.records import Trajectory, derive
 
 PROMPTS = word_data("paraphrase")
-REPLIES = pattern("replies")
-LABEL = pattern("answer_labels")
-NEGATION = pattern("negation")
 
 NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, a page, a user
 
@@ -70,14 +67,9 @@ def _words(text: str) -> set[str]:
 
 def _clean(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    first = LABEL.sub("", lines[0]).strip() if lines else ""
-    quoted = (
-        len(first) > 1
-        and first[0] in "\"'“"
-        and first[-1] in "\"'”"
-        and first[1:-1].count(first[0]) == 0
-    )
-    return first[1:-1].strip() if quoted else first
+    first = pattern("answer_labels").sub("", lines[0]).strip() if lines else ""
+    quoted = re.fullmatch(r"""(["'“])((?:(?!\1).)*)["'”]""", first)
+    return quoted[2].strip() if quoted else first
 
 
 def _added(row: Trajectory, old: str, text: str) -> str:
@@ -144,7 +136,7 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
     checks = {
         "empty": not text,
         "call_syntax": any(s in text and s not in old for s in PROMPTS["call_syntax"]),
-        "reply": bool(REPLIES.match(text)) and not REPLIES.match(old),
+        "reply": bool(pattern("replies").match(text)) and not pattern("replies").match(old),
         "length": not max(min(3, before), before // 2) <= count <= 2 * before + 8,
         "identical": re.sub(r"\W+", " ", text).strip().lower()
         == re.sub(r"\W+", " ", old).strip().lower(),
@@ -152,7 +144,7 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
         f"added:{_added(row, old, text)}": bool(_added(row, old, text)),
         "reordered": lost is None and _reordered(row, old, text),
         "intent": asks_how(text) != asks_how(old),
-        "negation": len(NEGATION.findall(text)) > len(NEGATION.findall(old)),
+        "negation": len(pattern("negation").findall(text)) > len(pattern("negation").findall(old)),
         "drifted": bool(own) and not answer and len(own & _words(text)) < 0.2 * len(own),
     }
     return next((name for name, failed in checks.items() if failed), "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 
-from raytune_agents.generate.actions import DROPPED, READING, verb_groups
+from raytune_agents.generate.actions import DROPPED, READING
 from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.codes import MEASURE
 from raytune_agents.generate.complements import ARTICLE, is_object
@@ -19,28 +19,22 @@ from raytune_agents.generate.grammar import PREPOSITIONS, is_plural
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.named_clauses import SITE
 from raytune_agents.generate.nouns import (
-    AFTERWARDS,
     CLAUSE,
     ITSELF,
     KINDLY,
     NAMES,
-    NUMBERED,
-    OWNERS,
     TITLED,
     TOLD,
-    is_coded,
+    has_range,
     is_handle,
-    is_numbered,
     mentions,
     numbered_slot,
-    slot_of,
 )
-from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.persona import persona_of
+from raytune_agents.generate.parameter import NUMBERED, Parameter
+from raytune_agents.generate.told_in_one import persona_of
 from raytune_agents.generate.wholes import ADDED, Wholes
-from raytune_agents.generate.wordlists import compiled, regex
+from raytune_agents.generate.wordlists import compiled, pattern
 
-CLASSIFIED = regex("classified")
 MACHINES = "(appliance|device|machine|instrument|door|light|pump|fan|sensor|valve)$"
 NAMED_WHEN_MADE = ("product", "domain", "company")
 
@@ -61,18 +55,13 @@ class Placing(Wholes):
         self.settings()
         if (both := re.fullmatch(r"(?:the )?two (\w+s)", self.head)) and (two := self.two()):
             self.left = [p for p in self.left if p not in two]  # "link issues A-1 and A-2"
-            self.head = f"{both[1]} {slot_of(two[0])} and {slot_of(two[1])}"
+            self.head = f"{both[1]} {two[0].slot} and {two[1].slot}"
         one = any(p.words == "name" and not p.items for p in self.left)
-        if (
-            self.makes
-            and is_plural(self.head)
-            and "{" not in self.head
-            and (self.head.startswith("the ") or one)
-        ):
+        several = self.makes and is_plural(self.head) and "{" not in self.head
+        if several and (self.head.startswith("the ") or one):
             self.head = "a " + self.head.removeprefix("the ").removesuffix("s")
-        if self.head == "the user" and not any(
-            re.search("user|customer", p.words) for p in (*self.present, *self.absent)
-        ):
+        users = [p for p in (*self.present, *self.absent) if re.search("user|customer", p.words)]
+        if self.head == "the user" and not users:
             self.head = "me"  # who asks
         self.receiver()
         own = self.first = self.own() or self.sole_id()
@@ -105,10 +94,9 @@ class Placing(Wholes):
     def by_maker(self, work: Parameter) -> None:
         """ "add {track} to the queue" + its artist: "add {track} by {artist}"."""
         makers = [p for p in self.left if p.sense in ("artist", "author") and not p.items]
-        if work not in self.left and self.head.endswith(slot_of(work)):
+        if work not in self.left and self.head.endswith(work.slot):
             for p in makers[:1]:
-                self.left.remove(p)
-                self.head += f" by {slot_of(p)}"
+                self.head += f" by {self.use(p)}"
 
     def names(self, rng: random.Random) -> None:
         """The name of the object: "export the dashboard X", 'a member named "Ana"'."""
@@ -120,12 +108,12 @@ class Placing(Wholes):
             sets = self.verb in SETTERS and not any(q.words == "value" for q in self.left)
             if sets or (thing and thing[-1] not in self.head.split()):
                 continue  # it has no name, or another thing has it
-            only = p.words == "name" and p.required and not (p.said or self.act.parts)
-            only = only and not any(map(is_numbered, self.present)) and not is_plural(self.head)
+            whole = not (p.said or self.act.parts or is_plural(self.head))
+            only = p.words == "name" and p.required and whole
+            only = only and not any(q.is_numbered for q in self.present)
             # "export the dashboard X", "fill the template X"
             if not self.makes and (p.noun.split()[-1:] == noun or only):
-                self.left.remove(p)
-                self.head = f"the {ARTICLE.sub('', self.head)} {slot_of(p)}"
+                self.head = f"the {ARTICLE.sub('', self.head)} {self.use(p)}"
             # 'add a member named "Ana" to the team'
             elif (
                 p.role != "to"
@@ -139,7 +127,7 @@ class Placing(Wholes):
         """The clause of a name, of what is made always as one: no "group in the Sales group"."""
         own = self.makes and p.words in ("name", "title") and not TITLED.match(p.sense)
         named = re.match("called|named|titled", clause)
-        return clause if named or not own else f'called "{slot_of(p)}"'
+        return clause if named or not own else f'called "{p.slot}"'
 
     def possessed(self) -> None:
         """ "bucket usage" -> "the usage of bucket logs-1" where the bucket is still to say."""
@@ -147,9 +135,8 @@ class Placing(Wholes):
             found = compiled(rf"(?:an? |the )?{re.escape(p.noun)} ((?:\w+ )?\w+)").fullmatch(
                 self.head
             )
-            if found and (is_numbered(p) or TITLED.match(p.sense)):
-                self.left.remove(p)
-                self.head = f"the {found[1]} of {p.noun} {slot_of(p)}"
+            if found and (p.is_numbered or TITLED.match(p.sense)):
+                self.head = f"the {found[1]} of {p.noun} {self.use(p)}"
                 return
 
     def own(self) -> Parameter | None:
@@ -160,7 +147,7 @@ class Placing(Wholes):
             return None  # `inside` finds it
         if is_plural(self.head):  # "move files" + one path
             files = re.search(r"\b(files|documents|directories|folders)$", self.head)
-            reads = verb_groups().get(self.act.verbs[0]) in ("search", "list", "show")
+            reads = self.act.group in ("search", "list", "show")
             moved = files and not reads and not self.query
             found = (p for p in self.left if p.sense in ("file", "folder") and not p.items)
             return next((p for p in found if moved and p.role in ("", "from")), None)
@@ -171,7 +158,7 @@ class Placing(Wholes):
             joins = self.verb == "add" and self.act.parts  # "add a target to the queue"
             quoted = not p.kind and p.noun.split()[-1:] == [noun] and (joins or not self.makes)
             quoted = quoted or (len(p.noun) > 4 and noun[1:].endswith(p.noun))  # "PaymentIntent"
-            itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
+            itself = quoted or p.sense in kinds or p.is_numbered or TITLED.match(p.sense)
             itself = itself or (p.sense == "last_name" and p.words.split()[-1] == noun)
             itself = itself or (p.said and p.sense in ("file", "code_file") and not p.role)
             # "add a track" + entity name; what is searched for is a query
@@ -183,9 +170,9 @@ class Placing(Wholes):
             if p.items or p.fields or other or not (itself or p.kind == "choice"):
                 continue
             if p.kind == "choice" and not itself:
-                definite = self.head.startswith("the ") and not is_coded(p)
+                definite = self.head.startswith("the ") and not p.is_coded
                 same = p.words.split()[-1:] == [noun]
-                sized = any(kind_named(q.sense).range for q in self.left)
+                sized = any(has_range(q) for q in self.left)
                 named = sized or self.verb not in SETTERS  # "resize a pool" to so many runners
                 if same and named and not p.role and not definite:
                     return p  # "order a meal" + meal=lunch
@@ -207,8 +194,7 @@ class Placing(Wholes):
             whole = [p for p in self.left if p.required and not (p.items or p.role)]
             whole.sort(key=lambda p: (p.noun not in self.head.split(), p.kind == "choice"))
             for p in whole[:1]:
-                self.left.remove(p)
-                self.head = f"{self.head.removesuffix('something')}{slot_of(p)}"
+                self.head = f"{self.head.removesuffix('something')}{self.use(p)}"
 
     def inside(self) -> None:
         """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
@@ -221,10 +207,9 @@ class Placing(Wholes):
             if p.values and all(MEASURE.fullmatch(str(v)) for v in p.values):  # "than a size"
                 size = re.search(rf"\b(?:an?|some) {p.noun.split()[-1]}\b", self.head)
                 if size:
-                    self.left.remove(p)
-                    self.head = f"{self.head[: size.start()]}{slot_of(p)}{self.head[size.end() :]}"
+                    self.head = f"{self.head[: size.start()]}{self.use(p)}{self.head[size.end() :]}"
                 continue
-            if not (is_numbered(p) or is_coded(p) or named or which):
+            if not (p.is_numbered or p.is_coded or named or which):
                 ends = r"(?: number| address| code| id)?"
                 names = rf"{re.escape(p.noun)}{ends}|{re.escape(p.words)}"
                 names += r"|(?:prepaid |mobile )?number" if p.sense == "phone" else ""
@@ -241,7 +226,7 @@ class Placing(Wholes):
                 usable = usable or p.noun in ("amount", "sum")  # "exchanging an amount"
                 found = found if usable else None
                 if found and (p.role != "to" or clause) and not whole:
-                    slot = f"{p.noun} {slot_of(p)}" if told else slot_of(p)
+                    slot = f"{p.noun} {p.slot}" if told else p.slot
                     self.head = self.with_slot(p, found, slot)
                     self.left.remove(p)
                 continue
@@ -258,13 +243,13 @@ class Placing(Wholes):
             if not found or (is_plural(after) and not clause):
                 continue
             whole = after and found.end() == len(self.head) and not clause
-            compound = whole and not re.match(AFTERWARDS, after)
+            compound = whole and not pattern("afterwards").match(after)
             rest = self.head[found.end() :]  # "whether a crew member may fly"
             compound = compound or bool(after and re.match(r" (may|can|must|is|has|will)\b", rest))
-            noun, last = found[1], compound or clause or re.match(AFTERWARDS, after)
+            noun, last = found[1], compound or clause or pattern("afterwards").match(after)
             if not last and self.of_compound(noun, p):
                 continue
-            text = f"{noun} {after} {slot_of(p)}" if compound else f"{noun} {slot_of(p)} {after}"
+            text = f"{noun} {after} {p.slot}" if compound else f"{noun} {p.slot} {after}"
             before = self.head[: found.start()] + ("the " if named else "")
             self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
             self.left.remove(p)
@@ -283,7 +268,7 @@ class Placing(Wholes):
         whole = re.fullmatch(rf"(?:an?|the) {re.escape(noun)} ((?:[a-z-]+ )+[a-z-]+)", self.head)
         if not whole or re.search(rf"\b(?:{PREPOSITIONS}|a|an|the|and|or)\b", whole[1]):
             return False
-        self.head = f"the {whole[1]} {'for' if self.makes else 'of'} {noun} {slot_of(p)}"
+        self.head = f"the {whole[1]} {'for' if self.makes else 'of'} {noun} {p.slot}"
         self.left.remove(p)
         return True
 
@@ -291,8 +276,8 @@ class Placing(Wholes):
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
         if "{" in self.head:
             return None  # "the plan to team" is no subscription
-        ids = [p for p in self.left if is_numbered(p) and not p.items and p.sense != "index"]
-        ids = [p for p in ids if not (re.search(OWNERS, p.noun) or re.match(SITE, p.noun))]
+        ids = [p for p in self.left if p.is_numbered and not p.items and p.sense != "index"]
+        ids = [p for p in ids if not (pattern("owners").search(p.noun) or re.match(SITE, p.noun))]
         if any(p.fields and mentions(self.head, p) for p in self.left):
             return None  # "report a delay" of so many minutes is no flight
         spoken = {word for _, phrase in self.act.parts for word in phrase.split()}
@@ -311,7 +296,7 @@ class Placing(Wholes):
             others = [p for p in self.present if p not in ids]
             parts = [x for x in parts if not any(mentions(x[1], p) for p in others)]
         alone = len(ids) == 1 and not parts and not self.makes and not is_plural(self.head)
-        reads = verb_groups().get(self.act.verbs[0]) in READING or self.verb in SETTERS
+        reads = self.act.group in READING or self.verb in SETTERS
         bare_noun = r"(an? )?\w+$" if not reads else r"an? \w+$"  # "lock door"
         found = alone and re.match(bare_noun, self.head)
         return ids[0] if found else None
@@ -323,41 +308,39 @@ class Placing(Wholes):
             ones = [ARTICLE.sub("", one) for one in re.split(",? or |, ", bare)]
             bare = next((one for one in ones if mentions(one, p)), ones[0])
             self.head = f"a {bare}"
-        setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
-        several = self.verb in GENERAL_SETTERS and not is_numbered(p) and not is_coded(p)
-        towards = p.role == "to" and not is_numbered(p) and p.noun != bare  # "a target"
+        setter = self.verb in SETTERS and not p.is_numbered and len(self.present) == 1
+        several = self.verb in GENERAL_SETTERS and not p.is_numbered and not p.is_coded
+        towards = p.role == "to" and not p.is_numbered and p.noun != bare  # "a target"
         whose = [x for of, x in self.act.parts if of == "of" and self.verb in SETTERS]
-        ids = [q for q in self.present if q != p and is_numbered(q)]
+        ids = [q for q in self.present if q != p and q.is_numbered]
         new = any(mentions(x, q) for x in whose for q in ids)  # the milestone of an issue
         if setter or several or towards or new:
             return
         self.left.remove(p)
         if is_plural(self.head):
-            self.head = slot_of(p)
-        elif is_numbered(p) or is_coded(p):
+            self.head = p.slot
+        elif p.is_numbered or p.is_coded:
             bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
             bare = re.sub(r"(?<=\w )(?:an?|the) (?=[\w-]+$)", "", bare)  # "along a transect"
             told = re.match(rf"(.+?)( {TOLD}\b.*)$", bare)
             noun, rest = (told[1], told[2]) if told else (bare, "")
             self.head = numbered_slot(noun, p) + rest
         elif self.verb in ("add", "put") and self.act.parts and (p.sense in ADDED or is_object(p)):
-            self.head = slot_of(p)  # "add an item to the list": "add oat milk to the list"
+            self.head = p.slot  # "add an item to the list": "add oat milk to the list"
         elif self.makes and (TITLED.match(p.sense) or p.sense in NAMED_WHEN_MADE):
-            self.head = f"{self.head} called {slot_of(p)}"
-        elif p.kind == "smart_device" or (
-            p.values and any(str(v).lower().endswith(bare) for v in p.values)
-        ):
-            self.head = f"the {slot_of(p)}"  # "the back door", "the garage"
-        elif p.kind == "choice" and re.search(CLASSIFIED, bare):
-            self.head = f"a {slot_of(p)} {bare}"
+            self.head = f"{self.head} called {p.slot}"
+        elif p.kind == "smart_device" or any(str(v).lower().endswith(bare) for v in p.values):
+            self.head = f"the {p.slot}"  # "the back door", "the garage"
+        elif p.kind == "choice" and pattern("classified").search(bare):
+            self.head = f"a {p.slot} {bare}"
         elif p.sense in ITSELF or p.kind == "choice":
             whole = " " not in bare or p.sense in ITSELF
-            slot = f"the {slot_of(p)}" if re.search(MACHINES, bare) else slot_of(p)
+            slot = f"the {p.slot}" if re.search(MACHINES, bare) else p.slot
             named = self.verb in SETTERS or any(map(is_handle, p.values))
             if p.kind == "choice" and named:
                 slot, whole = f"the {slot} {bare}", True  # "the billing-eu queue"
-            self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
+            self.head = slot if whole else f"the {bare.rsplit(' ', 1)[0]} {p.slot}"
         elif p.sense == "last_name":
-            self.head = f"{bare} {slot_of(p)}"  # "judge Ramirez"
+            self.head = f"{bare} {p.slot}"  # "judge Ramirez"
         else:
-            self.head = f"the {bare} {in_quotes(p, slot_of(p))}"
+            self.head = f"the {bare} {in_quotes(p, p.slot)}"

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.analyse import grain
-from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import NoValue, shaped
-from raytune_agents.generate.described_numbers import bounds_in, one_bound_in
+from raytune_agents.generate.descriptions import bounds_in, one_bound_in
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.parameter import Parameter
@@ -35,15 +34,11 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
     detail, kind = p.detail, kind_named(p.kind)
     usual = _near(seen) if seen else kind.range or (1, 100)
     unpaid = p.kind in ("limit", "page")  # results per page
-    if (
-        not (seen or unpaid)
-        and re.search(PER_UNIT, p.words)
-        and descriptions.json_type(detail) == "number"
-    ):
+    if not (seen or unpaid) and re.search(PER_UNIT, p.words) and p.type == "number":
         usual = (0.05, 2)
     default = detail.get("default")
     if isinstance(default, int | float) and default != -1 and not seen:  # some write "5"
-        small = descriptions.json_type(detail) == "number" and 0 < default < usual[0]
+        small = p.type == "number" and 0 < default < usual[0]
         if default < 0 <= usual[0]:
             usual = (2 * default, default / 2)  # a loudness of -14
         elif default > usual[-1] or small:
@@ -60,7 +55,7 @@ def _edges(p: Parameter, context: str, seen: Sequence[float]) -> tuple[float, fl
         if p.kind in ("amount", "money", "quantity", "radius"):  # any size: theirs says which
             low, high = min(numbers) / 2, max(numbers) * 2
         low, high = max(low, least), min(high, most)
-    step = 1 if descriptions.json_type(detail) == "integer" else 0.01
+    step = 1 if p.type == "integer" else 0.01
     if "minimum" in detail and "maximum" in detail:
         least, most = detail["minimum"], detail["maximum"]
         inner = max(least, usual[0]), min(most, usual[1])  # nobody asks for 767 results
@@ -92,7 +87,7 @@ def number(scene: Scene, p: Parameter, known: Sequence[Any] = ()) -> int | float
     low, high = _edges(p, scene.context, seen)
     if low > high:
         raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
-    if low == 0 and high >= 1 and not p.required and descriptions.json_type(detail) == "integer":
+    if low == 0 and high >= 1 and not p.required and p.type == "integer":
         low = 1  # nobody asks for no dogs
     if p.role == "max" and low < high:
         low += (high - low) / 2
@@ -102,13 +97,11 @@ def number(scene: Scene, p: Parameter, known: Sequence[Any] = ()) -> int | float
     if re.fullmatch(r"(20\d\d){2}", shown):
         return int(shaped(shown, rng))  # a season of two years: 20172018
     step = detail.get("multipleOf") or (round_to if seen else 0)
-    whole = descriptions.json_type(detail) != "number" or (
-        high - low > 2 and not kind.digits and kind.step >= 1
-    )
+    whole = p.type != "number" or (high - low > 2 and not kind.digits and kind.step >= 1)
     if step:
         first = -(-low // step)
         return plain_number(step * rng.randint(int(first), max(int(first), int(high // step))))
-    if kind.money and descriptions.json_type(detail) == "number" and rng.random() < 0.3:
+    if kind.money and p.type == "number" and rng.random() < 0.3:
         return plain_number(round(rng.uniform(low, high), 2))
     if kind.step < 1 and not whole:
         return plain_number(round(rng.uniform(low, high) / kind.step) * kind.step)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +17,9 @@ from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
 from raytune_agents.generate import kinds
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.described_numbers import bounds_in
+from raytune_agents.generate.descriptions import bounds_in
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.ways_said import day_of
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import JsonObject, ToolSpec, Trajectory
 
@@ -76,11 +76,8 @@ def misfit(p: Parameter, value: Any) -> bool:
         return bounds is not None and not bounds[0] <= value <= bounds[1]
     if not isinstance(value, str) or not value:
         return False
-    if p.kind == "date" and re.search("YYYY-MM-DD", p.about):
-        try:
-            datetime.strptime(value, "%Y-%m-%d")
-        except ValueError:
-            return True
+    if p.kind == "date" and "YYYY-MM-DD" in p.about and day_of(value) is None:
+        return True
     form = word_data("names")["value_forms"].get(p.kind)
     return form is not None and not p.examples and not re.fullmatch(form, value)
 
@@ -174,6 +171,7 @@ def realism_figures(
     loose = sum(len(m) for _, m in checked)
     texts, own = [requests(r) for r in rows], [requests(r) for r in real]
     compared = [t for r, t in zip(rows, texts) if unseen or source_of(r) != "own"]
+    area = auc_real(compared, own)
     by_source: dict[str, list[str]] = defaultdict(list)
     for row, text in zip(rows, texts):
         by_source[source_of(row)].append(text)
@@ -190,7 +188,7 @@ def realism_figures(
             Counter(r.meta["frame"] for r in rows if "frame" in r.meta).most_common(SHOWN)
         ),
         "words": _lengths(texts),
-        "auc_real": _rounded(auc_real(compared, own)),
+        "auc_real": None if area is None else round(area, 4),
         "real_rows": len(real),
         "samples": {k: v[:SHOWN] for k, v in sorted(by_source.items())} | {"real": own[:SHOWN]},
     }
@@ -206,7 +204,3 @@ def _lengths(texts: Sequence[str]) -> Mapping[str, int]:
 
 def _share(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

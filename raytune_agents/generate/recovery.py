@@ -16,13 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from raytune_agents.agents import AgentSpec
-from raytune_agents.agents.worlds import (
-    Episode,
-    WorldDown,
-    completed,
-    failed_observation,
-    task_of,
-)
+from raytune_agents.agents.worlds import Episode, WorldDown, completed, failed_observation, task_of
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.generate import world_runs
 from raytune_agents.generate.codes import is_code, shaped

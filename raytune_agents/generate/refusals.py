@@ -15,7 +15,7 @@ from raytune_agents import agents
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
-from raytune_agents.generate import actions, grammar
+from raytune_agents.generate import grammar
 from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
@@ -66,7 +66,7 @@ def _deed(tool: ToolConfig) -> str:
     if not act.verbs or not act.head or not is_english(tool.description):
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)
-    group = actions.verb_groups().get(act.verbs[0], "")
+    group = act.group
     say = phrases()["groups"][group]["say"][0] if group else act.verbs[0]
     return grammar.mended(" ".join([say, grammar.with_article(act.head, False), *parts]))
 

@@ -17,15 +17,13 @@ from typing import Any
 
 from mimesis import Generic
 
-from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
-from raytune_agents.generate.nouns import WHICH_ONE
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.ways_said import day_in
 from raytune_agents.generate.wordlists import compiled, pattern, regex, word_data
 
-# of which year a thing or a person is, or a work
-MADE_THEN = regex("made_then")
+# a tool that is about works
 WORKS = regex("works")
 
 
@@ -60,10 +58,7 @@ class Scene:
         self.rng, self.context = rng, context
         self.today = NEW_YEAR + timedelta(rng.randrange(DAYS))
         past = r"^(get|list|fetch|retrieve|show|find|search|report|analy)"
-        self.past = bool(re.search(past, context)) and not re.search(
-            r"book|flight|hotel|room|availab|forecast|free|schedul|upcoming|rent|reserv|trip|event",
-            context,
-        )
+        self.past = bool(re.search(past, context)) and not pattern("upcoming").search(context)
         # Where a state is asked for, the places lie in one.
         self.places = rng.sample([c for c in cities() if c.state or not stated], 4)
         self.people: dict[str, tuple[str, str]] = {}
@@ -151,11 +146,9 @@ def _date_text(day: date, p: Parameter) -> str:
     """The day in the form that the description or an example shows; ISO where neither does."""
     if named := NAMED_DAY.match(p.about):  # "Monday of the week"
         day += timedelta(banks()["weekdays"].index(named[1].capitalize()) - day.weekday())
-    form = descriptions.DATE_FORM.search(p.about)
+    form = pattern("date_form").search(p.about)
     if form:
-        text = form[0].upper()
-        text = text.replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
-        return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
+        return day_in(form[0].upper(), day)
     return day.strftime(date_form_of(p.values) or "%Y-%m-%d")
 
 
@@ -182,7 +175,7 @@ def _year(scene: Scene, p: Parameter) -> int:
     if re.search(r"\b(former|historic|archive|ancient|old)", scene.context):
         return scene.rng.randint(1850, 1949)
     year = scene.day(p.role).year
-    if re.search(MADE_THEN, p.about) or (not p.role and re.search(WORKS, scene.context)):
+    if pattern("made_then").search(p.about) or (not p.role and re.search(WORKS, scene.context)):
         return year - scene.rng.randint(1, 45 if re.search(WORKS, scene.context) else 20)
     return year - (scene.rng.randint(0, 6) if scene.past else 0)
 
@@ -214,21 +207,15 @@ def _unix_time(scene: Scene, p: Parameter) -> int:
     return seconds * (1000 if re.search(r"milli|\bms\b", f"{p.words} {p.about}") else 1)
 
 
-# The second of two, by its name.
-SECOND = pattern("second_of_two")
-
-
 def _end_of(p: Parameter) -> str:
     """The role of a place, the second of two the place where one comes from."""
-    return "from" if SECOND.search(p.words) else p.role
+    return "from" if pattern("second_of_two").search(p.words) else p.role
 
 
 def _city(scene: Scene, p: Parameter) -> str:
     place = scene.place(_end_of(p))
     form = p.about + " ".join(map(str, p.values))
-    if re.search(
-        r"\b[A-Z][a-z]+, (USA|US|UK|[A-Z][a-z]{3,})\b|city and country|city, country", form
-    ):
+    if pattern("city_country").search(form):
         return f"{place.city}, {place.country}"
     if re.search(r"\b[A-Z][a-z]+, [A-Z]{2}\b|city and state|city, state", form):
         return f"{place.city}, {place.code}"
@@ -253,7 +240,7 @@ def _email(scene: Scene, p: Parameter) -> str:
 
 def _phone(scene: Scene, p: Parameter) -> Any:
     number = scene.rng.randint(100, 999)
-    if descriptions.json_type(p.detail) == "integer":
+    if p.type == "integer":
         return int(f"1202555{number:04}")
     return f"+1-{scene.rng.choice((202, 303, 415, 617, 718))}-555-0{number}"
 
@@ -268,15 +255,13 @@ def _query(scene: Scene, p: Parameter) -> str:
 
 
 def _id(scene: Scene, p: Parameter) -> Any:
-    if descriptions.json_type(p.detail) in ("integer", "number"):
+    if p.is_number:
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
-        if re.search(WHICH_ONE, p.noun):
+        if pattern("which_one").search(p.noun):
             return scene.rng.randint(1, 9)  # a round
         return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
     if digits := re.search(r"\b(\d{1,2})[- ]digits?\b", p.about):
-        start = re.search(
-            r"\b(?:starts|starting|begins|beginning) with ['\"]?([A-Z][A-Z-]*)\b", p.about
-        )
+        start = pattern("starts_with").search(p.about)
         number = "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
         return (start[1] if start else "") + number
     if prefix := re.search(r"\b([a-z]{2,6}_)(?:\.\.\.|…|x{3,}|\*)", p.about):  # "cus_..."
@@ -328,7 +313,7 @@ def _shape(scene: Scene, p: Parameter) -> Any:
     import rstr
 
     text = rstr.Rstr(scene.rng).xeger(word_data("names")["shapes"][p.kind])
-    return int(text) if descriptions.json_type(p.detail) == "integer" and text.isdigit() else text
+    return int(text) if p.type == "integer" and text.isdigit() else text
 
 
 def _span(scene: Scene, p: Parameter) -> list[int]:

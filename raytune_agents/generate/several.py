@@ -7,21 +7,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raytune_agents.generate.actions import READING, Action, makes, verb_groups
+from raytune_agents.generate.actions import READING, Action
 from raytune_agents.generate.agreement import ONE_OF_PAIR
-from raytune_agents.generate.descriptions import json_type
 from raytune_agents.generate.grammar import is_plural
-from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.nouns import (
-    CROWD,
-    DURATIONS,
-    PERSONAL,
-    is_numbered,
-    mentions,
-    named_slot,
-    slot_of,
-)
+from raytune_agents.generate.nouns import DURATIONS, PERSONAL, has_range, mentions, named_slot
 from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.wordlists import pattern
 
 ENDS_OF_LIST = "the (?:first|last|latest|newest|oldest|top|most recent)(?= )"
 ALIKE = ("date", "month", "iso_week", "version", "commit", "branch", "file")  # told apart by name
@@ -39,7 +30,12 @@ class Several:
         self.listed = any((p.items or p).kind == "choice" for p in present)
         self.spoken = act.head  # the object before any value stands in it
         self.first: Parameter | None = None  # the object's own value
-        self.makes = makes(act)
+        self.makes = act.makes
+
+    def use(self, p: Parameter) -> str:
+        """The place of a value, which is said there."""
+        self.left.remove(p)
+        return p.slot
 
     def letters(self, phrase: str) -> list[Parameter]:
         """The parameters whose very names a complement lists: "of a and b"."""
@@ -50,38 +46,33 @@ class Several:
     def counted(self, preposition: str, phrase: str) -> str:
         """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
         and b", "after some days"; "" for any other."""
-        if span := re.match(
-            r"(?:the )?(next |last |past |coming )?(few |some )?((?:\w+ )?\w+s)$", phrase
-        ):
-            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
+        if span := pattern("span_of_time").match(phrase):
+            spans = [p for p in self.left if has_range(p) and not p.items]
             found = [p for p in spans if span[3].split()[-1] in (p.sense, *p.words.split())]
             if found and (span[1] or span[2]):  # "within the next days", "after some days"
-                self.left.remove(found[0])
                 when = f"the {span[1]}" if span[1] else ""
-                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
+                return f"{preposition} {when}{self.use(found[0])} {span[3]}"
         numbers = [p for p in self.left if p.items is not None and p.items.sense == "operand"]
         if len(numbers) == 1 and re.fullmatch("(?:an?|the) (?:list|array|series|sequence)", phrase):
-            self.left.remove(numbers[0])
-            return f"{preposition} the list {slot_of(numbers[0])}"
+            return f"{preposition} the list {self.use(numbers[0])}"
         lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
-        if re.fullmatch(CROWD, phrase):  # "with friends" + usernames
+        if pattern("crowd").fullmatch(phrase):  # "with friends" + usernames
             lists += [p for p in self.left if p.items is not None and p.items.sense in PERSONAL]
-        if preposition == "by" and verb_groups().get(self.act.verbs[0]) == "search":
+        if preposition == "by" and self.act.group == "search":
             lists = []  # "search the pool by skills": for people with these skills
         if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
-            self.left.remove(lists[0])  # "of multiple files"
-            noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
+            noun = f"{lists[0].noun.rstrip('s')}s " if lists[0].is_numbered else ""
             noun = f"{phrase} " if re.fullmatch("the (numbers|integers|values)", phrase) else noun
             begins = preposition == "for" and lists[0].role == "from"  # "for several origins"
-            return f"{'from' if begins else preposition} {noun}{slot_of(lists[0])}"
+            first = "from" if begins else preposition
+            return f"{first} {noun}{self.use(lists[0])}"  # "of multiple files"
         if preposition != "by" and (listed := self.letters(phrase)):
             self.left = [p for p in self.left if p not in listed]
-            return f"{preposition} {' and '.join(map(slot_of, listed))}"
+            return f"{preposition} {' and '.join(p.slot for p in listed)}"
         if re.match(r"(a|some|a given) (\w+ )?(time|while|period|duration|delay)\b", phrase):
             for p in self.left:
                 if p.sense in DURATIONS:
-                    self.left.remove(p)
-                    return f"{preposition} {slot_of(p)} {p.sense}"
+                    return f"{preposition} {self.use(p)} {p.sense}"
         return ""
 
     def several(self, preposition: str, phrase: str) -> str:
@@ -89,13 +80,10 @@ class Several:
         "for a party", "between two currencies", "from one unit to another"."""
         for p in [p for p in self.left if p.sense == "people" and not p.items]:
             if preposition == "for" and phrase in ("a party", "a group"):
-                self.left.remove(p)
-                return f"for {phrase} of {slot_of(p)}"
+                return f"for {phrase} of {self.use(p)}"
         if preposition == "between" and (both := self.two_sides(phrase)):
             return f"between {both}"
-        one = re.match(
-            r"(one|another|an?other|a new one)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase
-        )
+        one = pattern("one_or_another").match(phrase)
         if moved := self._from_one_to(preposition, phrase):
             return moved
         if one and preposition in ("from", "to", "into", "in"):
@@ -104,7 +92,7 @@ class Several:
             ends = [p for p in self.left if p.role == role and not p.items]
             ends = [p for p in ends if p.kind not in dates][:1]
             if not ends and preposition == "into":  # "merge contacts into one" + the first one's id
-                ends = [p for p in self.left if is_numbered(p) and not p.items and p.required][:1]
+                ends = [p for p in self.left if p.is_numbered and not p.items and p.required][:1]
         elif preposition == "between" and is_plural(phrase):
             one_thing = re.sub(r"ies$", "y", phrase.removeprefix("two "))
             of_it = (phrase, one_thing.removesuffix("s"))
@@ -113,7 +101,7 @@ class Several:
                 self.left = [p for p in self.left if p not in two]
                 noun = re.sub(r"^(the )?(two )?", "", phrase)
                 worded = all(re.fullmatch("[a-z_ ]+", str(v)) for p in two for v in p.values or "1")
-                both = f"{slot_of(two[0])} and {slot_of(two[1])}"
+                both = f"{two[0].slot} and {two[1].slot}"
                 return f"{preposition} {both}" if worded else f"{preposition} {noun} {both}"
             ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
             ends = ends if len(ends) == 2 else []
@@ -124,9 +112,9 @@ class Several:
         self.left = [p for p in self.left if p not in ends]
         if {p.role for p in ends} == {"from", "to"}:
             ends.sort(key=lambda p: p.role)
-            return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
+            return f"from {ends[0].slot} to {ends[1].slot}"
         after = one[2] if one else ""
-        return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
+        return f"{preposition} {' and '.join(p.slot for p in ends)}{after}"
 
     def _from_one_to(self, preposition: str, phrase: str) -> str:
         """ "to another table" -> "from table 3 to table 12", where both are known by numbers."""
@@ -135,10 +123,10 @@ class Several:
         ends = {role: p for role, p in ends.items() if p.kind != "choice" and not p.unit}
         if preposition != "to" or noun == phrase or {"from", "to"} - set(ends):
             return ""
-        if any(json_type(ends[role].detail) != "integer" for role in ("from", "to")):
+        if any(ends[role].type != "integer" for role in ("from", "to")):
             return ""
         self.left = [p for p in self.left if p not in ends.values()]
-        return f"from {noun} {slot_of(ends['from'])} to {noun} {slot_of(ends['to'])}"
+        return f"from {noun} {ends['from'].slot} to {noun} {ends['to'].slot}"
 
     def two_sides(self, phrase: str) -> str:
         """What stands for two things that a complement names: "a buyer and a seller"; "" where the
@@ -159,7 +147,7 @@ class Several:
         """The two ids or codes that name two things of one sort: "crew a" and "crew b", the source
         and the target; [] where there are none."""
         codes = [p for p in self.left if not p.items and p.kind != "choice"]
-        codes = [p for p in codes if is_numbered(p) or (not p.kind and p.values)]
+        codes = [p for p in codes if p.is_numbered or (not p.kind and p.values)]
         plain = [p for p in self.left if p.kind in ALIKE and not p.items]
         told = [p for p in dict.fromkeys((*codes, *plain)) if re.search(ONE_OF_PAIR, p.words)]
         same = {re.sub(ONE_OF_PAIR, "", p.words) for p in told}
@@ -170,13 +158,12 @@ class Several:
         """ "unused days" -> "{days} unused days" where a number says how many of them; "tickets" +
         quantity."""
         bare = re.sub("^(?:the|some|all) ", "", self.head)
-        reads = verb_groups().get(self.act.verbs[0]) in (*READING, "search")
+        reads = self.act.group in (*READING, "search")
         for p in self.left:
-            several = kind_named(p.sense).range and not (p.items or p.role)
+            several = has_range(p) and not (p.items or p.role)
             ends = re.match(ENDS_OF_LIST, self.head)  # "the last lines" + 50
             if several and ends and p.words.split()[-1] == bare.split()[-1]:
-                self.left.remove(p)
-                self.head = f"{ends[0]} {slot_of(p)}{self.head[ends.end() :]}"
+                self.head = f"{ends[0]} {self.use(p)}{self.head[ends.end() :]}"
                 return
             count = several and not reads
             many = p.words.split()[-1] == bare.split()[-1] or p.sense == "quantity"
@@ -184,7 +171,7 @@ class Several:
                 self.left.remove(p)
                 who = re.match(r"an? .+ to \w+ ", bare)  # "a porter to collect specimens"
                 lead = who[0] if who else ""
-                self.head = f"{lead}{slot_of(p)} {bare.removeprefix(lead)}"
+                self.head = f"{lead}{p.slot} {bare.removeprefix(lead)}"
                 return
 
     def goods(self) -> list[str]:
@@ -199,4 +186,4 @@ class Several:
         ):
             return []
         self.left = [p for p in self.left if p not in (many[0], things[0])]
-        return [f"for {slot_of(many[0])} {slot_of(things[0])}"]
+        return [f"for {many[0].slot} {things[0].slot}"]

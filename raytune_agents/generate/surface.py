@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -21,11 +21,10 @@ from raytune_agents.generate.conditions import condition_text
 from raytune_agents.generate.forms import field_noun, unit_words
 from raytune_agents.generate.grammar import DETERMINERS
 from raytune_agents.generate.kind_table import bank_of
-from raytune_agents.generate.nouns import is_constant, is_measure
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.scenes import Scene, cities
-from raytune_agents.generate.ways_said import COUNTED, ordinal
-from raytune_agents.generate.wordlists import pattern, phrases, regex, word_data
+from raytune_agents.generate.ways_said import COUNTED, day_of, day_parts, ways_said
+from raytune_agents.generate.wordlists import pattern, phrases, word_data
 from raytune_agents.records import Arguments
 
 COUNTS = ("nights", "beds", "people", "rooms", "days", "weeks", "hours", "quantity", "replicas")
@@ -52,27 +51,27 @@ def rank(p: Parameter) -> tuple[int, int]:
 # --- the text of a value --------------------------------------------------------------------------
 
 
+DAY_TEXTS = (
+    *["{y}-{M}-{D}"] * 2,  # as often as two of the others
+    "{d} {B} {y}",
+    "{B} {d}, {y}",
+    "{b} {d}, {y}",
+    "the {o} of {B} {y}",
+)
+
+
 def _day(day: date, scene: Scene, rng: random.Random) -> str:
     """A day in words; all days of a request in the same form."""
-    day_number = day.day
-    forms = (
-        day.isoformat(),
-        day.isoformat(),
-        f"{day_number} {day:%B %Y}",
-        f"{day:%B} {day_number}, {day.year}",
-        f"{day:%b} {day_number}, {day.year}",
-        f"the {ordinal(day_number)} of {day:%B %Y}",
-    )
     if scene.day_form is None:
-        scene.day_form = rng.randrange(len(forms))
-    return forms[scene.day_form]
+        scene.day_form = rng.randrange(len(DAY_TEXTS))
+    return DAY_TEXTS[scene.day_form].format(**day_parts(day))
 
 
 def _clock(text: str, rng: random.Random) -> str:
-    hour, minute = int(text[:2]), text[3:5]
-    past = "" if minute == "00" else f":{minute}"
-    half = f"{(hour - 1) % 12 + 1}{past} {'pm' if hour > 11 else 'am'}"
-    return rng.choice((text[:5], text[:5], half))
+    clock = text[:5]
+    ways = ways_said(clock)
+    half = ways[2] if len(ways) > 2 else clock  # "2:30 pm"; 24:00 is said as it is
+    return rng.choice((clock, clock, half))
 
 
 def _quantity(p: Parameter, value: int | float, rng: random.Random) -> str:
@@ -130,11 +129,11 @@ def _object_text(
     out: list[str] = []
     leading = LEADING if listed else r"^(?!description)\b" + LEADING.pattern
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
-    if is_measure(p):
+    if p.is_measure:
         return " ".join(shown(value[f.name]) for f in p.fields if f.name in value)  # "120 mmHg"
     for name, inner in value.items():
         f = known.get(name)
-        if f is not None and is_constant(f):
+        if f is not None and f.is_constant:
             continue
         if f is None or isinstance(inner, bool):  # "(urgent)", "and notify me"
             flag = clause_of(f, inner, rng) if f else f"{name.replace('_', ' ')} {shown(inner)}"
@@ -147,9 +146,8 @@ def _object_text(
             out.append(f"{f.role} {text}")
             continue
         alone = re.fullmatch(r"(week ?)?day|date|time|when", noun)
-        if (alone and f.sense in (*DATES, "weekday")) or (
-            address and f.kind in PLAIN and not f.items
-        ):
+        on_envelope = address and f.kind in PLAIN and not f.items
+        if on_envelope or (alone and f.sense in (*DATES, "weekday")):
             out.append(text)
         elif not (address or lead) and isinstance(inner, str) and re.search(leading, f.words):
             lead = text
@@ -167,8 +165,7 @@ def _object_text(
     return re.sub(r"(\bfrom .+?)(?:,| and) to ", r"\1 to ", text)
 
 
-NAMED_IN_CAPITALS = regex("named_in_capitals")
-METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
+HTTP_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 def _in_words(p: Parameter, value: str) -> str:
@@ -176,10 +173,10 @@ def _in_words(p: Parameter, value: str) -> str:
     "descending"."""
     if p.sense == "sort_order" and len(value) > 2:
         return next((w for w in bank_of(p.sense) if w.startswith(value.lower())), value)
-    all_caps = all(str(v).isupper() for v in p.values) and not {*METHODS} & {*p.values}
+    all_caps = all(str(v).isupper() for v in p.values) and not {*HTTP_METHODS} & {*p.values}
     unspoken = [w for v in (p.values if all_caps else ()) for w in str(v).split("_")]
     unspoken = [w for w in unspoken if w in (value.split("_") if "_" in value else unspoken)]
-    if all_caps and "_" not in value and re.search(NAMED_IN_CAPITALS, p.noun):
+    if all_caps and "_" not in value and pattern("named_in_capitals").search(p.noun):
         return value  # ISIS, an instrument
     if any(re.search("[A-Z]", w) and not re.search("[AEIOUY]", w) for w in unspoken):
         return value  # a name, no words: REPORTING_WH, ASCAP beside PRS
@@ -220,18 +217,11 @@ def _string_text(p: Parameter, value: str, scene: Scene, rng: random.Random) -> 
         return f'"{value}"'  # the title of a help page
     if p.kind == "choice" or (not p.kind and re.fullmatch(r"[a-z]+(_[a-z]+)+", value)):
         return _in_words(p, value)
-    if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        try:
-            return _day(date.fromisoformat(value), scene, rng)
-        except ValueError:
-            return value
+    if p.kind == "date" and (day := day_of(value)):
+        return _day(day, scene, rng)
     if p.kind == "time" and re.fullmatch(r"\d\d:\d\d(:\d\d)?", value):
         return _clock(value, rng)
-    if p.kind == "datetime" and (
-        m := re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00(\.0+)?)?(Z|\+00:00)?", value)
-    ):
-        try:
-            return f"{_day(datetime.fromisoformat(m[1]).date(), scene, rng)} at {_clock(m[2], rng)}"
-        except ValueError:
-            return value
+    moment = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00(\.0+)?)?(Z|\+00:00)?", value)
+    if p.kind == "datetime" and moment and (day := day_of(moment[1])):
+        return f"{_day(day, scene, rng)} at {_clock(moment[2], rng)}"
     return value

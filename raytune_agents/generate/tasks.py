@@ -20,8 +20,8 @@ from raytune_agents.agents.analyse import EVEN, Argument, Profile
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import arguments, surface
-from raytune_agents.generate.actions import action, makes, verb_groups
-from raytune_agents.generate.arguments import NONE, spec_values
+from raytune_agents.generate.actions import action, group_of
+from raytune_agents.generate.arguments import NONE, is_drawable, sample_known
 from raytune_agents.generate.clauses import SETTERS
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import compose
@@ -30,8 +30,8 @@ from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, Wish, framed
 from raytune_agents.generate.grammar import is_plural, mended
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.named_clauses import CUT
-from raytune_agents.generate.nouns import NUMBERED, mentions
-from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.nouns import mentions
+from raytune_agents.generate.parameter import NUMBERED, Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.wordlists import pattern
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
@@ -77,14 +77,12 @@ def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> lis
     params = arguments.parameters_of(tool)
     out = [p.name for p in params if p.required]
     spare = [p for p in params if not p.required]
-    act = action(tool.name, tool.description)
+    act = action(tool.name, tool.told)
     for p in rng.sample(spare, len(spare)):
-        known = seen.get(p.name)
-        drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
         often = _often(tool, p.name, habits)
         if act.head in (f"a {p.words}", f"an {p.words}", f"the {p.words}"):
             often = 1.0  # "subscribe a phone number" + an optional one
-        if drawable and len(out) < MOST and rng.random() < often:
+        if is_drawable(tool, p, seen) and len(out) < MOST and rng.random() < often:
             out.append(p.name)
     verb = next(iter(act.verbs), "")
     changes = verb in CHANGING  # what is changed without a change?
@@ -95,15 +93,15 @@ def argument_names(tool: ToolConfig, habits: Profile, rng: random.Random) -> lis
     if changes and listed and not set(listed) & set(out):
         out.append(rng.choice(listed))  # "change the plan or number of seats"
     if not out and spare and not params[0].required and rng.random() < 0.85:
-        usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
+        usable = [p.name for p in spare if is_drawable(tool, p)]
         out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
-    new = makes(act)
+    new = act.makes
     for phrase in [*([] if new else [act.head]), *(phrase for _, phrase in act.parts)]:
         one = re.match(r"(?:an?|the|my) ", phrase) and not is_plural(phrase.split(" and ")[0])
         named = [p for p in params if one and mentions(phrase, p) and _thing_of(p) is not None]
         if named and not any(p.name in out for p in named):
             out.append(rng.choice(named).name)  # "archive a section": which one?
-    renamed = new or verb == "rename" or verb_groups().get(verb) == "update"
+    renamed = new or verb == "rename" or group_of(verb) == "update"
     bought = verb in ("buy", "purchase", "order")  # has no id yet, too
     return _one_place(params, _said(params, out, act.head, new or bought, renamed))
 
@@ -180,32 +178,24 @@ def phrase(
     template: str,
     rng: random.Random,
     instead: Mapping[str, str] = NONE,
-    habits: Mapping[str, Argument] = NONE,
+    habits: Profile = EVEN_HABITS,
     also: Collection[str] = (),
 ) -> tuple[str, Arguments, dict[str, str]]:
     """One of the spec's wordings filled in: the sentence, its arguments, and the text that stands
     for each. An argument in `instead` is said with that text and gets no value; those in `also` get
     one that the sentence does not say. Raises NoValue."""
-    kept = _chosen(template, habits, rng)
+    kept = _chosen(template, habits.arguments.get(tool.name, NONE), rng)
     properties = tool.parameters["properties"]
     found = [s for text in kept for s in slots(text) if s.arg not in instead]
     fixed = {s.arg: fixed_value(s.fixed, properties[s.arg]) for s in found if s.fixed is not None}
-    known = spec_values(tool, rng, habits)
-    args, scene = arguments.sample(tool, {s.arg for s in found} | set(also), rng, known, fixed)
+    names = {s.arg for s in found} | set(also)
+    args, scene = sample_known(tool, names, rng, habits, fixed)
     params = {p.name: p for p in arguments.parameters_of(tool)}
     anchors = {n: surface.spoken(params[n], v, scene, rng) for n, v in args.items()}
     anchors |= {s.arg: s.shown for s in found if s.shown is not None}
     words = anchors | dict(instead)
     text = SLOT.sub(lambda m: words[m[1]], "".join(kept))
     return mended(" ".join(text.split())), args, anchors
-
-
-def from_wording(
-    tool: ToolConfig, template: str, rng: random.Random, habits: Mapping[str, Argument] = NONE
-) -> tuple[Wish, Arguments]:
-    """A wish in one of the spec's wordings. Raises NoValue."""
-    text, args, anchors = phrase(tool, template, rng, habits=habits)
-    return Wish("order", text, "", anchors), args
 
 
 def from_template(
@@ -225,7 +215,7 @@ def from_template(
 
 def _without(tool: ToolConfig, args: Arguments, names: Collection[str]) -> Arguments:
     """The arguments without the optional ones of these names; all where the others are no whole."""
-    params, act = arguments.parameters_of(tool), action(tool.name, tool.description)
+    params, act = arguments.parameters_of(tool), action(tool.name, tool.told)
     needed = tool.parameters.get("required", ())
     left = [name for name in args if name in needed or name not in names]
     left = _said(params, left, act.head, False, False)  # nor the unit of what is gone
@@ -239,8 +229,7 @@ def sample_arguments(
 ) -> tuple[Arguments, Scene]:
     """The arguments of a call: the required ones and some more. Raises NoValue."""
     names = argument_names(tool, habits, rng)
-    known = habits.arguments.get(tool.name, NONE)
-    return arguments.sample(tool, names, rng, spec_values(tool, rng, known))
+    return sample_known(tool, names, rng, habits)
 
 
 def as_order(wish: Wish) -> str:
@@ -328,10 +317,9 @@ def sample_call(
     tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
 ) -> Task:
     """A wish in words and the call it asks for. Arguments stand in schema order. Raises NoValue."""
-    known = habits.arguments.get(tool.name, NONE)
     if tool.requests and rng.random() < habits.wordings:
-        wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
-        source = "wording"
+        text, args, anchors = phrase(tool, rng.choice(tool.requests), rng, habits=habits)
+        wish, source = Wish("order", text, "", anchors), "wording"
     else:
         longest = rng.choice(habits.words[1:] or (math.inf,))  # half up to their median
         for _ in range(SHORTER):

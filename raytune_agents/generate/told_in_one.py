@@ -1,15 +1,17 @@
 """Values that are said by that of another one: a repository with its owner, a city with its state,
-a point by its two numbers.
+a point by its two numbers, a person by age, sex and size.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.generate.actions import Action, makes
+from raytune_agents.generate.actions import Action
+from raytune_agents.generate.forms import unit_words
+from raytune_agents.generate.nouns import PERSONAL
 from raytune_agents.generate.parameter import Parameter
 
 
@@ -68,9 +70,47 @@ def told_in_one(
     if any(p.sense == "date_format" and p.role == "from" for p in present):
         anchors |= {p.name: str(args[p.name]) for p in present if p.kind == "date"}  # as it is
     present = _one_amount(_one_point(_one_repository(present, anchors), anchors), anchors)
-    made = makes(act) and any(p.sense == "street" for p in present)  # an address of its own
+    made = act.makes and any(p.sense == "street" for p in present)  # an address of its own
     return present if made else _one_place(present, anchors)
 
 
 UNITS_OF = ("unit", "units", "uom", "unit of measure")
 HERE = "(?:current )?(?:city|state|country|location|place|region)"
+
+
+SEXES = {"male", "female", "man", "woman"}
+
+
+def _by_trait(params: Sequence[Parameter]) -> dict[str, Parameter]:
+    """Trait -> the parameter that says it, of those that say it in a way a sentence can take."""
+    out: dict[str, Parameter] = {}
+    for p in params:
+        if p.items or p.role or p.fields:
+            continue
+        if p.words == "age" and p.unit in ("", "years"):
+            out["age"] = p
+        elif p.words in ("sex", "gender") and {str(v).lower() for v in p.values} <= SEXES:
+            out["sex"] = p
+        elif p.words in ("weight", "body weight") and unit_words(p):
+            out["weight"] = p
+        elif p.words in ("height", "body height") and unit_words(p):
+            out["height"] = p
+    return out
+
+
+def persona_of(params: Sequence[Parameter]) -> tuple[str, list[Parameter]]:
+    """The clause of a person whose traits the parameters say, with those; "" where they tell of
+    nobody, or of somebody who has a name or a number."""
+    found = _by_trait(params)
+    named = any(p.is_numbered or p.sense in PERSONAL for p in params)
+    if named or len(found) < 2 or not {"age", "sex"} & set(found):
+        return "", []
+    slots: Mapping[str, Any] = {trait: p.slot for trait, p in found.items()}
+    who = [f"{slots['age']}-year-old"] if "age" in found else []
+    who += [slots["sex"]] if "sex" in found else [] if "age" in found else ["person"]
+    size = []
+    if "weight" in found:
+        size.append(f"weighing {slots['weight']} {unit_words(found['weight'])}")
+    if "height" in found:
+        size.append(f"{slots['height']} {unit_words(found['height'])} tall")
+    return " ".join(["for a", *who, " and ".join(size)]).strip(), list(found.values())

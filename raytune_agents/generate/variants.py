@@ -18,25 +18,19 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, Profile, most_calls
 from raytune_agents.filters import grounding
-from raytune_agents.generate import arguments
 from raytune_agents.generate.actions import verb_words
-from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.arguments import is_drawable, parameters_of, sample_known
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.frames import EVEN_HABITS, PRIOR_ROWS, drawn, weighed
 from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.own_words import as_good, call_keys, recast, said_text, whole_text
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.ways_said import DAY_WORD, day_of, written_alike
-from raytune_agents.generate.wordlists import phrases
+from raytune_agents.generate.ways_said import day_of, written_alike
+from raytune_agents.generate.wordlists import pattern, phrases
 from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
 TRIES = 8
 JOINED = 0.15  # share of rows that join two of the user's requests, where they join any
-BEGINS = re.compile(
-    r"(?:can|could|would|will|please|what|which|who|when|where|why|how|is|are|do|does|any|the|an?|"
-    r"my|our|for|in|on|there|if)\b",
-    re.I,
-)
 SUBJECT = "(i|we|he|she|they)"
 
 
@@ -91,20 +85,12 @@ def _new_values(
     drawable = [
         p.name
         for p in params.values()
-        if p.name in names
-        and is_free(p, args[p.name], text)
-        and (
-            p.kind
-            or p.examples
-            or tool.values.get(p.name)
-            or (p.name in habits and habits[p.name].texts)
-        )
+        if p.name in names and is_free(p, args[p.name], text) and is_drawable(tool, p, habits)
     ]
     fixed = {k: v for k, v in args.items() if k not in drawable and v is not None}
     if not drawable:
         raise NoValue(f"{tool.name}: no other values are known")
-    known = spec_values(tool, rng, habits)
-    made, _ = arguments.sample(tool, [*drawable, *fixed], rng, known, fixed)
+    made, _ = sample_known(tool, [*drawable, *fixed], rng, spec.habits, fixed)
     return {
         k: made[k]
         for k in drawable
@@ -114,10 +100,15 @@ def _new_values(
     }
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value is plain words, "high": neither a name nor a number."""
+    return isinstance(value, str) and re.fullmatch(r"[a-z][a-z -]*", value) is not None
+
+
 def _is_of(p: Parameter, new: Any, old: Any, habits: Mapping[str, Argument]) -> bool:
     """Whether a value suits the argument: a plain word of a list, which the user's rows do not
     give ("month"), only where the old one is of that list too."""
-    if not isinstance(new, str) or not re.fullmatch(r"[a-z][a-z -]*", new) or p.kind == "choice":
+    if not _is_plain(new) or p.kind == "choice":
         return True
     known = p.name in habits and new in habits[p.name].texts
     return known or str(old).lower() in {str(v).lower() for v in bank_of(p.sense)}
@@ -130,18 +121,14 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
     # "in euros (EUR)": no other code stands behind the word
     if isinstance(value, str) and value.isupper() and f"({value})" in text:
         return False
-    if day_of(value) and DAY_WORD.search(text):
+    if day_of(value) and pattern("day_word").search(text):
         return False  # "Friday 8 May"
     # "I found food at home": no other reason follows the "I".
     if isinstance(value, str) and re.search(rf"\b{SUBJECT} {re.escape(value)}", text, re.I):
         return False
     if re.search(rf"\b(the|an?|my|our|this) {re.escape(str(value).lower())}\b", text):
         return False
-    if (
-        p.kind != "choice"
-        or not isinstance(value, str)
-        or not re.fullmatch(r"[a-z][a-z -]*", value)
-    ):
+    if not _is_plain(value) or p.kind != "choice":
         return True
     noun = re.escape(p.noun.split()[-1]) if p.noun else "(?!)"
     escaped = re.escape(value)
@@ -246,7 +233,7 @@ def joined_requests(
     sentences = {j: w for j, w in joins.items() if j.startswith(". ")}
     join = drawn(sentences, rng) if habits.english else ". "
     word = re.match(r"[A-Z][a-z]+\b(?!-)", second)
-    if word and (word[0].lower() in verb_words() or BEGINS.match(second)):
+    if word and (word[0].lower() in verb_words() or pattern("begins").match(second)):
         second = second[:1].lower() + second[1:]  # no name and no code
     tools = tuple({t.name: t for t in (*one.tools, *two.tools)}.values())
     calls: tuple[ToolCall, ...] = (*one.answer.tool_calls, *two.answer.tool_calls)

@@ -13,17 +13,9 @@ from typing import Any
 from raytune_agents.generate.wordlists import word_data
 
 COUNTED: list[str] = word_data("names")["counts"]
-# what says again which day it is: "Friday 8 May", "tomorrow (8/5)"
-DAY_WORD = re.compile(
-    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|today|tonight|tomorrow)\b", re.I
-)
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _WORDED = ("{d} {b}", "{b} {d}", "{o} {b}", "{o} of {b}", "{b} {o}")
-_NUMBERED = re.split(
-    r"\|",
-    "{d}.{m}.|{d}.{m}.{y}|{D}.{M}.|{D}.{M}.{y}|{d}/{m}|{d}/{m}/{y}|{D}/{M}/{y}|{m}/{d}|{m}/{d}/{y}"
-    "|{M}/{D}/{y}|{D}-{M}-{y}",
-)
+_NUMBERED: list[str] = word_data("names")["date_numbers"]
 DAY_WAYS = (
     *(
         way.replace("b", month) + year
@@ -51,6 +43,18 @@ def day_of(value: Any) -> date | None:
         return None
 
 
+def day_parts(day: date) -> dict[str, Any]:
+    """What the ways to write a day are made of."""
+    parts = {"d": day.day, "D": f"{day:%d}", "o": ordinal(day.day), "y": day.year}
+    return parts | {"m": day.month, "M": f"{day:%m}", "B": f"{day:%B}", "b": f"{day:%b}"}
+
+
+def day_in(form: str, day: date) -> str:
+    """The day in a form that says where its numbers stand: DD.MM.YYYY."""
+    text = form.replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
+    return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
+
+
 def ways_said(value: Any) -> tuple[str, ...]:
     """The texts of a value, the plain one first; those of two values of one kind at the same place
     are written alike. () for a flag, a list, an object."""
@@ -60,9 +64,7 @@ def ways_said(value: Any) -> tuple[str, ...]:
         word = COUNTED[int(value)] if value in range(len(COUNTED)) else str(value)
         return str(value), word, f"{value:,}"
     if day := day_of(value):
-        parts = {"d": day.day, "D": f"{day:%d}", "o": ordinal(day.day), "y": day.year}
-        parts |= {"m": day.month, "M": f"{day:%m}", "B": f"{day:%B}", "b": f"{day:%b}"}
-        return value, *(way.format(**parts) for way in DAY_WAYS)
+        return value, *(way.format(**day_parts(day)) for way in DAY_WAYS)
     if time := _TIME.fullmatch(value):
         hour, half = (int(time[1]) - 1) % 12 + 1, "pm" if int(time[1]) > 11 else "am"
         past = "" if time[2] == "00" else f":{time[2]}"

@@ -6,55 +6,26 @@ import re
 from dataclasses import replace
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.actions import verb_groups
+from raytune_agents.generate.actions import group_of
 from raytune_agents.generate.clauses import READING, SETTERS, WHO
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.conditions import FIELD
-from raytune_agents.generate.descriptions import UNITS, json_type
-from raytune_agents.generate.forms import unit_words
+from raytune_agents.generate.descriptions import UNITS
+from raytune_agents.generate.forms import in_quotes, unit_words
 from raytune_agents.generate.grammar import is_plural, with_article
 from raytune_agents.generate.kind_table import kind_named
-from raytune_agents.generate.nouns import (
-    CROWD,
-    DURATIONS,
-    FILES,
-    PERSONAL,
-    is_numbered,
-    mentions,
-    slot_of,
-)
-from raytune_agents.generate.wordlists import compiled, phrases, regex
+from raytune_agents.generate.nouns import DURATIONS, PERSONAL, has_range, mentions
+from raytune_agents.generate.parameter import Parameter
+from raytune_agents.generate.wordlists import compiled, pattern, phrases, regex
 
 LOGGING = ("log", "record", "report", "enter", "post", "register")
 LIST = "an? (?:list|array|series|sequence)"
-WITH_PEOPLE = (
-    "assign",
-    "invite",
-    "notify",
-    "email",
-    "call",
-    "message",
-    "text",
-    "appoint",
-    "log in",
-)
+WITH_PEOPLE: list[str] = phrases()["with_people"]
 NAMING = ("register", "enrol", "enroll", "appoint", "nominate", "accredit")
 ADDRESSEE = "(email )?address|email|subscriber|recipient|member|person|someone"
 PACKS = f"(?:{regex('packs')})|(?:{regex('masses')})"
-DOER = regex("doer")
 PART_PLAYED = "owner|assignee|reviewer|manager|lead|agent|approver|moderator|admin"
-ADDED = (
-    "product",
-    "dish",
-    "ingredient",
-    "drink",
-    "medication",
-    "song",
-    "album",
-    "artist",
-    "book",
-    "movie",
-)
+ADDED: list[str] = phrases()["kinds_by_name"]
 
 
 class Wholes(Complements):
@@ -74,14 +45,12 @@ class Wholes(Complements):
         """ "brightness or contrast" -> "the contrast to {contrast}" of what is set."""
         bare = ARTICLE.sub("", self.head)
         for p in [p for p in self.left if p.sense == FIELD and p.words == bare]:
-            self.left.remove(p)  # "set a field of a record": "set the price of record 5"
-            self.head = f"the {slot_of(p)}"
+            self.head = f"the {self.use(p)}"  # "set a field": "set the price of record 5"
         values = [p for p in self.left if p.words == "value"] if self.verb in SETTERS else []
         keys = [p for p in self.left if p.words == "key" or bare.split()[-1:] == [p.words]]
         for p in [p for p in keys if values and p.sense != FIELD][:1]:
-            self.left.remove(p)  # "set the variable LOG_LEVEL", "the game rule pvp"
-            self.head = f"the {bare} {slot_of(p)}"
-        sizes = [p for p in self.left if kind_named(p.sense).range and not p.items]
+            self.head = f"the {bare} {self.use(p)}"  # "set the variable LOG_LEVEL"
+        sizes = [p for p in self.left if has_range(p) and not p.items]
         own = [p for p in sizes if p.words == bare]  # "log a weight" of 3 kg
         # "record the mileage" + kilometres
         own += [p for p in sizes if UNITS.fullmatch(p.words) and p.sense not in DURATIONS]
@@ -90,12 +59,11 @@ class Wholes(Complements):
         if own and self.verb in LOGGING and (things or not what):
             self.left.remove(own[0])
             unit = unit_words(own[0]) or (own[0].words if UNITS.fullmatch(own[0].words) else "")
-            size = f"{slot_of(own[0])} {unit}".strip()
+            size = f"{own[0].slot} {unit}".strip()
             loose = with_article(bare, False) == bare  # "40 litres of fuel sold"
             self.head = f"{size} of {bare}" if loose else f"a {bare} of {size}"
             if what:  # "record what was harvested": "record 14 kg of harvested tomato"
-                self.left.remove(things[0])
-                self.head = f"{size} of {what[1]} {slot_of(things[0])}"
+                self.head = f"{size} of {what[1]} {self.use(things[0])}"
             parts = [("for" if x == "of" else x, phrase) for x, phrase in self.act.parts]
             self.act = replace(self.act, parts=tuple(parts))
         whose = re.fullmatch(r"([\w ]+)'s (.+)", bare)  # "a table's name or description"
@@ -103,11 +71,10 @@ class Wholes(Complements):
         names = [name.removeprefix("number of ") for name in names]
         given = [p for name in names for p in self.left if name == p.words and not p.items]
         if len(names) > 1 and given and self.verb in SETTERS:
-            ids = [p for p in self.left if whose and is_numbered(p) and p.noun == whose[1]]
+            ids = [p for p in self.left if whose and p.is_numbered and p.noun == whose[1]]
             self.left = [p for p in self.left if p not in (*given, *ids[:1])]
-            of = "".join(f" of {p.noun} {slot_of(p)}" for p in ids[:1])
-            values = {p: f"{slot_of(p)} {unit_words(p)}".strip() for p in given}
-            values |= {p: f'"{slot_of(p)}"' for p in given if p.sense == "description"}
+            of = "".join(f" of {p.noun} {p.slot}" for p in ids[:1])
+            values = {p: in_quotes(p, f"{p.slot} {unit_words(p)}".strip()) for p in given}
             said = [f"the {p.noun}{'' if k else of} to {values[p]}" for k, p in enumerate(given)]
             self.head = shown(said)
             parts = [("for" if p == "of" else p, phrase) for p, phrase in self.act.parts]
@@ -117,12 +84,11 @@ class Wholes(Complements):
         """ "clay" -> "{bags} bags of clay" of how many there are to be, or "tonnes"."""
         bare = ARTICLE.sub("", self.head)
         loose = is_plural(bare) or bare.split()[-1] in phrases()["mass"]
-        if not loose or verb_groups().get(self.verb) in (*READING, "search"):
+        if not loose or group_of(self.verb) in (*READING, "search"):
             return
         for p in self.left:
-            if re.fullmatch(PACKS, p.words) and kind_named(p.sense).range and not p.items:
-                self.left.remove(p)
-                self.head = f"{slot_of(p)} {p.words} of {bare}"
+            if re.fullmatch(PACKS, p.words) and has_range(p) and not p.items:
+                self.head = f"{self.use(p)} {p.words} of {bare}"
                 return
 
     def inputs(self) -> None:
@@ -130,15 +96,12 @@ class Wholes(Complements):
         if len(self.left) == 1 and re.match(r"(?:if|whether) (?:an?|the) input\b", self.head):
             (p,) = self.left
             self.left = []
-            self.head = re.sub(r"\b(?:an?|the) input\b", slot_of(p), self.head, count=1)
+            self.head = re.sub(r"\b(?:an?|the) input\b", p.slot, self.head, count=1)
 
     def operands(self) -> None:
         """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
         found = [p for p in self.left if p.sense in ("operand", "binary")]
-        many = re.search(
-            r"\b(the |two |these |a list of |list of )*(binary )?(numbers|integers|values)\b",
-            self.head,
-        )
+        many = pattern("numbers").search(self.head)
         if any(re.fullmatch(LIST, phrase) for _, phrase in self.act.parts):
             return  # "the largest numbers in a list"
         kinds = r"positive |whole |single |prime |given "
@@ -148,7 +111,7 @@ class Wholes(Complements):
             return
         used = found if match is many else found[:1]
         self.left = [p for p in self.left if p not in used]
-        slots = " and ".join(map(slot_of, used))
+        slots = " and ".join(p.slot for p in used)
         if used[0].items or used[0].sense == "binary":  # "sort the numbers 3, 9 and 7"
             slots = (
                 f"the {(match[2] or '') + match[3] if match is many else 'binary number'} {slots}"
@@ -165,7 +128,7 @@ class Wholes(Complements):
             if not any(map(letter.search, texts)):
                 continue
             given = p in self.left
-            slot = slot_of(p) if given else ""
+            slot = p.slot if given else ""
             self.head = " ".join(letter.sub(slot, self.head).split())
             parts = [
                 (x, " ".join(letter.sub(slot, phrase).split())) for x, phrase in self.act.parts
@@ -193,58 +156,49 @@ class Wholes(Complements):
             if listed:
                 self.left.remove(p)
                 article = "a " if re.match("an? ", listed[0]) else ""
-                self.head = self.head.replace(listed[0], article + slot_of(p))
+                self.head = self.head.replace(listed[0], article + p.slot)
 
     def whole(self) -> None:
         """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
-        bare = ARTICLE.sub("", self.head)
-        for p in list(self.left):
-            amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
-            crowd_ids = p.items is not None and is_numbered(p) and not self.makes
-            things = p.items is not None and p.items.sense in ADDED and not self.makes
-            looked_for = verb_groups().get(self.verb) in ("search", "list")
-            plainly = bare.removeprefix("list of ")
-            if things and plainly in (p.noun, p.words) and not (looked_for or self.verb in SETTERS):
-                self.left.remove(p)  # "check a list of drugs"
-                self.head = slot_of(p)
-                return
-            several = re.fullmatch(r"(?:one or more|several|multiple|some) (\w+)", self.head)
-            if several and p.items is not None and several[1] in (p.words, p.noun):
-                self.left.remove(p)  # "mute one or more tracks" by their numbers
-                coded = is_numbered(p) or json_type(p.items.detail) in ("integer", "number")
-                self.head = f"{several[1]} {slot_of(p)}" if coded else slot_of(p)
-                return
-            same = bare in (p.noun, f"{p.noun}s") or bare.split()[:1] == [p.noun.rstrip("s")]
-            if crowd_ids and same:  # "put crew on standby"
+        for p in self.left:
+            if text := self.alone(p, ARTICLE.sub("", self.head)):
                 self.left.remove(p)
-                self.head = f"{bare} {slot_of(p)}"
+                self.head = text
                 return
-            quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
-            one = p.items.sense if p.items is not None else ""
-            crowd = bare == p.noun or compiled(CROWD).fullmatch(bare)
-            people = one in ("email", "person", "username") and crowd
-            people = people and self.verb not in SETTERS
-            files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
-            played = self.verb == "assign" and re.fullmatch(PART_PLAYED, bare)
-            if p.sense in WHO and (played or (people and self.verb == "request")):
-                self.left.remove(p)  # "assign an owner": "assign ana@mail.com as owner"
-                self.head = f"{slot_of(p)} as {bare}"
-                return
-            person_of = bare == p.noun or (
-                p.words in ("name", "full name") and re.fullmatch(DOER, bare)
-            )
-            if self.verb in NAMING and p.sense == "person" and person_of and not p.items:
-                self.left.remove(p)  # "register a bidder": "register Ana Lind as a bidder"
-                self.head = f"{slot_of(p)} as {self.head}"
-                return
-            person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
-            listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
-            person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
-            if person and re.match(r"[\w ]+ to \w", bare):  # "a volunteer to walk a transect"
-                self.left.remove(p)
-                self.head = f"{slot_of(p)} to {bare.partition(' to ')[2]}"
-                return
-            if ((quantity or person) and not p.items) or people or files:
-                self.left.remove(p)
-                self.head = f"how much {slot_of(p)}" if bare.startswith("how") else slot_of(p)
-                return
+
+    def alone(self, p: Parameter, bare: str) -> str:
+        """The object where a value is all of it, "" where it is not."""
+        item, changes = p.items, self.verb in SETTERS
+        things = item is not None and item.sense in ADDED and not self.makes
+        looked_for = group_of(self.verb) in ("search", "list")
+        plainly = bare.removeprefix("list of ") in (p.noun, p.words)
+        if things and plainly and not (looked_for or changes):
+            return p.slot  # "check a list of drugs"
+        several = re.fullmatch(r"(?:one or more|several|multiple|some) (\w+)", self.head)
+        if several and item is not None and several[1] in (p.words, p.noun):
+            # "mute one or more tracks" by their numbers
+            return f"{several[1]} {p.slot}" if p.is_numbered or item.is_number else p.slot
+        same = bare in (p.noun, f"{p.noun}s") or bare.split()[:1] == [p.noun.rstrip("s")]
+        if item is not None and p.is_numbered and not self.makes and same:
+            return f"{bare} {p.slot}"  # "put crew on standby"
+        one = item.sense if item is not None else ""
+        crowd = bare == p.noun or pattern("crowd").fullmatch(bare)
+        people = one in ("email", "person", "username") and crowd and not changes
+        files = one in ("file", "image_file", "code_file") and pattern("several_files").search(bare)
+        played = self.verb == "assign" and re.fullmatch(PART_PLAYED, bare)
+        if p.sense in WHO and (played or (people and self.verb == "request")):
+            return f"{p.slot} as {bare}"  # "assign an owner": "assign ana@mail.com as owner"
+        doer = p.words in ("name", "full name") and pattern("doer").fullmatch(bare)
+        named = self.verb in NAMING and p.sense == "person" and (bare == p.noun or doer)
+        if named and not item:  # "register a bidder": "register Ana Lind as a bidder"
+            return f"{p.slot} as {self.head}"
+        person = p.sense in PERSONAL and self.verb in WITH_PEOPLE and mentions(bare, p)
+        listed = self.act.verbs[0] in ("add", "remove") and self.act.parts and not p.role
+        person = person or (listed and p.sense == "email" and re.fullmatch(ADDRESSEE, bare))
+        if person and re.match(r"[\w ]+ to \w", bare):  # "a volunteer to walk a transect"
+            return f"{p.slot} to {bare.partition(' to ')[2]}"
+        amount = re.match(r"(how much an? )?(amount|quantity|sum|value|part|portion)$", bare)
+        quantity = (amount or self.verb == "convert") and p.noun in ("value", "amount", bare)
+        if ((quantity or person) and not item) or people or files:
+            return f"how much {p.slot}" if bare.startswith("how") else p.slot
+        return ""

@@ -14,8 +14,7 @@ from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.generate import arguments, kinds, known, tasks
 from raytune_agents.generate.arguments import invented
 from raytune_agents.generate.codes import NoValue, is_code, shaped
-from raytune_agents.generate.described_numbers import bounds_in
-from raytune_agents.generate.descriptions import examples_in, subject_of
+from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
 from raytune_agents.generate.frames import EVEN_HABITS
 
 

@@ -115,6 +115,9 @@ GUARDED = """
         (tool_of("update_table", "Update a table's name or description", {"table_id": TEXT,
          "description": TEXT}), {"table_id": "T-1", "description": "weekly check-in"},
          'the description of table T-1 to "weekly check-in"'),
+        (tool_of("update_task", "Update a task's title or description", {"task_id": TEXT, "title":
+         TEXT}), {"task_id": "T-1", "title": "House rules"},
+         'the title of task T-1 to "House rules"'),
         # two things of like names, and where a thing is
         (tool_of("add_sub_issue", "Add a sub-issue to a parent issue.", {"issue_number": of(WHOLE,
          "The number of the parent issue"), "sub_issue_id": of(WHOLE, "The ID of the sub-issue")}),
