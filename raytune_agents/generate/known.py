@@ -192,7 +192,7 @@ def _with_named_ids(tool: ToolConfig, profile: Profile) -> ToolConfig:
     for p in arguments.parameters_of(tool):
         every = [mine] if p.name in mine else profile.arguments.values()
         seen = [args[p.name] for args in every if p.name in args]
-        named = [text for a in seen for text in a.texts]
+        named: list[Any] = [text for a in seen for text in a.texts]
         named += [plain_number(number) for a in seen for number in a.numbers]
         if p.name not in values and p.kind in ("id", "") and named:
             values[p.name] = list(dict.fromkeys(named))

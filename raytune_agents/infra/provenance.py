@@ -133,7 +133,7 @@ def files_named_in(file: Path) -> list[Path]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.strip("./")
     }
     beside = (os.path.join(file.parent, name) for name in names)
-    folders = [file.parent, Path.cwd(), *(path for path in beside if os.path.isdir(path))]
+    folders = [file.parent, Path.cwd(), *(Path(path) for path in beside if os.path.isdir(path))]
     paths = (os.path.join(folder, name) for folder in folders for name in names)
     return sorted({Path(path) for path in paths if os.path.isfile(path)})
 

@@ -351,15 +351,22 @@ def _of_pairs(items: list[Any]) -> Any:
     """A map as tables keep it, [[key, value]] or [{key, value}], as an object; else the list."""
     found: JsonObject = {}
     for item in items:
-        if isinstance(item, dict):
-            pair = {fold(k): v for k, v in item.items() if k != "type"}
-            item = [next((v for k, v in pair.items() if k in names), None) for names in _PAIRS]
-            item = item if len(pair) == 2 and _PAIRS[1] & pair.keys() else ()
-        known = isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[0], str)
-        if not known or item[0] in found:
+        key, value = _pair(item)
+        if not isinstance(key, str) or key in found:
             return items
-        found[item[0]] = item[1]
+        found[key] = value
     return found
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    """Key and value of a pair; (None, None) of anything else."""
+    pair: Any = item if isinstance(item, list | tuple) else ()
+    if isinstance(item, dict):
+        told = {fold(k): v for k, v in item.items() if k != "type"}
+        keys, values = (names & told.keys() for names in _PAIRS)
+        if len(told) == 2 and keys and values:
+            pair = told[keys.pop()], told[values.pop()]
+    return tuple(pair) if len(pair) == 2 else (None, None)
 
 
 def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:

@@ -102,7 +102,8 @@ def check_record(row: Trajectory) -> None:
     if not isinstance(row, Trajectory):
         raise RecordError(f"the reader gives a {type(row).__name__}, not a Trajectory")
     calls = (call for message in row.messages for call in message.tool_calls)
-    for part in (row, *row.messages, *row.tools, *calls):
+    parts: list[Any] = [row, *row.messages, *row.tools, *calls]
+    for part in parts:
         for item in fields(part):
             value, name = getattr(part, item.name), f"{type(part).__name__}.{item.name}"
             if item.type == "str" and not isinstance(value, str):
