@@ -47,19 +47,8 @@ KNOWN = (
 )
 
 
-class _Yaml12(BoundedLoader):
-    """YAML 1.2, as OpenAPI asks for it: `on`, `no` and dates are text, not booleans and days."""
-
+class _ToolsLoader(BoundedLoader):
     deepest = DEEPEST
-    yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in found if not tag.endswith((":bool", ":timestamp"))]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Yaml12.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -148,7 +137,7 @@ def tools_of_file(path: Path) -> list[JsonObject]:
         if kind == ".jsonl":
             tree = [parse_json(line, DEEPEST) for line in text.splitlines() if line.strip()]
         else:
-            tree = parse_json(text, DEEPEST) if kind else yaml.load(text, _Yaml12)
+            tree = parse_json(text, DEEPEST) if kind else yaml.load(text, _ToolsLoader)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:

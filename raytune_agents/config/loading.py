@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,19 @@ from raytune_agents.records import Options
 
 DEEPEST, MOST_VALUES = 40, 1_000_000  # of a YAML file, its aliases written out
 SHOWN = 200  # characters of a value in a message
+SHOWN_ERRORS = 20  # lines of a message
 ROWS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".bz2", ".xz")
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """YAML without a file that a few lines of aliases, or of merged mappings, blow up."""
+    """YAML 1.2: `no`, `off`, dates and 1:30 are text, 1e-4 is a number, 017 is not octal. Without a
+    file that a few lines of aliases, or of merged mappings, blow up."""
 
     deepest = DEEPEST
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in found if tag.endswith((":null", ":merge"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_document(self) -> yaml.Node:
         node = super().compose_document()
@@ -43,6 +50,21 @@ class BoundedLoader(yaml.SafeLoader):
         if known[node] > MOST_VALUES:
             raise yaml.YAMLError(f"it holds more than {MOST_VALUES:,} values")
         return known[node]
+
+
+for _kind, _form, _starts in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9]\d*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:(?:\.\d+|\d+\.\d*)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))"
+        r"|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+):
+    BoundedLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})$", re.A), list(_starts)
+    )
 
 
 class _Loader(BoundedLoader):
@@ -84,6 +106,8 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Options:
 def nearest_option(key: str) -> str:
     """A hint that names the known option nearest to `key`, or ''."""
     keys = list(known_keys())
+    if key in keys:  # dotted, which only overrides are
+        return f"; write sections: {{{key.replace('.', ': {')}: ...{'}' * (key.count('.') + 1)}"
     tails, last = {k.rsplit(".", 1)[-1]: k for k in keys}, key.rsplit(".", 1)[-1]
     match = [tails[last]] if last in tails else _short_for(key, keys)
     match = match or difflib.get_close_matches(key, keys, 1, 0.6)
@@ -148,7 +172,7 @@ def deep_merge(base: Options, over: Options) -> Options:
 def explain_errors(error: ValidationError) -> str:
     """One line for each wrong key."""
     lines: dict[str, list[str]] = {}
-    for e in error.errors():
+    for e in error.errors()[:SHOWN_ERRORS]:
         parts = (str(p) for p in e["loc"])  # without the names of a union's types
         key = ".".join(p for p in parts if "[" not in p and "constrained-" not in p) or "config"
         if e["type"] == "extra_forbidden":
@@ -201,6 +225,8 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if kind := other_kind(str(path)):
             raise ConfigError(f"CONFIG={str(path)!r} {kind}")
         try:
+            if Path(path).exists() and not Path(path).is_file():
+                raise OSError(0, "it is no file")
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(

@@ -122,8 +122,14 @@ class TrainConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _arms(self) -> TrainConfig:
+        first: dict[str, str] = {}  # name as a disk that knows no case has it -> as written
         for name, arm in self.arms.items():
-            if not FOLDER.fullmatch(name) or name.endswith("-unmarked") or name in TAKEN:
+            if (twin := first.setdefault(name.casefold(), name)) != name:
+                raise ValueError(
+                    f"arms.{name!r} and arms.{twin!r} are one folder where case does not count; "
+                    "write names that differ in more"
+                )
+            if not FOLDER.fullmatch(name) or name.endswith("-unmarked") or name.lower() in TAKEN:
                 raise ValueError(
                     f"arms.{name!r} becomes a folder of the run and a name in its tables; write "
                     "letters, digits, . _ and -, a letter or digit first, not -unmarked at the "

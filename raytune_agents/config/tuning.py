@@ -51,7 +51,7 @@ class TuneConfig(BaseConfig):
     tokens: Positive = Field(4_000, description="loss tokens of one trial")
     num_rungs: Positive = Field(3, description="times a trial reports; it may be stopped there")
     grace_period: Positive = Field(1, description="reports before a trial can be stopped")
-    reduction_factor: Positive = Field(2, description="ASHA keeps one in this many")
+    reduction_factor: int = Field(2, ge=2, description="ASHA keeps one in this many")
     max_concurrent_trials: Auto = Field(
         0, description="trials at a time; auto = one per GPU, or one for every four CPUs"
     )
@@ -74,6 +74,15 @@ class TuneConfig(BaseConfig):
         """Trials that no scheduler stops: base mix, rates, noise, more seeds of the leaders."""
         again = self.leaders * (self.seeds - 1)
         return 1 + self.settle_learning_rate + self.noise + again
+
+    @model_validator(mode="after")
+    def _rungs(self) -> TuneConfig:
+        if self.grace_period > self.num_rungs:
+            raise ValueError(
+                f"grace_period={self.grace_period} is above num_rungs={self.num_rungs}, so no "
+                f"trial could be stopped; write grace_period={self.num_rungs} or less"
+            )
+        return self
 
     @field_validator("objective")
     @classmethod

@@ -63,12 +63,14 @@ def preflight(config: Config) -> None:
     rounds.validate_rounds(config)
     suites.validate_evaluation(config)
     validate_engine_options(config)
-    if config.tune.num_samples:
-        schedulers.validate_tune(config)
+    space = schedulers.validate_tune(config) if config.tune.num_samples else None
     # A user's reader or fault may give rows of any pool: their weights are not refused.
     named = [*(s.format for s in config.read.sources), *config.negatives.faults]
     own = any(":" in name for name in named)
     mix.validate_weights(config.mix.weights, "mix.weights", own)
+    if space and (simplex := space.simplex()):
+        pools = dict.fromkeys(simplex.pools, 1.0)
+        mix.validate_weights(pools, "tune.space.mix.weights.simplex", own)
     for name, arm in config.train.arms.items():
         mix.validate_weights(arm.weights or {}, f"train.arms.{name}.weights", own)
     model = models.resolve(config.model)

@@ -67,10 +67,10 @@ class NoiseAwareASHA(ASHAScheduler):
         self.seen.setdefault(int(result["report"]), {})[trial_id] = result[OBJECTIVE]
 
 
-def validate_tune(config: Config) -> None:
-    """What of the search can be refused before Ray starts. Raises ConfigError."""
+def validate_tune(config: Config) -> Space:
+    """What of the search can be refused before Ray starts; its space. Raises ConfigError."""
     tune = config.tune
-    parse_space(tune.space, base=config, preset=tune.preset)
+    space = parse_space(tune.space, base=config, preset=tune.preset)
     written = SCORED if tune.score == "generate" and tune.num_rungs == 1 else ()
     known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
     if wrong := [m for m in tune.objective if m not in known]:
@@ -92,6 +92,7 @@ def validate_tune(config: Config) -> None:
             trial_tables.load_trials(tune.from_run)
         except FileNotFoundError as error:
             raise ConfigError(f"tune.from={tune.from_run!r}: {error}") from None
+    return space
 
 
 def search_algorithm(
@@ -130,7 +131,7 @@ def asha(
     if tune.scheduler == "none":
         return None
     rung = 0.9 * tune.tokens / tune.num_rungs
-    grace: Any = min(tune.grace_period, tune.num_rungs) * rung  # Ray wants an int, takes a float
+    grace: Any = tune.grace_period * rung  # Ray wants an int, takes a float
     # no trial is stopped by max_t: it reports at most `num_rungs` times
     return NoiseAwareASHA(
         ledger,
@@ -141,6 +142,6 @@ def asha(
         mode="max",
         max_t=2 * tune.tokens,
         grace_period=grace,
-        reduction_factor=max(2, tune.reduction_factor),
+        reduction_factor=tune.reduction_factor,
         brackets=1,
     )

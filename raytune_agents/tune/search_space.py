@@ -302,7 +302,10 @@ def _choice(key: str, options: Any, when: dict[str, tuple[Any, ...]]) -> Axis:
         raise _wrong(
             key, f"={{choice: {options}}} leaves nothing to search; write two values or more"
         )
-    return Axis(key, "choice", options=tuple(_valid(key, o) for o in options), when=when)
+    values = tuple(_valid(key, o) for o in options)
+    if twice := [v for k, v in enumerate(values) if v in values[:k]]:
+        raise _wrong(key, f"={{choice: {options}}} holds {twice[0]!r} twice; write it once")
+    return Axis(key, "choice", options=values, when=when)
 
 
 def _simplex(

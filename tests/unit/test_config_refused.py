@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,14 @@ CASES = [  # override, what the message names
     ("evaluate.sources={'../x': {path: bfcl}}", "evaluate.sources.../x"),
     ("tune.objective={exact_mach: 1}", "exact_mach"),
     ("tune.space={train.learning_rat: {loguniform: [1e-4, 1e-3]}}", "did you mean"),
+    ("tune.space={train.learning_rate: {choice: [1e-3, 0.001]}}", "holds 0.001 twice"),
+    ("tune.space={mix.weights: {simplex: [positive, negativ]}}", "did you mean negative?"),
+    ("tune.reduction_factor=1", "tune.reduction_factor=1"),
+    ("tune.grace_period=5", "write grace_period=3 or less"),
+    ("train.arms={a: {}, A: {}}", "are one folder where case does not count"),
+    ("train.arms={Base: {}}", "not base, which is the untrained model"),
+    ("generate.rows=1:30", "generate.rows='1:30'"),
+    ("name=5", "name=5"),
     ("tune.from=/nope tune.num_samples=2", "tune.from='/nope': /nope/tune: no trials"),
     ("label.rules=['sys:maxsize']", "cannot be loaded (it is a int)"),
     ("budget.max_hours=.nan", "budget.max_hours=nan"),
@@ -170,6 +179,7 @@ def test_a_runs_dir_that_is_a_file_is_refused(source: Path, tmp_path: Path) -> N
 
 
 DOCUMENTS = [
+    ("train.learning_rate: 1\n", "unknown option; write sections: {train: {learning_rate: ...}}"),
     ("- 1", "holds a list, not a mapping"),
     ("a:\t\n\t- b", "is not YAML"),
     ("seed: 1\nseed: 2\n", "line 2: 'seed' stands twice"),
@@ -200,6 +210,30 @@ def test_overrides_are_as_strict_as_files() -> None:
         with pytest.raises(ConfigError, match="override"):
             load_config(None, [word])
     assert load_config(None, ["train.lora={r: 4}"]).train.lora.r == 4
+
+
+def test_words_and_numbers_are_those_of_yaml_1_2() -> None:
+    words = ("name=no", "label.languages=[no]", "label.duplicates=off", "generate.cache=off")
+    config = load_config(None, [*words, "seed=017", "generate.rows=1e3", "train.padding_free=no"])
+    assert (config.name, config.label.languages) == ("no", ["no"])
+    assert (config.label.duplicates, config.generate.cache) == ("off", "off")
+    assert (config.seed, config.generate.rows, config.train.padding_free) == (17, 1000, False)
+    assert load_config(None, ["name=2026-01-01"]).name == "2026-01-01"
+
+
+def test_a_config_that_is_a_device_or_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConfigError, match="it is no file"):
+            load_config(path)
+
+
+def test_a_thousand_wrong_options_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("".join(f"k{i}: 1\n" for i in range(3000)))
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert len(str(error.value).splitlines()) == 20
 
 
 def test_merge_keys_and_aliases_still_work(tmp_path: Path) -> None:
