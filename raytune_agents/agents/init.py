@@ -26,7 +26,7 @@ from raytune_agents.agents.signatures import python_tools
 from raytune_agents.calls.json_text import depth_of, strict_json
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
-from raytune_agents.config.loading import BoundedLoader
+from raytune_agents.config.loading import BoundedLoader, yaml_text
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.shapes import NO_PARAMETERS, WRAPPERS, listed_objects, read_tool
@@ -286,7 +286,7 @@ def with_positives(spec: AgentSpec, rows: Sequence[Trajectory]) -> tuple[AgentSp
 def to_yaml(spec: AgentSpec) -> str:
     """The spec as YAML that `agents.load_spec` reads back as the same spec."""
     tree = spec.model_dump(exclude_defaults=True)
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+    return yaml_text(tree, width=100)
 
 
 def spec_schema() -> JsonSchema:

@@ -52,6 +52,10 @@ class BoundedLoader(yaml.SafeLoader):
         return known[node]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that YAML 1.1 or 1.2 would read as something else."""
+
+
 for _kind, _form, _starts in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?(?:0|[1-9]\d*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
@@ -62,9 +66,16 @@ for _kind, _form, _starts in (
         "-+.0123456789",
     ),
 ):
-    BoundedLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})$", re.A), list(_starts)
-    )
+    for _either in (BoundedLoader, _Dumper):
+        _either.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})$", re.A), list(_starts)
+        )
+
+
+def yaml_text(tree: Any, **options: Any) -> str:
+    """The tree as YAML that reads back as it is; `options` of yaml.dump."""
+    shown = {"sort_keys": False, "allow_unicode": True} | options
+    return yaml.dump(tree, Dumper=_Dumper, **shown)
 
 
 class _Loader(BoundedLoader):

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from raytune_agents.agents import AgentSpec
 from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
+from raytune_agents.config.loading import yaml_text
 from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.held import held_counts
@@ -148,9 +147,7 @@ def yaml_scalar(text: str) -> str:
     """A text as a YAML value that reads back as itself, inside brackets too; in quotes only where
     it needs them."""
     style = '"' if "\n" in text else None  # a line of its own would end a comment
-    line = yaml.safe_dump(
-        [text], default_flow_style=True, default_style=style, allow_unicode=True, width=1 << 30
-    )
+    line = yaml_text([text], default_flow_style=True, default_style=style, width=1 << 30)
     return line[1:-2]
 
 

@@ -17,9 +17,9 @@ from functools import cached_property
 from itertools import accumulate, combinations, product
 
 import numpy as np
-import yaml
 
 from raytune_agents.config import Config, ConfigError, build_config, known_keys, set_dotted
+from raytune_agents.config.loading import yaml_text
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.records import Options
 from raytune_agents.tune import surrogate, trial_stats
@@ -157,7 +157,7 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
             raise ConfigError(f"{key}={value!r} of the trial is no option; take it out of it")
         set_dotted(tree, key, value)
     build_config(tree)
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return yaml_text(tree)
 
 
 # --- the fit to a recommendation -----------------------------------------------------------------

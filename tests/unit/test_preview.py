@@ -187,7 +187,9 @@ def test_a_first_run_names_files_of_any_name(here, odd) -> None:
     assert run.model.name == f"my/{odd}"
 
 
-@pytest.mark.parametrize("name", ["123", "null", "1.5", "true", "2026-01-01", "1e5", "0x1f"])
+@pytest.mark.parametrize(
+    "name", ["123", "null", "1.5", "true", "2026-01-01", "1e5", "0x1f", "no", "0o17"]
+)
 def test_a_name_that_yaml_takes_for_something_else_stays_a_name(here, name) -> None:
     said("init", "--tools", "calc.py", "--name", name, "--out", "x.yaml")
     assert load_config(here / "x_run.yaml").name == name
