@@ -22,8 +22,8 @@ ROWS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".parquet", ".gz", ".
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """YAML 1.2: `no`, `off`, dates and 1:30 are text, 1e-4 is a number, 017 is not octal. Without a
-    file that a few lines of aliases, or of merged mappings, blow up."""
+    """YAML 1.2, and 1_000: `no`, `off`, dates and 1:30 are text, 1e-4 is a number, 017 is none.
+    Without a file that a few lines of aliases, or of merged mappings, blow up."""
 
     deepest = DEEPEST
     yaml_implicit_resolvers = {
@@ -58,7 +58,7 @@ class _Dumper(yaml.SafeDumper):
 
 for _kind, _form, _starts in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(?:0|[1-9]\d*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
+    ("int", r"[-+]?(?:0|[1-9][\d_]*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
     (
         "float",
         r"[-+]?(?:(?:\.\d+|\d+\.\d*)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))"

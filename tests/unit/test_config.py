@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 from raytune_agents.config import Config, ConfigError, known_keys, load_config
+from raytune_agents.config.loading import BoundedLoader
 
 
 def said(*overrides: str) -> str:
     with pytest.raises(ConfigError) as error:
         load_config(None, list(overrides))
     return str(error.value)
+
+
+def test_numbers_of_yaml() -> None:
+    values = "[1_000, -2, 017, 0x1f, 1e-4, 1.5, .inf, 1:30, 1_0_a, _1]"
+    found = yaml.load(values, BoundedLoader)
+    assert found == [1000, -2, "017", 31, 1e-4, 1.5, float("inf"), "1:30", "1_0_a", "_1"]
 
 
 def test_defaults_load_and_overrides_are_yaml() -> None:
