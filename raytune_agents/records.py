@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -52,6 +52,19 @@ def row_reason(error: BaseException) -> str:
         return f"{kind}{error}"[:200]
     except OWN_CODE:  # its text is code, too
         return kind.removesuffix(": ")
+
+
+def scalars_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted path, scalar) for every scalar inside a JSON value, in order."""
+    todo = [("", value)]  # no recursion: a row may be nested as deep as Python parses
+    while todo:
+        path, item = todo.pop()
+        if isinstance(item, dict):
+            todo += [(f"{path}.{k}" if path else str(k), v) for k, v in reversed(item.items())]
+        elif isinstance(item, list):
+            todo += [(path, v) for v in reversed(item)]
+        else:
+            yield path, item
 
 
 def canonical(value: Any) -> str:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from raytune_agents.config.base import ConfigError
+from raytune_agents.records import OWN_CODE
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
@@ -22,6 +23,17 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "known are") 
     return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(names)}"
 
 
+# option -> the arguments that its function is called with
+CALLED_WITH = {
+    "read.sources.format": "row",
+    "label.rules": "row",
+    "label.embed": "texts",
+    "negatives.faults": "row, rng",
+    "generate.teacher.client": "chat, sampling",
+    "train.grpo.rewards": "answer, row",
+    "evaluate.metrics": "answer, row",
+    "export.format": "row",
+}
 _imported: dict[str, int] = {}  # module of a user -> time of its file, as it was imported
 
 
@@ -37,14 +49,10 @@ def _import_current(module: str) -> ModuleType:
 
 
 def user_object(
-    path: str,
-    option: str,
-    write: str = "",
-    error: type[ConfigError] = ConfigError,
-    called_with: str = "",
+    path: str, option: str, write: str = "", error: type[ConfigError] = ConfigError
 ) -> Any:
     """The function, class or object that "module:name" names. Raises `error`, which names the
-    option and says what to `write`; also for a function that cannot be `called_with` these."""
+    option and says what to `write`; also for a function that takes other arguments."""
     module, colon, name = path.partition(":")
     also = f", {write}" if write else ""
     if not (module and colon and name):
@@ -53,22 +61,23 @@ def user_object(
         found = getattr(_import_current(module), name)
         if not callable(found) and not is_dataclass(found):  # which a method, or a metric, may be
             raise TypeError(f"it is a {type(found).__name__}")
-        if called_with and callable(found):
-            check_call(found, called_with)
+        if option in CALLED_WITH and callable(found):
+            check_call(found, option)
         return found
-    except (Exception, SystemExit) as cause:  # the import of a user's module may raise anything
+    except OWN_CODE as cause:  # the import of a user's module may raise anything
         raise error(
             f"{option}={path!r} cannot be loaded ({cause}); write module:function of an installed "
             f"package, or of a file in the folder you run in{also}"
         ) from None
 
 
-def check_call(function: Callable[..., Any], called_with: str) -> None:
-    """Raises TypeError for a function that does not take these arguments ("answer, row")."""
+def check_call(function: Callable[..., Any], option: str) -> None:
+    """Raises TypeError for a function that does not take what the option calls it with."""
     try:
         takes = inspect.signature(function)
     except ValueError:  # one of C's says nothing
         return
+    called_with = CALLED_WITH[option]
     try:
         takes.bind(*called_with.split(", "))
     except TypeError:

@@ -29,8 +29,8 @@ from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
 from raytune_agents.dedup.text import comparable, folded, request_text
 from raytune_agents.dedup.windows import WindowIndex
-from raytune_agents.filters.grounding import scalars_in, unaccented
-from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash
+from raytune_agents.filters.grounding import unaccented
+from raytune_agents.records import JsonSchema, ToolSpec, Trajectory, content_hash, scalars_in
 
 SIGNS = ("query", "answer", "tool", "ngram", "minhash")  # the surest first
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16

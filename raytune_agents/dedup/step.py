@@ -101,7 +101,7 @@ def fingerprints(
 
 def embedder(config: LabelConfig) -> Callable[[list[str]], Any]:
     """The user's function of `label.embed`. Raises ConfigError where it cannot be found."""
-    return user_object(config.embed, "label.embed", called_with="texts")
+    return user_object(config.embed, "label.embed")
 
 
 def embed_texts(texts: Sequence[str], config: LabelConfig) -> np.ndarray:

@@ -40,7 +40,7 @@ def _loaded(path: str) -> Metric:
             f"evaluate.metrics={path!r} is neither a function (answer, row) nor a Metric with one"
         )
     try:
-        check_call(made.compute, "answer, row")
+        check_call(made.compute, "evaluate.metrics")
     except TypeError as error:
         raise ConfigError(f"evaluate.metrics={path!r}: {error}") from None
     return made

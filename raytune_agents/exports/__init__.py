@@ -35,5 +35,4 @@ def writer_named(name: str) -> Writer:
     """The writer of a format, or a user's own as "module:function". Raises ConfigError."""
     if name in WRITERS:
         return WRITERS[name]
-    known = f"or one of {', '.join([*WRITERS, *PAIR_WRITERS])}"
-    return user_object(name, "export.format", known, called_with="row")
+    return user_object(name, "export.format", f"or one of {', '.join([*WRITERS, *PAIR_WRITERS])}")

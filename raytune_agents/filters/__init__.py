@@ -54,8 +54,7 @@ def rule_named(name: str) -> Rule:
     """A rule of RULES, or a user's own as "module:function". Raises ConfigError."""
     if name in RULES:
         return RULES[name]
-    known = f"default or one of {', '.join(RULES)}"
-    return user_object(name, "label.rules", known, called_with="row")
+    return user_object(name, "label.rules", f"default or one of {', '.join(RULES)}")
 
 
 def active_rules(config: LabelConfig) -> dict[str, Rule]:

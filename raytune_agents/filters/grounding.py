@@ -39,7 +39,7 @@ from raytune_agents.filters.numerals import (
     spoken_numbers,
     written_numbers,
 )
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, scalars_in
 from raytune_agents.storage import yaml_beside
 
 ENOUGH = 0.5  # share of a text value's words that must be said
@@ -193,18 +193,6 @@ class Evidence:
         starts = {w[:3] for w in self.word_set}
         named = {float(_MONTH_NAMES[w]) for w in self.word_set & _MONTH_NAMES.keys()}
         return named | {float(i) for i, m in enumerate(_MONTHS, 1) if m in starts}
-
-
-def scalars_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted path, scalar) for every scalar inside a JSON value."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from scalars_in(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for item in value:
-            yield from scalars_in(item, path)
-    else:
-        yield path, value
 
 
 def is_grounded_number(value: float, evidence: Evidence) -> bool:

@@ -64,7 +64,7 @@ def fault_named(name: str) -> Fault:
     if name in FAULTS:
         return FAULTS[name]
     if ":" in name:
-        return user_object(name, "negatives.faults", "or a name in FAULTS", called_with="row, rng")
+        return user_object(name, "negatives.faults", "or a name in FAULTS")
     hint = did_you_mean(name, FAULTS, "faults are")
     raise ConfigError(f"negatives.faults: {name!r} is no fault; {hint}")
 

@@ -215,8 +215,7 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
     for name in config.negatives.faults:
         negatives.fault_named(name)
     if config.generate.teacher.client:
-        client = config.generate.teacher.client
-        user_object(client, "generate.teacher.client", called_with="chat, sampling")
+        user_object(config.generate.teacher.client, "generate.teacher.client")
 
 
 def sample_fitting(rows: list[Trajectory], count: int, chat: Chat, seed: str) -> list[Trajectory]:

@@ -51,7 +51,7 @@ def reader_named(name: str) -> Reader:
     if name in READERS:
         return READERS[name]
     known = f"auto or one of {', '.join(sorted(READERS))}"
-    return user_object(name, "read.sources.format", known, SourceError, "row")
+    return user_object(name, "read.sources.format", known, SourceError)
 
 
 def read_row(
@@ -80,11 +80,11 @@ def read_row(
     own = AccessedRow(raw) if name not in READERS else None
     try:
         read = reader(raw if own is None else own)
+        found = read if isinstance(read, list) else [read]
         if own is not None:
             own.note_unread()
-        found = read if isinstance(read, list) else [read]
-        for made in found if own is not None else ():
-            check_record(made)
+            for made in found:
+                check_record(made)
         if redact or (redact is None and name in RECORDED):
             found = [with_hidden(t) for t in found]
         finished = partial(_with_origin, name=name, where=where)

@@ -26,9 +26,8 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 REQUEST = Names("prompt question query instruction task problem user_query")
 TURN = aliases.ROLE + Names("type")  # a turn's role, or LangChain's word for it
-SYSTEM = Names(
-    "system system_prompt system_message system_instruction"
-)  # among what is about a row
+# among what is about a row
+SYSTEM = Names("system system_prompt system_message system_instruction")
 
 
 def read(row: JsonObject) -> Trajectory:

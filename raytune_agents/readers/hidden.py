@@ -17,7 +17,7 @@ from typing import Any
 
 from raytune_agents.private import hide_private
 from raytune_agents.readers.strict import dump
-from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.records import Message, ToolCall, Trajectory, scalars_in
 from raytune_agents.redact import redact, with_texts
 
 Hide = Callable[[str, Counter[str]], str]
@@ -48,31 +48,23 @@ def _hidden(row: Trajectory, hide: Hide) -> Trajectory:
 def _secrets_by_place(row: Trajectory, hidden: Trajectory) -> re.Pattern[str] | None:
     """The arguments that are secret by their name, or that a turn had and its hidden form has not;
     None for none."""
-    ignored: Counter[str] = Counter()
     text, shown = ("\n".join(m.content for m in r.messages) for r in (row, hidden))
-    found = set()
-    for name, value in _named_texts(row):
-        # What is hidden by itself is alike everywhere.
-        if len(value) >= SHORTEST and hide_private(value, ignored) == value:
-            by_name = value not in redact(f'"{name}": "{value}"', ignored)
-            if by_name or (value in text and value not in shown):
-                found.add(value)
+    found = {
+        value
+        for name, value in _left_texts(row, hidden)
+        if (value in text and value not in shown) or value not in redact(f'"{name}": "{value}"')
+    }
     longest_first = sorted(found, key=lambda value: (-len(value), value))
     return re.compile("|".join(map(re.escape, longest_first))) if found else None
 
 
-def _named_texts(row: Trajectory) -> Iterator[tuple[str, str]]:
-    """Name and text of each argument of the row's calls, those inside others too."""
-    for call in row.calls:
-        todo: list[tuple[str, Any]] = [("", call.known_args)]
-        while todo:
-            name, value = todo.pop()
-            if isinstance(value, str):
-                yield name, value
-            elif isinstance(value, dict):
-                todo += value.items()
-            elif isinstance(value, list):
-                todo += [(name, item) for item in value]
+def _left_texts(row: Trajectory, hidden: Trajectory) -> Iterator[tuple[str, str]]:
+    """Name and text of each argument that is hidden nowhere by itself."""
+    for call, after in zip(row.calls, hidden.calls):
+        pairs = zip(scalars_in(call.known_args), scalars_in(after.known_args))
+        for (path, value), (_, left) in pairs:
+            if isinstance(value, str) and value == left and len(value) >= SHORTEST:
+                yield path.rpartition(".")[2], value
 
 
 def _without(secrets: re.Pattern[str], text: str, counts: Counter[str]) -> str:

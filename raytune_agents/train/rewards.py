@@ -221,8 +221,7 @@ class OwnReward:
     PATIENCE = 32
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.function = user_object(name, "train.grpo.rewards", called_with="answer, row")
+        self.name, self.function = name, user_object(name, "train.grpo.rewards")
         self.scored, self.reasons = 0, Counter[str]()
 
     def __call__(self, text: str, row: Trajectory) -> float | None:

@@ -19,7 +19,7 @@ def validate_start(model: Path, name: str, config: TrainConfig) -> None:
     Raises ConfigError naming key, value and what to write."""
     validate_packages(config)
     for reward in (name for name in config.grpo.rewards if ":" in name):
-        user_object(reward, "train.grpo.rewards", called_with="answer, row")
+        user_object(reward, "train.grpo.rewards")
     # Raises where the rows of a step cannot be shared by the workers.
     micro_batch(1, config)
     if config.lora.start:
