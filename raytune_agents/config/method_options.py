@@ -12,6 +12,15 @@ from raytune_agents.config.base import BaseConfig, Positive, Share, Weights
 from raytune_agents.records import Options
 
 METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "rounds")
+# Section of train -> the methods that read it. Rounds train by any method of these.
+READ_BY = {
+    "sft": ("sft", "vanilla", "nut", "nat", "inverse", "rounds"),
+    "nat": ("nat", "inverse", "rounds"),
+    "dpo": ("dpo", "rounds"),
+    "kto": ("kto", "rounds"),
+    "grpo": ("grpo", "rloo", "rounds"),
+    "rounds": ("rounds",),
+}
 REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "progress", "goal", "executed")
 
 
@@ -23,6 +32,14 @@ def known_or_own(name: str, known: Sequence[str]) -> str:
         write = f"write one of {', '.join(known)}, or module:NAME"
         raise ValueError(f"{name!r} is unknown; {near}{write}")
     return name
+
+
+def unread(option: str, methods: Sequence[str]) -> str:
+    """What to say of an option of train (dotted) that none of `methods` reads, else ""."""
+    readers = READ_BY.get(option.split(".")[0])
+    if not readers or any(m in readers or m not in METHODS for m in methods):
+        return ""
+    return f"method {' or '.join(methods)} does not read it, but {', '.join(readers)}"
 
 
 class LoraConfig(BaseConfig):
@@ -217,7 +234,9 @@ class RoundsConfig(BaseConfig):
     )
     tasks: Positive = Field(64, description="training tasks answered in a round")
     new_tasks: int = Field(32, ge=0, description="new tasks of a round; 0 = own rows only (ETO)")
-    samples: Positive = Field(4, description="answers sampled for each task: its success rate")
+    samples: int = Field(
+        4, ge=1, le=1024, description="answers sampled for each task: its success rate"
+    )
     temperature: float = Field(0.7, gt=0, description="sampling temperature of these answers")
     max_tokens: Positive = Field(64, description="longest of these answers in tokens")
     band: tuple[Share, Share] = Field((0.2, 0.85), description="success rates of the trained tasks")
@@ -268,9 +287,12 @@ class ArmConfig(BaseConfig):
         return known_or_own(value, METHODS)
 
     @model_validator(mode="after")
-    def _marked(self) -> ArmConfig:
+    def _of_its_method(self) -> ArmConfig:
         if self.ask_unmarked and self.method not in ("nat", "inverse"):
             raise ValueError(
                 f"ask_unmarked: an arm of method {self.method} has no marker; write method: nat"
             )
+        for option in self.options:
+            if why := unread(option, [self.method]):
+                raise ValueError(f"options.{option}: {why}; take it out, or write that method")
         return self

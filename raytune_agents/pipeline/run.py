@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from raytune_agents import mix, models, readers
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.config.method_options import READ_BY, unread
 from raytune_agents.inference.options import validate_engine_options
 from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.nodes import other_versions
@@ -77,6 +78,11 @@ def preflight(config: Config) -> None:
     for arm in config.train.arms.values():
         methods.method_named(arm.method)
         validate_config.validate_start(model, config.model.name, config.train.of(arm))
+    trained = [arm.method for arm in config.train.arms.values()]
+    for section in READ_BY if not space else ():
+        given = getattr(config.train, section)
+        if (why := unread(section, trained)) and given != type(given)():
+            log.warning("train.%s: %s", section, why)
     # On a cluster only Ray knows what there is, and it is not started yet.
     if have := cluster.local_machine(config.resources):
         placed = plan_placement(have, config, models.weights_gib(model))

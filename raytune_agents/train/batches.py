@@ -73,7 +73,7 @@ def micro_batch(longest: int, config: TrainConfig, limit: int | None = None) -> 
     `even_rows` that keeps rows * longest within max_tokens_per_forward (or `limit`), at least 1."""
     rows = even_rows(config)
     room = (limit or config.max_tokens_per_forward) // longest
-    return max((d for d in range(1, rows + 1) if rows % d == 0 and d <= room), default=1)
+    return max((d for d in range(1, min(rows, room) + 1) if rows % d == 0), default=1)
 
 
 def deal(rows: Sequence[int], lengths: Sequence[int], workers: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.records import JsonObject
 from raytune_agents.storage import read_json
-from raytune_agents.train.batches import micro_batch
+from raytune_agents.train.batches import even_rows
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -20,8 +20,7 @@ def validate_start(model: Path, name: str, config: TrainConfig) -> None:
     validate_packages(config)
     for reward in (name for name in config.grpo.rewards if ":" in name):
         user_object(reward, "train.grpo.rewards")
-    # Raises where the rows of a step cannot be shared by the workers.
-    micro_batch(1, config)
+    even_rows(config)  # raises where the workers cannot share them
     if config.lora.start:
         validate_adapter(Path(config.lora.start).expanduser(), model, name, config)
     elif config.parameters == "lora" and config.lora.target_modules != "all-linear":

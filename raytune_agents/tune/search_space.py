@@ -27,6 +27,7 @@ from raytune_agents.config import (
     nearest_option,
     set_dotted,
 )
+from raytune_agents.config.method_options import unread
 from raytune_agents.mix import weight_key
 from raytune_agents.records import Options
 from raytune_agents.storage import yaml_beside
@@ -163,7 +164,7 @@ def parse_space(
         )
     _check_chain({key: set(axis.when) for key, axis in axes.items()})
     found = Space(tuple(axes.values()))
-    _check_together(found)
+    _check_together(found, base or Config())
     return found
 
 
@@ -190,8 +191,13 @@ def is_text(key: str) -> bool:
     return any(key == t or key.startswith(f"{t}.") for t in TEXT)
 
 
-def _check_together(space: Space) -> None:
-    """What single axes cannot tell: text options are few choices; negatives are searched once."""
+def _check_together(space: Space, base: Config) -> None:
+    """What single axes cannot tell: text options are few choices; negatives are searched once; an
+    option of a method is read by one that is searched."""
+    methods = next((a.options for a in space.axes if a.key == "tune.method"), [base.tune.method])
+    for axis in space.axes:
+        if why := unread(axis.key.removeprefix("train."), methods):
+            raise _wrong(axis.key, f": {why}; take it out, or search one of them")
     ranges = [a.key for a in space.axes if isinstance(a, Axis) and a.kind != "choice"]
     for key in filter(is_text, ranges):
         raise _wrong(key, ": this changes the tokens of every row; write a choice of few values")

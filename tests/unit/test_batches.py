@@ -44,6 +44,8 @@ def test_micro_batch_is_the_largest_share_of_a_step_within_the_budget() -> None:
         global_batch_size=8, max_tokens_per_forward=1024, num_workers=2, sharding="ddp"
     )
     assert micro_batch(100, two) == 4
+    # By the rows that a pass may have, not by those of a step: this would take minutes.
+    assert micro_batch(1, TrainConfig(global_batch_size=999_999_999)) == 999
     with pytest.raises(ConfigError, match=r"train\.global_batch_size=8 .* multiple of 3"):
         micro_batch(100, TrainConfig(global_batch_size=8, num_workers=3, sharding="ddp"))
     # a span of workers: one forward pass for any number of them, so a step is cut alike

@@ -268,6 +268,9 @@ def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:
         ("train.arms={a: {method: nat, options: {nat.cut: [0.5]}}}", "nat.cut: unknown option"),
         ("train.arms={a: {method: nat, options: {nat.cuts: [2]}}}", "rising numbers"),
         ("train.arms={a: {method: ppo}}", "grpo"),
+        ("train.arms={a: {method: sft, options: {nat.cuts: [0.5]}}}", "method sft does not read"),
+        ("train.arms={a: {method: dpo, options: {kto.beta: 1}}}", "does not read it, but kto, rou"),
+        ("train.rounds.samples=999999999", "less than or equal to 1024"),
     ],
 )  # fmt: skip
 def test_wrong_options_say_what_to_write(override: str, words: str) -> None:

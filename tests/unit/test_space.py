@@ -63,6 +63,7 @@ FULL = {
           "train.lora.r": {"choice": [8, 16]}}, "only on"),
         ({**MIX, "negatives.per_positive": {"uniform": [0, 2]}}, "searched twice"),
         ({"train.num_train_epochs": {"uniform": [1, 2]}}, "would change nothing"),
+        ({"train.kto.beta": {"uniform": [0.1, 1]}}, "method nat does not read it, but kto"),
         ({"mix.tokens": {"randint": [8, 96]}}, "set tune.tokens"),
         ({"mix.weights": {"simplex": POOLS, "epochs": {"posit": 4}}}, "over"),
         ({"mix.weights": {"simplex": POOLS, "epochs": {"positive": 0}}}, "above 0"),
