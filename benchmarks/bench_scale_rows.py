@@ -4,7 +4,8 @@
 
 Rows are synthetic: a request of random words, two tools, one call, TOKENS tokens in all. They are
 written as the label step leaves them; then a run's own code tokenises them with Ray's workers,
-mixes all of them into one arm and trains its first optimiser step (SmolLM2-135M, float32, CPU).
+mixes all of them into one arm and trains its first optimiser step (SmolLM2-135M, float32, CPU,
+gradient checkpointing).
 `driver_rss_gib` is the driver's peak resident set over all of this, `worker_rss_gib` that of the
 training worker less the model's weights; the pages of mapped files count in both. The same with
 FEW rows is beside it (`few`): what both grew by is what rows cost, the rest is Python, Ray and
@@ -105,7 +106,9 @@ def context_of(folder: str) -> Context:
         "train": {
             "arms": {"sft": {"method": "sft"}},
             "global_batch_size": 4,
-            "max_tokens_per_forward": TOKENS,  # one row: what is measured is not activations
+            # What is measured is what rows cost, not activations: those of one row are 1 GiB here.
+            "max_tokens_per_forward": TOKENS,
+            "gradient_checkpointing": True,
             "max_steps": 1,
             "report_to": [],
         },
