@@ -202,6 +202,7 @@ def _list(
     return replace(known, kind=kind, items=inner, closed=False)
 
 
+CHARACTERS = r"character|digit|letter|symbol|\blong\b|\bchars?\b"
 CODED = re.compile(r"\^?\[?[A-Z][^*+]*(\\d|\d-9)")
 
 
@@ -227,8 +228,8 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
         kind = known.unit if lasts else "amount"
     if not kind and (bounded or (known.unit and type_ != "string")):
         kind = "amount"  # bounds say what size it has
-    elif kind == "id" and bounded:
-        kind = "id_number"
+    elif kind == "id" and (bounded or (told and not re.search(CHARACTERS, known.about))):
+        kind = "id_number"  # as text too: "1" to "30"
     elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
         kind = "money"
     elif kind == "operand" and known.unit and known.words not in ("n", "x", "a", "b"):

@@ -69,6 +69,9 @@ def test_values_fit_their_schema():
         ("api_key", text("Your API key"), ""),
         ("gizmo", text("The gizmo"), ""),
         ("x", text(), ""),
+        ("team_id", text("The team. Accepts values from 1 to 30."), "id_number"),
+        ("team_id", text("The team, between 8 and 12 characters."), "id"),
+        ("origin", text("an address or a latitude, longitude pair"), "city"),
     ],
 )
 def test_what_a_parameter_is(name: str, schema: dict, kind: str) -> None:
@@ -199,6 +202,13 @@ def test_a_tools_description_says_what_form_a_value_has():
         paid = arguments.sample(bonus, ["pay_date"], rng)[0]["pay_date"]
         assert re.fullmatch(r"\d\d\.\d\d\.20\d\d", paid)
         assert 1 <= arguments.sample(alert, ["severity"], rng)[0]["severity"] <= 5
+
+
+def test_what_acts_is_not_sorted() -> None:
+    sort = {"sort": text()}
+    told = ("Search for restaurants", "Book a table in a restaurant", "Play music")
+    kinds_of = [kinds.parameters(t.split()[0].lower(), t, {"properties": sort}) for t in told]
+    assert [p.kind for (p,) in kinds_of] == ["sorting", "", ""]
 
 
 def test_first_and_last_day_are_a_range():
