@@ -349,6 +349,8 @@ CALL = {"name": "get_weather", "arguments": PARIS}
         (f"✿FUNCTION✿: get_weather\n✿ARGS✿: {ARGS}\n✿RESULT✿: 20 C", "", ""),
         ("Call: get_weather(city='Paris')<bot_end>\nThought: It gives the weather.", "", ""),
         ("<<function>>get_weather(city='Paris')", "", ""),
+        (f"[[ ## next_thought ## ]]\nI look.\n\n[[ ## next_tool_name ## ]]\nget_weather\n\n"
+         f"[[ ## next_tool_args ## ]]\n{ARGS}\n\n[[ ## completed ## ]]", "I look.", ""),
         ("```tool_code\nprint(default_api.get_weather(city='Paris'))\n```", "", ""),
         (json.dumps({"thought": "I look.", "tool_calls": [CALL]}), "", "I look."),
     ],
