@@ -19,7 +19,7 @@ from raytune_agents.cli.shared_options import console, refuse, say, table_of
 from raytune_agents.cli.summary import best_arm, trained_arms
 from raytune_agents.config import Config
 from raytune_agents.config.loading import explain_errors
-from raytune_agents.exports.files import write_files
+from raytune_agents.exports.files import validate_format, write_files
 from raytune_agents.exports.hub import hub_folders, push_folders
 from raytune_agents.exports.pricing import tuning_commands
 from raytune_agents.gguf_file import check_gguf, write_gguf
@@ -65,6 +65,7 @@ def say_written(out: Path, what: str, commands: list[str]) -> None:
 def export_rows(config: Config, out: Path | None, markers: bool) -> None:
     """Write the accepted rows as files of another format; say what is in them, and what a hosted
     service would do with them."""
+    validate_format(config.export.format)
     own, marker = config.export, partial(nat.marker, config=config.train) if markers else None
     folder = out or folder_of_run(config) / "export" / own.format
     summary = write_files(labelled_rows(config), folder, own, config.seed, marker)

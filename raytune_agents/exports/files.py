@@ -54,6 +54,12 @@ def better_halves(
     return {row.id: row for stem, _, row in splits.chosen(rows, files) if (stem, row.id) in made}
 
 
+def validate_format(name: str) -> None:
+    """Raises ConfigError where no writer has this name."""
+    if name not in PAIR_WRITERS:
+        writer_named(name)
+
+
 def write_files(
     rows: Iterable[Trajectory],
     folder: str | Path,
@@ -67,8 +73,7 @@ def write_files(
     row's marker (`train.nat`). Raises ConfigError on an unknown format. The folder gets its summary
     last, so a folder with a summary is a whole one.
     """
-    if config.format not in PAIR_WRITERS:
-        writer_named(config.format)  # an unknown one stops before anything is written
+    validate_format(config.format)  # before anything is written
     slim = list(map(splits.slim, rows))
     if config.preset == "agent_flan":
         parts = splits.agent_flan(slim, config.scale, seed)

@@ -147,6 +147,7 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
         (("export", "--push", "ME"), "write --hub DIR"),
         (("export", "--model", "nat", "--format", "xlam"), "--format is of rows; write it without"),
         (("export", "--model", "nat", "--markers"), "--markers is of rows; write it without --mod"),
+        (("export", "--format", "opnai"), "export.format='opnai' is unknown"),
         (("export", "--serve", "app", "--scale", "0"), "--scale is of rows; write it without --se"),
         (("export", "--serve", "app", "--out", "X"), "--serve names the folder; leave --out out"),
         (("export", "--hub", "h", "--out", "X"), "--hub names the folder; leave --out out"),
