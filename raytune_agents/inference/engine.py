@@ -200,11 +200,12 @@ class Engine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.llm_engine import LLMEngine
-        from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+
+        from raytune_agents.inference.engine_metrics import EngineMetrics
 
         how: dict[str, Any] = {
             "usage_context": UsageContext.LLM_CLASS,  # batch sizes of work that nobody waits for
-            "stat_loggers": [RayPrometheusStatLogger],
+            "stat_loggers": [EngineMetrics],
         }
         options: Options = {"model": self.path, "seed": seed}
         options |= vllm_options(self.config, self.dtype, self.gpu)
