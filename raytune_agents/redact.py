@@ -157,20 +157,23 @@ def hide(variable: str, value: str = "") -> None:
         _NAMED.add(variable)
 
 
-PATTERNS = (  # in the order they are looked for: what stands in a URL first
-    ("password", PASSWORD, r"\1[password]@"),
-    ("token", USER_TOKEN, r"\1[token]@"),
-    ("secret", SIGNED, r"\1[secret]"),
-    ("secret", HEADER, r"\1\2[secret]"),
-    ("secret", SCHEME, r"\1 [secret]"),
-    ("secret", COOKIE, r"\1[secret]"),
-    ("secret", HOOK, r"\1[secret]"),
-    ("secret", COMMAND, r"\1[secret]"),
-    ("secret", FLAG, r"\1[secret]"),
-    ("secret", SETTING, r"\1[secret]"),
-    ("secret", PASSPHRASE, r"\1\2[secret]"),
-    ("private_key", PEM, "[private key]"),
-    ("token", SHAPES, "[token]"),
+# In the order they are looked for, what stands in a URL first: kind, pattern, what is shown, and
+# texts, folded, of which every match has one: most texts have none, and are looked at no further.
+NAMES = ("key", "secret", "passw", "token", "auth")
+PATTERNS: tuple[tuple[str, re.Pattern[str], str, tuple[str, ...]], ...] = (
+    ("password", PASSWORD, r"\1[password]@", (":/",)),
+    ("token", USER_TOKEN, r"\1[token]@", (":/",)),
+    ("secret", SIGNED, r"\1[secret]", (*NAMES, "sig", "cred", "pass", "session", "jwt", "pwd")),
+    ("secret", HEADER, r"\1\2[secret]", ("authorization",)),
+    ("secret", SCHEME, r"\1 [secret]", ("bearer", "basic")),
+    ("secret", COOKIE, r"\1[secret]", ("cookie",)),
+    ("secret", HOOK, r"\1[secret]", ("hooks.slack.", "/webhook")),
+    ("secret", COMMAND, r"\1[secret]", ("curl", "sshpass", "mysql", "login", "redis-cli")),
+    ("secret", FLAG, r"\1[secret]", (*NAMES, "bearer")),
+    ("secret", SETTING, r"\1[secret]", NAMES),
+    ("secret", PASSPHRASE, r"\1\2[secret]", (*NAMES, "pwd", "phrase")),
+    ("private_key", PEM, "[private key]", ("private",)),
+    ("token", SHAPES, "[token]", ("",)),
 )
 
 
@@ -203,7 +206,10 @@ def redact(text: str, counts: Counter[str] | None = None) -> str:
     to `counts` how many of each kind there were."""
     counts = Counter() if counts is None else counts
     text = without_known(text, counts)
-    for kind, pattern, shown in PATTERNS:
+    folded = text.casefold().replace("ı", "i")  # as patterns without regard to case read it
+    for kind, pattern, shown, texts in PATTERNS:
+        if not any(part in folded for part in texts):
+            continue
         text, hits = pattern.subn(shown, text)
         if hits:
             counts[kind] += hits
