@@ -34,7 +34,8 @@ _VALUES: dict[str, str] = {}  # a secret that stands in no variable -> its name
 _START = r"(?<![\w-])"  # where a token can begin
 # how the tokens of services begin, and of what the rest is
 SHAPES = re.compile(
-    _START + r"(?:AGE-SECRET-KEY-1\w{40,}|A(?:KIA|SIA|BIA|CCA)[0-9A-Z]{16}|AIza[\w-]{30,}"
+    _START + r"(?=[\w.+/=:~-]{15})"  # as long as the shortest: few words are
+    r"(?:AGE-SECRET-KEY-1\w{40,}|A(?:KIA|SIA|BIA|CCA)[0-9A-Z]{16}|AIza[\w-]{30,}"
     r"|AKCp[\w-]{40,}|AKID\w{32}|AT(?:ATT3|CTT3|BB)[\w=-]{30,}|CLOJARS_\w{40,}|EAA[A-Z][\w-]{56,}"
     r"|GOCSPX-[\w-]{20,}|HRKU-[\w-]{20,}|LTAI\w{16,26}|NRAK-\w{20,}|PMAK-[\w-]{40,}"
     r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|a[ks]-[A-Za-z0-9]{22}(?!\w)|api_org_[A-Za-z0-9]{30,}"

@@ -168,7 +168,7 @@ def planted(monkeypatch) -> None:
         ("ATATT3xFfGF0" + "aB1" * 30, "[token]"),
         ("12345678:AA" + "Hd1" * 11, "[token]"),
         ("MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ." + "Z1n" * 9, "[token]"),
-        ("authorızation: abcdefgh12345", "authorızation: [secret]"),  # noqa: RUF001
+        ("authorızation: abcdefgh12345", "authorızation: [secret]"),
         ("paſſword=abcd1234xyz", "paſſword=[secret]"),
     ],
 )
