@@ -194,8 +194,9 @@ def is_text(key: str) -> bool:
 def _check_together(space: Space, base: Config) -> None:
     """What single axes cannot tell: text options are few choices; negatives are searched once; an
     option of a method is read by one that is searched."""
-    methods = next((a.options for a in space.axes if a.key == "tune.method"), [base.tune.method])
+    choices = {a.key: a.options for a in space.axes if isinstance(a, Axis)}
     for axis in space.axes:
+        methods = choices.get("tune.method", [base.tune.method])
         if why := unread(axis.key.removeprefix("train."), methods):
             raise _wrong(axis.key, f": {why}; take it out, or search one of them")
     ranges = [a.key for a in space.axes if isinstance(a, Axis) and a.kind != "choice"]
@@ -206,13 +207,11 @@ def _check_together(space: Space, base: Config) -> None:
         other = [p for p in axis.when if not is_text(p)]
         if other:
             raise _wrong(axis.key, f".when: {other} does not change tokens; depend only on {TEXT}")
-    count = math.prod(len(a.options) for a in texts if isinstance(a, Axis))
+    count = math.prod(len(choices[a.key]) for a in texts if a.key in choices)
     if count > MOST_TEXTS:
         keys = [a.key for a in texts]
-        raise _wrong(
-            keys[0],
-            f": {keys} need {count} tokenised pools; write choices of at most {MOST_TEXTS}",
-        )
+        text = f": {keys} need {count} tokenised pools; write choices of at most {MOST_TEXTS}"
+        raise _wrong(keys[0], text)
     mix = space.simplex()
     searched = [axis.key for axis in space.axes]
     if mix and RATIO in searched and any(p.split(".")[0] == "negative" for p in mix.pools):
