@@ -195,8 +195,8 @@ def _check_together(space: Space, base: Config) -> None:
     """What single axes cannot tell: text options are few choices; negatives are searched once; an
     option of a method is read by one that is searched."""
     choices = {a.key: a.options for a in space.axes if isinstance(a, Axis)}
+    methods = choices.get("tune.method", [base.tune.method])
     for axis in space.axes:
-        methods = choices.get("tune.method", [base.tune.method])
         if why := unread(axis.key.removeprefix("train."), methods):
             raise _wrong(axis.key, f": {why}; take it out, or search one of them")
     ranges = [a.key for a in space.axes if isinstance(a, Axis) and a.kind != "choice"]

@@ -32,6 +32,9 @@ def chat() -> Chat:
 
 def test_the_table_and_the_config_name_the_same_methods() -> None:
     assert tuple(METHODS) == method_options.METHODS
+    for name, method in METHODS.items():
+        sections = {option.split(".")[0] for option in method.options or ()}
+        assert all(name in method_options.READ_BY[section] for section in sections), name
 
 
 @pytest.mark.parametrize(
