@@ -20,8 +20,8 @@ from raytune_agents.agents.phrasing import name_words
 from raytune_agents.agents.signatures import docstring
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.agreement import amounts_of, of_one_object, told_apart, with_one_list
+from raytune_agents.generate.bounds import bounds_in
 from raytune_agents.generate.codes import MEASURE
-from raytune_agents.generate.descriptions import bounds_in
 from raytune_agents.generate.grammar import plural
 from raytune_agents.generate.kind_table import (
     CURRENCIES,
@@ -202,7 +202,6 @@ def _list(
     return replace(known, kind=kind, items=inner, closed=False)
 
 
-CHARACTERS = r"character|digit|letter|symbol|\blong\b|\bchars?\b"
 CODED = re.compile(r"\^?\[?[A-Z][^*+]*(\\d|\d-9)")
 
 
@@ -228,7 +227,7 @@ def _sized(kind: str, known: Parameter, detail: Mapping[str, Any]) -> str:
         kind = known.unit if lasts else "amount"
     if not kind and (bounded or (known.unit and type_ != "string")):
         kind = "amount"  # bounds say what size it has
-    elif kind == "id" and (bounded or (told and not re.search(CHARACTERS, known.about))):
+    elif kind == "id" and (bounded or told):
         kind = "id_number"  # as text too: "1" to "30"
     elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
         kind = "money"

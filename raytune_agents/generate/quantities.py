@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.analyse import grain
+from raytune_agents.generate.bounds import bounds_in, one_bound_in
 from raytune_agents.generate.codes import NoValue, shaped
-from raytune_agents.generate.descriptions import bounds_in, one_bound_in
 from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import PERIODS
 from raytune_agents.generate.parameter import Parameter

@@ -17,7 +17,7 @@ from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
 from raytune_agents.generate import kinds
 from raytune_agents.generate.actions import base_verb
-from raytune_agents.generate.descriptions import bounds_in
+from raytune_agents.generate.bounds import bounds_in
 from raytune_agents.generate.parameter import Parameter
 from raytune_agents.generate.ways_said import day_of
 from raytune_agents.generate.wordlists import word_data

@@ -55,7 +55,8 @@ def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
     """Environment of the engine's process, which may use `cpus` cores."""
     # On CPU nothing is compiled: log-probabilities alone would call Inductor's C++ compiler, at run
     # time, which takes half a minute where it is there and ends the request where it is not.
-    eager = {} if gpu else {"TORCH_COMPILE_DISABLE": "1"}
+    # OpenMP's own count: what runs beside it waits for it, and a thread that sleeps wakes too late.
+    eager = {} if gpu else {"TORCH_COMPILE_DISABLE": "1", "GOMP_SPINCOUNT": "300000"}
     return eager | {
         "OMP_NUM_THREADS": str(cpus),
         "MKL_NUM_THREADS": str(cpus),

@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator
 from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.generate import arguments, kinds, known, tasks
 from raytune_agents.generate.arguments import invented
+from raytune_agents.generate.bounds import bounds_in
 from raytune_agents.generate.codes import NoValue, is_code, shaped
-from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
+from raytune_agents.generate.descriptions import examples_in, subject_of
 from raytune_agents.generate.frames import EVEN_HABITS
 
 
@@ -86,6 +87,8 @@ def test_what_a_description_says() -> None:
     assert bounds_in("Rating from 1 to 5") == (1, 5)
     assert bounds_in("Volume in percent (0-100)") == (0, 100)
     assert bounds_in("How many") is None
+    for text in ("A code between 8 and 12 characters", "PIN (4-6 digits)", "6 to 10 chars long"):
+        assert bounds_in(text) is None, text
     assert subject_of("The name of the city to look up") == "name of city"
 
 

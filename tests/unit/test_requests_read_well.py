@@ -23,8 +23,8 @@ from raytune_agents.generate import (
     known,
     realism,
 )
+from raytune_agents.generate.bounds import one_bound_in
 from raytune_agents.generate.codes import NoValue
-from raytune_agents.generate.descriptions import one_bound_in
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.wordlists import word_data
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
