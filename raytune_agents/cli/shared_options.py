@@ -89,13 +89,12 @@ def printed_errors() -> Iterator[None]:
         yield
     except ConfigError as error:
         fail(str(error))
-    except FILE_ERRORS as error:
-        own = error.filename is None  # our words; else those of the system
-        fail(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
     except Exception as error:  # what is no fault of the code's shows no traceback
         if lost_to_cluster(error):
             fail(f"Ray: {error}\nthe same command goes on from here")
-        if not isinstance(error, user_errors()):
+        if isinstance(error, OSError) and error.filename is not None:
+            fail(f"{error.filename}: {error.strerror}; write another path")
+        if not isinstance(error, (*FILE_ERRORS, *user_errors())):
             raise
         fail(str(error))
     except KeyboardInterrupt:
@@ -149,9 +148,10 @@ def table_of(
     title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
 ) -> Table:
     """A rich table whose first `left` columns stand on the left, the others, numbers, right."""
-    table = Table(title=title or None, title_justify="left")
+    # as texts, since the name of a folder or a pool may look like markup
+    table = Table(title=Text(title, "table.title") if title else None, title_justify="left")
     for k, head in enumerate(heads):
-        table.add_column(head, justify="left" if k < left else "right", no_wrap=k >= left)
+        table.add_column(Text(head), justify="left" if k < left else "right", no_wrap=k >= left)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     return table

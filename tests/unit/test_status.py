@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.look import step_states as states
-from raytune_agents.cli.shared_options import printed_errors
+from raytune_agents.cli.shared_options import console, printed_errors
 from raytune_agents.infra.run_lock import LOCK, locked
 from raytune_agents.runs import MANIFEST, Counts
 from raytune_agents.storage import newest_write, write_json
@@ -116,12 +116,36 @@ def test_a_lost_node_is_one_line_and_an_error_of_code_is_not(capsys) -> None:
         raise task
 
 
-def test_a_damaged_file_is_named(tmp_path, capsys) -> None:
+@pytest.mark.parametrize("content", ['{"star', "[]", '{"started": "x"}', "[" * 100_000, "{}"])
+def test_a_damaged_file_is_named(tmp_path, capsys, content) -> None:
     run = run_folder(tmp_path)
-    written(run / "train" / "started.json", '{"star')
+    written(run / "train" / "started.json", content)
     done = CliRunner().invoke(app, ["status", str(run)])
     assert done.exit_code == 2
     assert f"{run / 'train' / 'started.json'} is damaged" in done.output + capsys.readouterr().err
+
+
+def test_a_line_without_figures_is_passed_over(tmp_path) -> None:
+    run = run_folder(tmp_path)
+    with (run / "train" / "sft" / "metrics.jsonl").open("a") as file:
+        file.write('\n{"of": 17, "step": "x", "loss": null}\n')
+    assert "step 3/17" in {name: row for name, *row in states(run, 1_060.0)}["train"][2]
+
+
+def test_a_folders_name_is_no_markup(tmp_path) -> None:
+    (tmp_path / "half[").mkdir()
+    run = run_folder(tmp_path).rename(tmp_path / "half[" / "b]")
+    with console.capture() as printed:
+        done = CliRunner().invoke(app, ["status", str(run)])
+    assert done.exit_code == 0, done.exception
+    assert "half[/b]" in printed.get().replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.parametrize("command", ["status", "trials", "report"])
+def test_a_name_that_is_too_long_is_one_line(command, capsys) -> None:
+    done = CliRunner().invoke(app, [command, "n" * 300])
+    assert done.exit_code == 2
+    assert "File name too long" in done.output + capsys.readouterr().err
 
 
 def test_a_finished_run_takes_no_options(tmp_path, capsys) -> None:
