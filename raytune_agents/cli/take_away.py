@@ -27,10 +27,17 @@ from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Resources
 from raytune_agents.mirror import Mirror, folder_of_run, is_remote
-from raytune_agents.records import Options
+from raytune_agents.records import JsonObject, Options
 from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
-from raytune_agents.storage import StoredRows, filled, read_json, write_json, write_text
+from raytune_agents.storage import (
+    StoredRows,
+    filled,
+    read_json,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from raytune_agents.templates import ServingOptions
 from raytune_agents.train import adapter_card, nat
 
@@ -122,24 +129,24 @@ def write_hub(config: Config, out: Path) -> None:
         missing = "trained arm" if not arms else "report.html"
         refuse(f"{run} has no {missing}: run `raytune-agents run` to its end first")
     empty_folder(out, "--hub")
-    for arm, adapter in arms.items():
-        # What `start` named is frozen in "ref" while it trains: nobody else needs it.
-        copy = shutil.copytree(adapter, out / "models" / arm, ignore=shutil.ignore_patterns("ref"))
-        name_base(Path(copy) / "adapter_config.json", config.model.name)
-    write_files(rows, out / "dataset", config.export, config.seed)
-    space = out / "space"
-    space.mkdir()
-    shutil.copy(run / "report.html", space / "index.html")
     head = {"title": config.name, "sdk": "static", "app_file": "index.html", "pinned": False}
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\nThe report of run {config.name}.\n"
-    (space / "README.md").write_text(redact(text), encoding="utf-8")
+    with whole_folder(out) as work:  # a folder that is there would be sent as it is
+        for arm, adapter in arms.items():
+            # What `start` named is frozen in "ref" while it trains: nobody else needs it.
+            copy, ref = work / "models" / arm, shutil.ignore_patterns("ref")
+            shutil.copytree(adapter, copy, ignore=ref)
+            name_base(copy / "adapter_config.json", config.model.name)
+        write_files(rows, work / "dataset", config.export, config.seed)
+        write_text(work / "space" / "README.md", redact(text))
+        shutil.copy(run / "report.html", work / "space" / "index.html")
 
 
 def name_base(file: Path, name: str) -> None:
     """Name an adapter's base as others find it: PEFT writes the path that it had here."""
     if file.is_file():
         base = adapter_card.hub_id(name) or Path(name).name
-        write_json(file, read_json(file) | {"base_model_name_or_path": base})
+        write_json(file, read_json(file, JsonObject) | {"base_model_name_or_path": base})
 
 
 # --- export --serve ---
