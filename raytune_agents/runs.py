@@ -108,6 +108,13 @@ class Counts:
         )
 
 
+class Started(BaseModel):
+    """When a step began, in seconds since 1970, and for how many no process was at it."""
+
+    started: float
+    idle: float = 0.0
+
+
 class Manifest(BaseModel):
     """What a finished step says of itself. What else it says stands beside the fields: `notes`."""
 

@@ -13,9 +13,12 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from raytune_agents.config.base import ConfigError
 from raytune_agents.records import JsonObject, Trajectory, from_row, to_table
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PARTIAL = ".tmp"  # how the name of a file ends that is being written
+# what bytes of another file, or values of another shape, raise; pyarrow's are of these too
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(NotImplementedError, RecursionError, OSError),
+)
+WHY_CHARS = 200  # of what is wrong in a file
 GROUP_ROWS = 4096  # one row group of a Parquet file: what a worker takes at a time
 FILE_ROWS, FILE_BYTES = 20_000, 1 << 26  # one Parquet file of rows
 
@@ -114,14 +123,40 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
 
 
-def read_json(path: Path) -> Any:
-    """Raises ConfigError where the file was damaged."""
+@cache
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """What reads a value of this type; made once, as that is slow."""
+    return TypeAdapter(kind)
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """For a block that only takes apart what a file of a run holds. Raises ConfigError, which names
+    the file, where it holds something else; what the system says of the path passes through."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        yield
+    except ConfigError:
+        raise
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            why = ": ".join(filter(None, (" ".join(map(str, first["loc"])), first["msg"])))
+        elif isinstance(error, KeyError):
+            why = f"it has no {why}"
+        why = " ".join(why.split())[:WHY_CHARS]
         raise ConfigError(
-            f"{path} is damaged: {error}; remove its step's folder, run again"
+            f"{path} is damaged: {why}; remove its step's folder, run again"
         ) from None
+
+
+def read_json(path: Path, kind: Any = Any) -> Any:
+    """A JSON file as a value of this type. Raises ConfigError where it was damaged."""
+    with damage_named(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return value if kind is Any else adapter_of(kind).validate_python(value)
 
 
 def append_jsonl(path: Path, value: Any) -> None:
@@ -191,6 +226,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 
     with whole_file(path) as work:
         pq.write_table(table, work, row_group_size=GROUP_ROWS, write_page_checksum=True)
+
+
+def read_table(path: Path, **options: Any) -> pa.Table:
+    """A Parquet file, or its `columns` and the rows that pass its `filters`. Raises ConfigError
+    where it was damaged."""
+    import pyarrow.parquet as pq
+
+    # opened here, as pyarrow takes a folder for a data set
+    with damage_named(path), path.open("rb") as file:
+        return pq.read_table(file, **options)
 
 
 def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
@@ -286,10 +331,11 @@ class StoredRows:
         import pyarrow.parquet as pq
 
         for file in sorted(self.folder.glob("*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-                table = pa.Table.from_batches([batch])
-                table = table.filter(self.matches(table)) if self.matches else table
-                yield from map(from_row, table.to_pylist())
+            with damage_named(file):
+                for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+                    table = pa.Table.from_batches([batch])
+                    table = table.filter(self.matches(table)) if self.matches else table
+                    yield from map(from_row, table.to_pylist())
 
 
 def read_rows(folder: Path) -> list[Trajectory]:

@@ -42,7 +42,7 @@ def print_arms(folder: Path) -> None:
     if splits[SUITES:]:
         console.print(Text(f"in the report too: {', '.join(splits[SUITES:])}", style="dim"))
     if (folder / "verdict.json").is_file():
-        found = Conclusion.read(read_json(folder / "verdict.json"))
+        found = read_json(folder / "verdict.json", Conclusion)
         console.print(Text(found.text, style=TONES.get(found.tone, "bold")))
         for words, style in ((found.gate, ""), *((f"lost: {x}", "red") for x in found.lost)):
             if words:

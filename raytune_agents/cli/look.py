@@ -62,7 +62,7 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
     A started step without a manifest is under way where a process has the run, and else was killed
     or failed."""
     from raytune_agents.infra.run_lock import user_of
-    from raytune_agents.runs import STARTED, STEPS, Manifest
+    from raytune_agents.runs import STARTED, STEPS, Manifest, Started
     from raytune_agents.storage import newest_write, read_json
 
     user = user_of(run)
@@ -71,12 +71,12 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
         if manifest := Manifest.load(folder):
             yield name, "done", f"{manifest.seconds:.0f}", manifest.rows.line()
         elif (folder / STARTED).is_file():
-            record, wrote = read_json(folder / STARTED), newest_write(folder)
+            record, wrote = read_json(folder / STARTED, Started), newest_write(folder)
             state = "started" if user is None else "running" if user else "stopped"
             until = wrote if state == "stopped" else now
             notes = [f"last write {max(0.0, now - wrote):.0f} s ago", last_figures(folder)]
             notes += [user] if user else ["the same command goes on"] * (state == "stopped")
-            seconds = max(0.0, until - record["started"] - record.get("idle", 0.0))
+            seconds = max(0.0, until - record.started - record.idle)
             yield name, state, f"{seconds:.0f}", "; ".join(filter(None, notes))
             user = "" if user else user  # a later step was left by an older command
         else:
@@ -85,17 +85,16 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
 
 def last_figures(folder: Path) -> str:
     """What a step under way last wrote: its newest arm's training step, else its shards."""
+    from raytune_agents.report.safe_text import finite
     from raytune_agents.runs import METRICS
     from raytune_agents.storage import files_below, read_jsonl, written_at
 
     arms = sorted(folder.glob(f"*/{METRICS}"), key=written_at)
-    lines = [line for line in read_jsonl(arms[-1]) if "of" in line] if arms else []
-    if lines:
-        line = lines[-1]
-        return (
-            f"{arms[-1].parent.name}: step {line['step']}/{line['of']}, loss {line['loss']:.3f}, "
-            f"{line['tokens_per_s']:.0f} tokens/s"
-        )
+    names = ("step", "of", "loss", "tokens_per_s")
+    lines = [[finite(line.get(n)) for n in names] for line in read_jsonl(arms[-1])] if arms else []
+    if whole := [line for line in lines if None not in line]:
+        figures = "step {:.0f}/{:.0f}, loss {:.3f}, {:.0f} tokens/s".format(*whole[-1])
+        return f"{arms[-1].parent.name}: {figures}"
     shards = sum(fnmatch(file.name, "rows-*.parquet") for file in files_below(folder))
     return f"{shards} shards on disk" if shards else ""
 
@@ -126,10 +125,9 @@ def trace(
     for arm, times in found.trained.items():
         say(f"trained on by {arm}: {times} times")
     for answer in found.answers:
-        good = answer["exact_match"]
-        word = "not scored" if good is None else "right" if good else answer["fault"] or "wrong"
-        text = clip(answer["answer"] or answer["failed"], 200)
-        say(f"answered by {answer['arm']}: {word}: {text}")
+        good = answer.values.get("exact_match")
+        word = "not scored" if good is None else "right" if good else answer.fault or "wrong"
+        say(f"answered by {answer.arm}: {word}: {clip(answer.answer or answer.failed, 200)}")
 
 
 # --- report ---
@@ -267,7 +265,7 @@ def condition(text: str, columns: Sequence[str]) -> Callable[[Trial], bool]:
         refuse(f"--filter {text!r}: no column {name}; columns: {', '.join(columns)}")
     try:
         value: Any = json.loads(wanted)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         value = wanted
     holds = COMPARE[sign]
 

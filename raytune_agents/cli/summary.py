@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytune_agents.cli.shared_options import console, say, table_of
+from raytune_agents.records import JsonObject
 from raytune_agents.storage import read_json
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def next_lines(folder: Path) -> list[str]:
     if (folder / "tune" / "trials.json").is_file():
         out.append(f"raytune-agents trials {typed} --best 5")
     guide = folder / "tune" / "guide.json"
-    if guide.is_file() and read_json(guide)["verdict"] == "gain":
+    if guide.is_file() and read_json(guide, JsonObject).get("verdict") == "gain":
         out.append(f"raytune-agents run {shlex.quote(str(folder / 'tune' / 'best.yaml'))}")
     if arms := list(trained_arms(folder)):
         out.append(f"raytune-agents export {typed} --serve app")
-        arm = best_arm(folder, arms)  # one arm shows the command for all
+        arm = shlex.quote(best_arm(folder, arms))  # one arm shows the command for all
         out.append(f"raytune-agents export {typed} --model {arm} --out {arm}")
     return out
 
@@ -69,7 +70,7 @@ def next_lines(folder: Path) -> list[str]:
 def best_arm(folder: Path, arms: Sequence[str]) -> str:
     """The headline arm of a run's verdict; the first one where it has none."""
     verdict = folder / "evaluate" / "verdict.json"
-    best = read_json(verdict)["arm"] if verdict.is_file() else ""
+    best = read_json(verdict, JsonObject).get("arm") if verdict.is_file() else ""
     return best if best in arms else arms[0]
 
 

@@ -31,7 +31,7 @@ from raytune_agents.evaluate.paired import (
 )
 from raytune_agents.evaluate.scoreboard import pooled_values
 from raytune_agents.records import JsonObject
-from raytune_agents.storage import read_json
+from raytune_agents.storage import damage_named, read_json
 
 MODEL = ("name", "revision", "dtype", "template", "tools")
 LONG = ("query", "tools", "gold", "answer")  # columns that no comparison needs
@@ -108,17 +108,19 @@ def load_side(text: str) -> Side:
                 f"{name!r} holds no evaluate/answers.parquet; write the folder of an evaluated run"
             )
         config = read_json(run / "config.json")
-        seed, fold = config["seed"], config["read"]["split"].get("fold", 0)
+        with damage_named(run / "config.json"):
+            seed, fold = int(config["seed"]), int(config["read"]["split"].get("fold", 0))
+            models[name] = {k: config["model"].get(k) for k in MODEL}
         if fold in seeds[seed]:
             raise ConfigError(
                 f"{name!r} has seed {seed} and fold {fold} like another run of {text!r}; write "
                 "runs of different seeds or folds, or one run"
             )
         # Values only: the texts of 100,000 answers would fill the memory for nothing.
-        wanted = [c for c in pq.read_schema(path).names if c not in LONG]
-        lines = pq.read_table(path, columns=wanted).to_pylist()
-        seeds[seed][fold] = [AnswerRow.read(line) for line in lines]
-        models[name] = {k: config["model"].get(k) for k in MODEL}
+        with damage_named(path), pq.ParquetFile(path) as file:
+            wanted = [c for c in file.schema_arrow.names if c not in LONG]
+            lines = file.read(columns=wanted).to_pylist()
+            seeds[seed][fold] = [AnswerRow.read(line) for line in lines]
         metrics |= metrics_of_run(path.parent)
     first = next(iter(models.values()))
     if odd := [name for name, model in models.items() if model != first]:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from raytune_agents.config import EvaluateConfig
 from raytune_agents.records import JsonObject
+from raytune_agents.storage import adapter_of
 
 CELLS = 4_000_000  # numbers drawn at a time in a bootstrap: 32 MB
 BINS = 10  # of confidence, for the calibration error
-
-
-@cache
-def adapter_of(kind: Any) -> TypeAdapter[Any]:
-    """What reads a value of this type; made once, as that is slow."""
-    return TypeAdapter(kind)
 
 
 class JsonRecord:

@@ -7,6 +7,7 @@ what a reader of the report wants to see of its row. As records they are rows of
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from sys import intern
@@ -71,7 +72,7 @@ class AnswerRow(Measured):
         # Interned: the texts of one row, and the tools of many, stand once for all arms.
         known = {name: intern(record[name] or "") for name in names if name in record}
         values = {
-            k: v
+            k: v if v is None or math.isfinite(v) else None
             for k, v in record.items()
             # Whatever else is a number is a metric, also a user's own.
             if k not in names and (v is None or isinstance(v, int | float))

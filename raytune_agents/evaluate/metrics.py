@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.storage import read_json, yaml_beside
@@ -75,13 +75,4 @@ def metric_named(name: str, own: Mapping[str, Metric] = METRICS) -> Metric:
 def metrics_of_run(folder: Path) -> dict[str, Metric]:
     """Ours, and those of METRICS_FILE in an evaluate folder."""
     path = folder / METRICS_FILE
-    return METRICS | (read_metrics(read_json(path)) if path.is_file() else {})
-
-
-def read_metrics(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
-    """A run's table from METRICS_FILE, {name: record}; fields that we do not know are left out."""
-    known = set(Metric("", "").record())
-    return {
-        name: Metric(**{k: v for k, v in record.items() if k in known})
-        for name, record in records.items()
-    }
+    return METRICS | (read_json(path, dict[str, Metric]) if path.is_file() else {})

@@ -17,7 +17,6 @@ from raytune_agents.evaluate.estimates import (
     Estimate,
     JsonRecord,
     Resampling,
-    adapter_of,
     calibration_of,
     macro_mean,
     mean_of,
@@ -58,8 +57,8 @@ def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> JsonObject:
 
 def read_boards(folder: Path) -> tuple[Scores, Differences]:
     """scores.json and differences.json of an evaluate folder."""
-    scores = adapter_of(Scores).validate_python(read_json(folder / "scores.json"))
-    return scores, adapter_of(Differences).validate_python(read_json(folder / "differences.json"))
+    scores = read_json(folder / "scores.json", Scores)
+    return scores, read_json(folder / "differences.json", Differences)
 
 
 def merged_boards(*boards: Board[Cell]) -> Board[Cell]:

@@ -9,7 +9,8 @@ tune/metrics.jsonl.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,17 @@ from pydantic import ValidationError
 
 from raytune_agents.config import ConfigError
 from raytune_agents.evaluate.costs import Costs
-from raytune_agents.evaluate.estimates import Estimate, adapter_of
+from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.measured import AnswerRow
-from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
+from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
 from raytune_agents.evaluate.verdict import HEADLINE, Conclusion
 from raytune_agents.records import FlatRow, JsonObject
 from raytune_agents.report.safe_text import finite
 from raytune_agents.runs import STEPS
-from raytune_agents.storage import whole_lines
+from raytune_agents.storage import adapter_of, damage_named, read_table, whole_lines
 
 MEASURED = STEPS[:-1]  # what the report is of
 LABELS = ("pool", "split", "fault", "reject_reason", "step")
@@ -118,22 +119,31 @@ class _Reader:
     def __init__(self, root: Path) -> None:
         self.root, self.missing, self.problems = root, [], []
 
+    @contextmanager
+    def part(self, path: Path) -> Iterator[None]:
+        """For a block that reads one file: where that is broken the block ends, and the page names
+        it."""
+        try:
+            with damage_named(path):
+                yield
+        except (ConfigError, OSError) as error:
+            why = error if isinstance(error, ConfigError) else f"{path}: {error.strerror}"
+            self.problems.append(str(why).removeprefix(f"{self.root}/"))
+
     def json(self, name: str, empty: Any, wanted: bool = True) -> Any:
         """A JSON file, or `empty` where it is absent, broken or of another kind."""
         path = self.root / name
         if not path.is_file():
             self.missing += [name] if wanted else []
             return empty
-        try:
+        value = empty
+        with self.part(path):
             value = json.loads(
                 path.read_text(encoding="utf-8"),
                 # A number that cannot be drawn is none.
                 parse_constant=lambda _: None,
                 parse_float=lambda text: finite(float(text)),
             )
-        except ValueError as error:
-            self.problems.append(f"{name} is not JSON ({error})")
-            return empty
         if type(value) is not type(empty):
             self.problems.append(
                 f"{name} holds a {type(value).__name__}, not a {type(empty).__name__}"
@@ -163,7 +173,9 @@ class _Reader:
         A last line cut by a crash is left out; other broken lines are counted as a problem.
         """
         by_step: dict[Any, JsonObject] = {}
-        found, broken = whole_lines(path)
+        found, broken = [], 0
+        with self.part(path):
+            found, broken = whole_lines(path)
         for line in found:
             step = finite(line.get("step"))
             if step is not None:
@@ -220,9 +232,9 @@ def read_run(path: Path) -> RunContents:
         path=path,
         config=config,
         manifests=manifests,
-        groups=_groups(files.row_files()),
+        groups=_groups(files),
         curves={arm: lines for arm, lines in curves.items() if lines},
-        metrics=METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False)),
+        metrics=METRICS | files.typed(f"evaluate/{METRICS_FILE}", dict[str, Metric], 1),
         scores=files.typed("evaluate/scores.json", Board[Estimate], 3, wanted=True),
         differences=files.typed("evaluate/differences.json", Board[Difference], 3, wanted=True),
         robustness=files.typed("evaluate/robustness.json", Board[Drop], 3),
@@ -233,9 +245,9 @@ def read_run(path: Path) -> RunContents:
         costs=files.typed("evaluate/costs.json", dict[str, Costs], 1),
         conclusion=files.typed("evaluate/verdict.json", Conclusion, 1),
         answers=_answers(files),
-        rollouts=_rollouts(path / "evaluate/rollouts.parquet"),
+        rollouts=_rollouts(files),
         trials=_trials(files, tuned),
-        guide=_text(path / "tune/guide.md"),
+        guide=_text(files, path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
         rounds={
             p.parent.name: files.json(p.relative_to(path).as_posix(), {})
@@ -267,11 +279,13 @@ def _trials(files: _Reader, tuned: bool) -> list[JsonObject]:
     return [*ended, *going.values()]
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def _text(files: _Reader, path: Path) -> str:
+    with files.part(path):
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return ""
 
 
-def _groups(files: Sequence[Path]) -> list[RowGroup]:
+def _groups(files: _Reader) -> list[RowGroup]:
     """The groups of all rows, by LABELS.
 
     Ids are hashes: the first and the last are an even and repeatable choice of examples.
@@ -280,11 +294,11 @@ def _groups(files: Sequence[Path]) -> list[RowGroup]:
     import pyarrow.parquet as pq
 
     names, parts = [*LABELS, "id"], []
-    for file in files:
-        there = [n for n in names if n in pq.read_schema(file).names]
-        parts.append(
-            pd.read_parquet(file, columns=there).reindex(columns=names).fillna("").astype(str)
-        )
+    for path in files.row_files():
+        with files.part(path), pq.ParquetFile(path) as file:
+            there = [n for n in names if n in file.schema_arrow.names]
+            part = file.read(columns=there).to_pandas().reindex(columns=names)
+            parts.append(part.fillna("").astype(str))
     if not parts:
         return []
     rows = pd.concat(parts)
@@ -294,13 +308,13 @@ def _groups(files: Sequence[Path]) -> list[RowGroup]:
     return [RowGroup(**row) for row in found.reset_index().to_dict("records")]
 
 
-def _rollouts(path: Path) -> list[FlatRow]:
+def _rollouts(files: _Reader) -> list[FlatRow]:
     """Whole trajectories that were rolled out to their end; [] where the run asked for none."""
-    if not path.is_file():
-        return []
-    import pyarrow.parquet as pq
-
-    return [p for p in pq.read_table(path).to_pylist() if p.get("task_completion") is not None]
+    path = files.root / "evaluate/rollouts.parquet"
+    with files.part(path):
+        lines = read_table(path).to_pylist() if path.is_file() else []
+        return [p for p in lines if p.get("task_completion") is not None]
+    return []
 
 
 def _answers(files: _Reader) -> list[ShownAnswer]:
@@ -316,10 +330,12 @@ def _answers(files: _Reader) -> list[ShownAnswer]:
     import pyarrow.parquet as pq
 
     rows = []
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
-        for record in batch.to_pylist():
-            if record.get("failed") or record.get("exact_match") is None:
-                continue
-            row = ShownAnswer.read(record)
-            rows.append(replace(row, answer=row.answer[:ANSWER_CHARS], chars=len(row.answer)))
-    return rows
+    with files.part(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256):
+            for record in batch.to_pylist():
+                if record.get("failed") or record.get("exact_match") is None:
+                    continue
+                row = ShownAnswer.read(record)
+                rows.append(replace(row, answer=row.answer[:ANSWER_CHARS], chars=len(row.answer)))
+        return rows
+    return []  # half of the answers would be other shares

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_agents.config import ConfigError
-from raytune_agents.records import FlatRow, Trajectory, from_row
-from raytune_agents.storage import StoredRows
+from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.records import Trajectory, from_row
+from raytune_agents.storage import StoredRows, damage_named, read_table
 
 # label's rows are read's and generate's with their verdicts, so they come first
 FILES = (
@@ -36,7 +37,7 @@ class Trace:
     rows: list[Trajectory]
     missing: list[str] = field(default_factory=list)  # parents that no file has
     trained: dict[str, int] = field(default_factory=dict)  # arm -> times in its mix
-    answers: list[FlatRow] = field(default_factory=list)
+    answers: list[AnswerRow] = field(default_factory=list)
 
 
 def row_files(run: Path) -> list[Path]:
@@ -46,13 +47,12 @@ def row_files(run: Path) -> list[Path]:
 
 def rows_of(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
     """The rows of some ids, by id; the most finished copy of each."""
-    import pyarrow.parquet as pq
-
     wanted, found = set(ids), {}
     for file in row_files(run):
         left = sorted(wanted - found.keys())
-        for row in pq.read_table(file, filters=[("id", "in", left)]).to_pylist() if left else []:
-            found[row["id"]] = from_row(row)
+        lines = read_table(file, filters=[("id", "in", left)]).to_pylist() if left else []
+        with damage_named(file):
+            found |= {line["id"]: from_row(line) for line in lines}
     return found
 
 
@@ -92,13 +92,10 @@ def chain(row_id: str, rows: dict[str, Trajectory]) -> tuple[list[Trajectory], l
 
 def whole_id(run: Path, start: str) -> str:
     """The one id that starts so. Raises UnknownRow."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     found: set[str] = set()
     for file in row_files(run):
-        ids = pq.read_table(file, columns=["id"])["id"]
-        found.update(ids.filter(pc.starts_with(ids, start)).to_pylist())
+        ids = read_table(file, columns=["id"]).column("id").to_pylist()
+        found.update(name for name in ids if name and name.startswith(start))
     if start in found or len(found) == 1:
         return start if start in found else found.pop()
     if found:
@@ -111,34 +108,35 @@ def whole_id(run: Path, start: str) -> str:
 
 def trace_row(run: Path, row_id: str) -> Trace:
     """Everything a run says about a row. Raises UnknownRow."""
-    import pyarrow.parquet as pq
-
     key = whole_id(run, row_id)
     rows, missing = chain(key, ancestors(run, [key]))
     trained = {}
     for file in sorted((run / "mix").glob("*.parquet")):
-        times = len(pq.read_table(file, filters=[("id", "==", key)]))
+        times = len(read_table(file, filters=[("id", "==", key)]))
         trained |= {file.stem: times} if times else {}
     trained |= round_uses(run, key)
     answers = []
     for name in ("answers", "perturbed"):
         file = run / "evaluate" / f"{name}.parquet"
         if file.is_file():
-            answers += pq.read_table(file, filters=[("id", "==", key)]).to_pylist()
+            lines = read_table(file, filters=[("id", "==", key)]).to_pylist()
+            with damage_named(file):
+                answers += map(AnswerRow.read, lines)
     return Trace(rows, missing, trained, answers)
 
 
 def round_uses(run: Path, row_id: str) -> dict[str, int]:
     """How often each round of an arm trained on a row, by "ARM round-K"."""
     import numpy as np
-    import pyarrow.parquet as pq
 
     found = {}
     for file in sorted(run.glob("train/*/round-*/rows.npy")):
         parts = sorted(file.parent.glob("columns/facts-*.parquet"))
-        facts = [pq.read_table(part, columns=["id", "examples"]).to_pydict() for part in parts]
+        facts = [read_table(part, columns=["id", "examples"]).to_pydict() for part in parts]
         ids = [i for part in facts for i, n in zip(*part.values()) for _ in range(n)]
-        if times := sum(ids[k] == row_id for k in np.load(file)):
+        with damage_named(file):
+            times = sum(ids[k] == row_id for k in np.load(file))
+        if times:
             found[f"{file.parts[-3]} {file.parent.name}"] = times
     return found
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.records import canonical
-from raytune_agents.redact import no_formula
-from raytune_agents.storage import read_json, write_table
+from raytune_agents.redact import no_formula, visible
+from raytune_agents.storage import read_json, whole_file, write_table
 from raytune_agents.tune.trials import Trial, last_of_runs
 
 REPORT = ("report", "step", "from_step", "tokens", "objective", "exact_match", "val_loss")
@@ -48,7 +48,8 @@ def search_times(trials: Sequence[Trial], concurrent: int = 1) -> dict[str, floa
 
 
 def trial_rows(trials: Sequence[Trial]) -> list[Row]:
-    """One flat row per trial: id, stage, status, seed, method, score, every option, every share."""
+    """One flat row per trial: id, stage, status, seed, method, score, every option, every share;
+    controls in its texts are shown."""
     rows = []
     for t in map(asdict, trials):
         row = {k: t[k] for k in ("trial_id", "stage", "status", "score", "objective")}
@@ -62,7 +63,7 @@ def trial_rows(trials: Sequence[Trial]) -> list[Row]:
         row |= {f"mix.{p}": w for p, w in t["weights"].items()}
         rows.append(row)
     names = list(dict.fromkeys(k for row in rows for k in row))
-    return [{k: row.get(k) for k in names} for row in rows]
+    return [{visible(k): visible(row.get(k)) for k in names} for row in rows]
 
 
 def write_tables(trials: Sequence[Trial], folder: Path) -> None:
@@ -80,7 +81,8 @@ def write_csv(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = N
 
     # As objects: a column with a gap must not turn its whole numbers into fractions.
     frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    frame.map(no_formula).rename(columns=no_formula).to_csv(path, index=False)
+    with whole_file(path) as work:
+        frame.map(no_formula).rename(columns=no_formula).to_csv(work, index=False)
 
 
 def write_parquet(rows: Sequence[Row], path: Path, columns: Sequence[str] | None = None) -> None:
@@ -130,14 +132,14 @@ def load_trials(run: str | Path) -> list[Trial]:
     folder = Path(run).expanduser() / "tune"
     whole = folder / "trials.json"
     if whole.is_file():
-        return [Trial(**t) for t in read_json(whole)]
+        return read_json(whole, list[Trial])
     # A search that has not ended has no trials.json, but a file of each stage that has.
     parts = sorted(f for f in (folder / "stages").glob("*.json") if ".starts." not in f.name)
     if not parts:
         raise FileNotFoundError(
             f"{folder}: no trials; run `raytune-agents run --steps tune`, and give its run folder"
         )
-    return [Trial(**t) for part in parts for t in read_json(part)]
+    return [trial for part in parts for trial in read_json(part, list[Trial])]
 
 
 def search_results(run: str | Path, stage: str = "search") -> Any:

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents import report
-from raytune_agents.evaluate.estimates import adapter_of
 from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.scoreboard import Differences, Scores
 from raytune_agents.evaluate.verdict import conclusion_of
@@ -27,6 +26,7 @@ from raytune_agents.records import (
     to_row,
     to_table,
 )
+from raytune_agents.storage import adapter_of
 
 TOOLS = {
     "get_weather": ("city", "Oslo"),

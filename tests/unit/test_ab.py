@@ -183,3 +183,35 @@ def test_what_b_lost_against_a_is_said(tmp_path):
     assert "sft of B: not shown to be better, but lost against sft of A: irrelevance −40.0" in text
     same = re.sub(r"\s+", " ", run(a, a).output)
     assert "that nothing was lost against sft of A is not proven: instruction following" in same
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "[]"),
+        ("config.json", '{"seed": 1, "model": {}}'),
+        ("config.json", '{"seed": [1], "read": {"split": {}}, "model": {}}'),
+        ("evaluate/answers.parquet", "PAR1 no table"),
+        ("evaluate/metrics.json", '{"mine": {"label": 3}}'),
+        ("evaluate/metrics.json", "[" * 100_000),
+    ],
+)
+def test_a_damaged_file_of_a_side_is_named(tmp_path, name, content):
+    a = make_run(tmp_path / "a", {"sft": [0, 1]})
+    (tmp_path / "a" / name).write_text(content)
+    with pytest.raises(ConfigError, match=f"{name} is damaged: .*run again"):
+        ab.load_side(a)
+
+
+def test_answers_of_other_columns_are_damaged(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [0, 1]})
+    pq.write_table(pa.table({"arm": ["sft"]}), tmp_path / "a/evaluate/answers.parquet")
+    with pytest.raises(ConfigError, match=r"answers\.parquet is damaged"):
+        ab.load_side(a)
+
+
+def test_a_value_that_is_no_number_is_none(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [0.0, float("nan"), float("inf"), 1.0]})
+    assert ab.load_side(a).values("sft", "exact_match") == {
+        1: {"test_seen/r0": 0.0, "test_seen/r3": 1.0}
+    }

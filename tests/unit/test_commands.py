@@ -205,6 +205,48 @@ def test_a_filter_that_no_trial_fits_gives_an_empty_table(tmp_path: Path) -> Non
         assert list(none) == list(every)
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "{}", "[3]", '[{"score": 1}]', '[{"trial_id": "t", "reports": [3]}]']
+)
+def test_trials_of_another_shape_are_damaged(tmp_path: Path, content: str, capsys) -> None:
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "trials.json").write_text(content)
+    code, said = ask("trials", str(tmp_path))
+    assert code == 2
+    assert "trials.json is damaged: " in said + capsys.readouterr().err
+
+
+def test_trials_go_to_a_new_folder_and_whole(tmp_path: Path) -> None:
+    trials = [asdict(Trial("t", error="half a pair \ud800", weights={"negative.[/b]": 0.5}))]
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "trials.json").write_text(json.dumps(trials))
+    for words in ((), ("--csv", str(tmp_path / "new" / "t.csv")), ("--failures",)):
+        code, said = ask("trials", str(tmp_path), *words)
+        assert code == 0, said
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["t.csv"]
+    for wanted in ("[" * 100_000, "9" * 5_000):  # a text, as no number is read of it
+        assert ask("trials", str(tmp_path), "--filter", f"seed={wanted}")[0] == 0
+
+
+def test_a_folder_for_the_hub_is_whole_or_not_there(run: Path, tmp_path: Path, capsys) -> None:
+    adapter = run / "demo" / "train" / "nat" / "adapter"
+    adapter.mkdir(parents=True)
+    for file in (adapter / "README.md", run / "demo" / "report.html"):
+        file.write_text("x")
+    words = ("export", f"runs_dir={run}", "name=demo", "--hub", str(tmp_path / "hub"))
+    rows = run / "demo" / "label" / "rows-00000.parquet"
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[:-40])
+    code, said = ask(*words)
+    assert code == 2
+    assert "rows-00000.parquet is damaged" in said + capsys.readouterr().err
+    assert not (tmp_path / "hub").exists()
+    rows.write_bytes(whole)
+    code, said = ask(*words)
+    assert code == 0, said
+    assert {p.name for p in (tmp_path / "hub").iterdir()} == {"models", "dataset", "space"}
+
+
 @pytest.mark.parametrize("more", [(), ("--json",), ("--serve", "--port", "0")])
 def test_figures_and_a_served_page_are_of_the_new_scores(run: Path, more: tuple, capsys) -> None:
     """Stored answers are scored again first: here there are none, and nothing old is shown."""

@@ -1,7 +1,9 @@
 """Where a row came from, by the files of a run."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from report_run import make_run, rows
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
+from raytune_agents.config import ConfigError
 from raytune_agents.dedup.leaks import Leak
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.records import derive, to_table
@@ -47,7 +50,7 @@ def test_a_perturbed_row_leads_to_its_test_row_and_its_answers(run):
     found = lineage.trace_row(folder, perturbed.id)
     assert [r.step for r in found.rows] == ["evaluate.typos", "read"]
     test_row = lineage.trace_row(folder, found.rows[1].id)
-    assert [a["arm"] for a in test_row.answers] == ["base", "sft", "nat"]
+    assert [a.arm for a in test_row.answers] == ["base", "sft", "nat"]
 
 
 def test_a_missing_parent_is_named_not_dropped(run, tmp_path):
@@ -89,6 +92,35 @@ def test_the_command_prints_the_chain(run):
         done = CliRunner().invoke(app, ["trace", wrong, str(folder)])
         assert done.exit_code == 2
         assert said in done.output
+
+
+@pytest.mark.parametrize(
+    "name", ["label/rows-00002.parquet", "mix/nat.parquet", "evaluate/answers.parquet"]
+)
+def test_a_damaged_table_is_named(run, tmp_path, name):
+    folder = Path(shutil.copytree(run[0], tmp_path / "demo"))
+    (folder / name).write_bytes(b"PAR1 no table")
+    with pytest.raises(ConfigError, match=f"{name} is damaged: .*run again"):
+        lineage.trace_row(folder, run[1].id)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    done = CliRunner().invoke(app, ["trace", run[1].id, str(folder)])
+    assert done.exit_code in (0, 2), done.exception
+
+
+def test_an_id_that_is_no_text_is_unknown(run):
+    with pytest.raises(lineage.UnknownRow, match="no row of"):
+        lineage.trace_row(run[0], "\udcff")
+
+
+def test_answers_of_an_older_run_are_traced(run, tmp_path):
+    test_row = next(r for r in rows() if r.split == "test_seen")
+    write_rows(tmp_path / "label/rows-00000.parquet", [test_row])
+    given = {"arm": ["base"], "split": ["test_seen"], "id": [test_row.id], "answer": ["x"]}
+    (tmp_path / "evaluate").mkdir()
+    pq.write_table(pa.table(given), tmp_path / "evaluate/answers.parquet")
+    done = CliRunner().invoke(app, ["trace", test_row.id, str(tmp_path)])
+    assert "answered by base: not scored: x" in done.output
 
 
 def test_the_verdict_names_the_evaluation_row_that_is_shown():

@@ -325,7 +325,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
     )
     page = Page(report.write_report(run))
     for words in (
-        "evaluate/differences.json is not JSON",
+        "evaluate/differences.json is damaged",
         "evaluate/scores.json: base val exact_match: ",
         "trials.json holds a dict, not a list",
         "train/sft/metrics.jsonl: 2 lines are not JSON objects with a step",
@@ -334,6 +334,21 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
         assert words in page.text, words
     # after a resume the last line of a step counts
     assert folder.read_run(run).curves["sft"][0] == {"step": 1, "loss": 2.0}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no table", None])
+def test_a_broken_table_is_named_and_the_rest_is_shown(tmp_path, content):
+    run = make_run(tmp_path / "demo")
+    names = ("label/rows-00001.parquet", "evaluate/answers.parquet", "evaluate/rollouts.parquet")
+    for path in (run / name for name in names):
+        path.write_bytes(content if content is not None else path.read_bytes()[:-40])
+    (run / "tune/guide.json").write_text("[" * 100_000)
+    text = Page(report.write_report(run)).text
+    for name in (*names, "tune/guide.json"):
+        assert f"{name} is damaged: " in text, name
+    assert "get_weather" in text
+    pq.write_table(pa.table({"id": [1], "exact_match": [1.0]}), run / names[1])
+    assert any(names[1] in line for line in folder.read_run(run).problems)  # of other columns
 
 
 def test_many_long_errors_still_fit(tmp_path):

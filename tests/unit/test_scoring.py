@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents.calls import render_calls
-from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named, read_metrics
+from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named, metrics_of_run
 from raytune_agents.evaluate.scoring import REPLY_VALUES, SCORED, h_row, score_answer
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+from raytune_agents.storage import write_json
 
 ADD = ToolSpec("add", "", json.dumps({"type": "object", "required": ["a", "b"], "properties": {
     "a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}}}))  # fmt: skip
@@ -220,7 +221,7 @@ def test_every_metric_says_its_unit_and_its_direction():
     assert set(REPLY_VALUES) & set(SCORED) == set()
 
 
-def test_families_and_unknown_names_guess_no_direction():
+def test_families_and_unknown_names_guess_no_direction(tmp_path):
     fault = metric_named("fault.wrong_value")
     assert (fault.label, fault.better, fault.unit) == ("share with fault: wrong value", "lower",
                                                        "share")  # fmt: skip
@@ -229,5 +230,5 @@ def test_families_and_unknown_names_guess_no_direction():
     assert (odd.label, odd.better) == ("arc easy: error tokens loss", "")
     own = {"politeness": Metric("politeness", "polite", better="higher")}
     assert metric_named("politeness", own).label == "polite"
-    assert read_metrics({"p": own["politeness"].record() | {"later": 1}}) == {
-        "p": own["politeness"]}  # fmt: skip
+    write_json(tmp_path / "metrics.json", {"p": own["politeness"].record() | {"later": 1}})
+    assert metrics_of_run(tmp_path)["p"] == own["politeness"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raytune_agents.config import ConfigError
 from raytune_agents.records import Message, Trajectory, finish
 from raytune_agents.storage import (
     append_jsonl,
@@ -14,6 +15,7 @@ from raytune_agents.storage import (
     read_json,
     read_jsonl,
     read_rows,
+    read_table,
     whole_file,
     whole_folder,
     write_json,
@@ -76,6 +78,26 @@ def test_cut_lines_are_left_out_and_counted(tmp_path: Path, caplog) -> None:
     assert "1 lines cannot be read" in caplog.messages[0]
     path.write_bytes(b'\xff\xfe\n[1]\n{"a": 4}')
     assert read_jsonl(path) == [{"a": 4}]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"PAR1 no table", b"[" * 100_000, b"9" * 5_000]
+)
+def test_a_damaged_file_is_named_whoever_reads_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(content)
+    for read in (read_json, read_table, lambda path: read_rows(path.parent)):
+        with pytest.raises(ConfigError, match=r"rows\.parquet is damaged: .*; remove its step"):
+            read(path)
+    with pytest.raises(IsADirectoryError):
+        read_table(tmp_path)
+
+
+def test_json_is_read_as_a_type(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": {"n": "many"}})
+    with pytest.raises(ConfigError, match=r"x\.json is damaged: a n: Input should be"):
+        read_json(tmp_path / "x.json", dict[str, dict[str, int]])
+    assert read_json(tmp_path / "x.json", dict[str, dict[str, str]]) == {"a": {"n": "many"}}
 
 
 def test_rows_come_back_in_file_order(tmp_path: Path) -> None:
