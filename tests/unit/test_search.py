@@ -299,7 +299,8 @@ def test_the_table_filters_ranks_and_lists_failures():
     assert [r["error"] for r in chosen(rows, [], None, True)] == ["Boom: 1"]
     assert [r["trial_id"] for r in chosen(rows, ["score!=0.5"], None, False)] == ["d", "a"]
     with_metrics = [r | {"call_recall": k, "train.lr": k} for k, r in enumerate(rows)]
-    heads = [c.header for c in trials_table(chosen(with_metrics, [], None, True), True).columns]
+    table = trials_table(chosen(with_metrics, [], None, True), True)
+    heads = [str(c.header) for c in table.columns]
     assert heads[:4] == ["rank", "trial_id", "score", "objective"]
     assert {"stage", "lr", "mix.negative", "error"} <= {*heads}
     assert "call_recall" not in heads  # a score of this kind stands in the CSV file
