@@ -113,6 +113,8 @@ def _is_verb(words: Sequence[str]) -> bool:
     second = words[1].lower().strip(",")
     plural = words[0].lower().endswith("s") and second in ("of", "for", "and")
     plural |= _are_things(words)
+    done = words[0].lower().endswith("s") and re.fullmatch(r"\w{3,}ed", second)
+    plural |= bool(done and (len(words) < 3 or words[2] in PREPOSITIONS))  # "Ships expected at"
     told = second in ("that", "which") and words[2:] and not DETERMINERS.match(words[2].lower())
     plural = plural or bool(told and words[0].endswith("s"))  # "Tests that failed"
     if second == "of" or (plural and verb != "search"):

@@ -180,11 +180,11 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         formed = not p.kind or p.kind in CODES
         if p.kind == "expression":
             return sum_like(chosen, rng)
-        coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]", str(chosen))
+        coded = formed and is_code(chosen) and re.search(r"\d.*\d|[-_/.#]|[A-Z]{2}\d", str(chosen))
         coded = coded or MEASURE.fullmatch(str(chosen))
         coded = coded or (p.kind == "version" and re.fullmatch(r"v?\d+(\.\d+)+", str(chosen)))
         letters = re.fullmatch("[A-Z]{3,8}", str(chosen)) and len(plain) == 1
-        open_code = p.kind == "id" or (not p.kind and re.search(r"\bcode\b", p.about))
+        open_code = p.kind == "id" or (not p.kind and re.search(r"(?i)\b(code|tag)\b", p.about))
         coded = coded or (letters and open_code)
         return like_example(scene, chosen) if coded or PATH.fullmatch(str(chosen)) else chosen
     if not p.kind:

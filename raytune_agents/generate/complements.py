@@ -35,6 +35,7 @@ ARTICLE = pattern("article")
 DATED = ("date", "datetime", "time", "month", "year")
 WHEREABOUTS = ("city", "zip", "street", "landmark", "latlon")
 TEXTS = ("message", "translate_text", "file_text")
+OTHER_END = {"from": "to", "to": "from"}
 PLAYED = ("play", "stream", "watch")
 INDEFINITE = regex("indefinite")
 OBJECTS = ("object", "item", "entity", "thing", "work", "element")
@@ -118,7 +119,7 @@ class Complements(Several):
             return f"{preposition} {chosen}"
         if re.fullmatch("ascending or descending(?: order)?", phrase):
             return ""  # which of them nobody said
-        p = self.take(phrase)
+        p = self.take(phrase, preposition)
         which = indefinite and not re.match("the (next|last|past)", phrase)
         if p is None and which and not is_plural(phrase):
             p = self._only_id(phrase)
@@ -151,7 +152,7 @@ class Complements(Several):
         sizes = [p for p in self.left if has_range(p) and mentions(phrase, p)]
         if indefinite and sizes and not sizes[0].items and not is_plural(phrase):
             self.left.remove(sizes[0])  # "to a net price of 109"
-            if pattern("which_one").search(phrase):
+            if re.search(rf"{regex('which_one')}|\w\w number$", phrase):
                 return f"{preposition} {ARTICLE.sub('', phrase)} {sizes[0].slot}"  # "page 4"
             return f"{preposition} {phrase} of {sizes[0].slot} {unit_words(sizes[0])}".strip()
         described = self.adjectives(phrase) if indefinite else phrase
@@ -193,7 +194,7 @@ class Complements(Several):
         places = [p for p in self.left if p.sense in WHEREABOUTS and not p.role]
         if preposition == "near" and places and PEOPLE.fullmatch(phrase):
             return f"near {self.use(places[0])}"  # "near the customer" + the zip code
-        owner = re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase)
+        owner = re.match(r"(?:a|an|the|another) (\w+)'s (.+)$", phrase)
         if not owner:
             return None
         if any(mentions(owner[2], p) for p in self.left):
@@ -222,10 +223,12 @@ class Complements(Several):
         if given and self.verb in GIVING and (p := self.take(given[1])):
             self.head = f"{named_slot(given[1], p)} {self.head[given.end() :]}"
 
-    def take(self, phrase: str) -> Parameter | None:
-        """The one parameter that a complement speaks of, taken from those left."""
+    def take(self, phrase: str, preposition: str = "") -> Parameter | None:
+        """The one parameter that a complement speaks of, taken from those left; what it comes from
+        is nowhere that it goes to."""
         found = [p for p in self.left if p != self.first and not p.items and mentions(phrase, p)]
         found = [p for p in found if self.placeable(phrase, p) and speaks_of(phrase, p)]
+        found = [p for p in found if p.role != OTHER_END.get(preposition, "none")]
         if not found and self.verb == "give":  # "to a book" + object name
             found = [p for p in self.left if is_object(p)]
         # of a customer's id and email the id, of a work and its artist what must be given

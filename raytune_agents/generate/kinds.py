@@ -165,6 +165,8 @@ def unlike_bank(kind: str, values: Sequence[Any]) -> bool:
     unformed = kind == "version" and not any(map(str.isdigit, "".join(texts)))
     if unformed or (proper and all(re.search(r"(?:^|\s)[a-z]{4,}", t) for t in texts)):
         return True
+    if all(re.fullmatch("[A-Z]{2,4}", t) for t in texts) and not any(map(str.isupper, ours)):
+        return bool(ours)  # the tag of a team, not its name
     common = {v.lower() for v in ours} & {t.lower() for t in texts}
     marks = [set(re.sub(r"[^\W\d_]", "", re.sub(r"\d", "0", "".join(x)))) for x in (ours, texts)]
     return bool(ours) and not common and (len(texts) > 1 or not marks[1] <= marks[0])

@@ -254,16 +254,21 @@ def _query(scene: Scene, p: Parameter) -> str:
     return scene.rng.choice(bank["texts"])
 
 
+DIGITS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+
+
 def _id(scene: Scene, p: Parameter) -> Any:
-    if p.is_number:
+    digits = re.search(rf"\b(\d{{1,2}}|{'|'.join(DIGITS)})[- ]digits?\b", p.about, re.I)
+    size = digits and DIGITS.get(digits[1].lower(), digits[1])
+    if p.is_number and not size:
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
         if pattern("which_one").search(p.noun):
             return scene.rng.randint(1, 9)  # a round
         return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
-    if digits := re.search(r"\b(\d{1,2})[- ]digits?\b", p.about):
+    if size:
         start = pattern("starts_with").search(p.about)
-        number = "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
-        return (start[1] if start else "") + number
+        number = "".join(scene.rng.choice("123456789") for _ in range(int(size)))
+        return int(number) if p.is_number else (start[1] if start else "") + number
     if prefix := re.search(r"\b([a-z]{2,6}_)(?:\.\.\.|…|x{3,}|\*)", p.about):  # "cus_..."
         letters = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
         return prefix[1] + "".join(scene.rng.choices(letters, k=8))

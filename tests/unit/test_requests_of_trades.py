@@ -1,7 +1,8 @@
 """Kinds of faults found by eye in catalogues of trades: print shops, ferries, radio stations,
 courts, museums, customs, mushroom farms, translators, surveys of wildlife, payrolls, dance schools,
 telescopes, name servers, tax offices, build servers, blood banks, auctions, laboratories of vets,
-fleets and lifts."""
+fleets, lifts, breweries, film sets and
+harbours."""
 
 from __future__ import annotations
 
@@ -233,6 +234,21 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          "register Ana Lind as a voter"),
         (tool_of("extend", "Extend a loan", {"loan_id": TEXT, "agreed_by_both": YES}), {"loan_id":
          "LN-1", "agreed_by_both": False}, "(not agreed by both)"),
+        # a number that says which one, where it goes to, plurals and verbs in "-oes", tags, ships
+        (tool_of("wrap", "Get the wrap report of a day", {"shoot_day": WHOLE}), {"shoot_day": 7},
+         "the wrap report of day 7"),
+        (tool_of("give", "Record a gift against an envelope number", {"donor_envelope": WHOLE}),
+         {"donor_envelope": 51}, "against envelope number 51"),
+        (tool_of("rack", "Rack a batch from one tank to another", {"batch_id": TEXT, "to_tank":
+         of(TEXT, "e.g. BBT3")}), {"batch_id": "B-1", "to_tank": "BBT4"}, ("to tank BBT4", "to BBT4")),
+        (tool_of("arrivals", "Ships expected within the next hours", {"hours": WHOLE}), {"hours":
+         12}, "the ships expected within the next "),
+        (tool_of("veto", "Vetoes a map before a match", {"match_id": TEXT}), {"match_id": "M-1"},
+         ("veto a map", "veto the map")),
+        (tool_of("declare", "Declare dangerous goods on board", {"call_ref": TEXT}), {"call_ref":
+         "PC-1"}, ("declare dangerous", "declare the dangerous")),
+        (tool_of("forecast", "Forecast of the output", {"horizonH": of(WHOLE, "Hours ahead")}),
+         {"horizonH": 4}, ("4 hours", "four hours")),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
@@ -256,6 +272,11 @@ def test_a_trade_s_tool_is_asked_for_as_its_people_would(
         ("semester", of(TEXT, "e.g. 2027A"), "2027[A-Z]"),
         ("rate_per_word", NUMBER, r"[01]\.\d+|[12]"),
         ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
+        ("team", of(TEXT, "Team tag, e.g. FNX"), "[A-Z]{3}"),
+        ("vessel", of(TEXT, "Ship's name"), "[A-Z][a-z]+( [A-Z][a-z]+)*"),
+        ("groom", of(TEXT, "Name of the groom"), r"[A-Z].* [A-Z].+"),
+        ("un_number", of(WHOLE, "UN number, four digits"), r"\d{4}"),
+        ("tank", of(TEXT, "Tank code, e.g. BBT3"), r"BBT\d"),
         ("patient_name", of(TEXT, "Call name of the animal."), r"[A-Z]\w+"),
     ],
 )
