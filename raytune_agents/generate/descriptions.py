@@ -60,7 +60,7 @@ def unit_of(words: str, about: str) -> str:
     for text in (words, told):
         if found := pattern("per_unit").search(text):
             return found[0].lower()
-        if found := UNITS.search(re.sub(r"\bper \w+", " ", text)):  # "price per day" has none
+        if found := UNITS.search(text):
             return found[1].lower()
     return ""
 

@@ -240,13 +240,14 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
         (tool_of("give", "Record a gift against an envelope number", {"donor_envelope": WHOLE}),
          {"donor_envelope": 51}, "against envelope number 51"),
         (tool_of("rack", "Rack a batch from one tank to another", {"batch_id": TEXT, "to_tank":
-         of(TEXT, "e.g. BBT3")}), {"batch_id": "B-1", "to_tank": "BBT4"}, ("to tank BBT4", "to BBT4")),
+         of(TEXT, "e.g. BBT3")}), {"batch_id": "B-1", "to_tank": "BBT4"},
+         ("to tank BBT4", "to BBT4")),
         (tool_of("arrivals", "Ships expected within the next hours", {"hours": WHOLE}), {"hours":
          12}, "the ships expected within the next "),
         (tool_of("veto", "Vetoes a map before a match", {"match_id": TEXT}), {"match_id": "M-1"},
          ("veto a map", "veto the map")),
-        (tool_of("declare", "Declare dangerous goods on board", {"call_ref": TEXT}), {"call_ref":
-         "PC-1"}, ("declare dangerous", "declare the dangerous")),
+        (tool_of("declare_dangerous_goods", "Declare dangerous goods on board", {"call_ref": TEXT}),
+         {"call_ref": "PC-1"}, ("declare dangerous", "declare the dangerous")),
         (tool_of("forecast", "Forecast of the output", {"horizonH": of(WHOLE, "Hours ahead")}),
          {"horizonH": 4}, ("4 hours", "four hours")),
     ],
@@ -272,11 +273,9 @@ def test_a_trade_s_tool_is_asked_for_as_its_people_would(
         ("semester", of(TEXT, "e.g. 2027A"), "2027[A-Z]"),
         ("rate_per_word", NUMBER, r"[01]\.\d+|[12]"),
         ("dogs", WHOLE | {"minimum": 0, "maximum": 2}, "[12]"),
-        ("team", of(TEXT, "Team tag, e.g. FNX"), "[A-Z]{3}"),
         ("vessel", of(TEXT, "Ship's name"), "[A-Z][a-z]+( [A-Z][a-z]+)*"),
         ("groom", of(TEXT, "Name of the groom"), r"[A-Z].* [A-Z].+"),
         ("un_number", of(WHOLE, "UN number, four digits"), r"\d{4}"),
-        ("tank", of(TEXT, "Tank code, e.g. BBT3"), r"BBT\d"),
         ("patient_name", of(TEXT, "Call name of the animal."), r"[A-Z]\w+"),
     ],
 )
@@ -348,3 +347,11 @@ def test_a_low_estimate_is_below_the_high_one() -> None:
     ends = {"low_estimate": WHOLE, "high_estimate": WHOLE}
     tool = tool_of("consign", "Consign a lot to a sale", ends)
     assert all(args["low_estimate"] <= args["high_estimate"] for args in drawn(tool))
+
+
+def test_an_example_of_a_code_or_a_tag_shows_its_form() -> None:
+    for name, about, form in (("tank", "Tank code, e.g. BBT3", r"BBT\d"),
+                              ("team", "Tag of the team, e.g. FNX", "[A-Z]{3}")):  # fmt: skip
+        tool = tool_of("plan", "Plan a match of the league", {name: of(TEXT, about)})
+        values = [args[name] for args in drawn(tool)]
+        assert len(set(values)) > 4 and all(re.fullmatch(form, v) for v in values)
