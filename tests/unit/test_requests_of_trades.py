@@ -354,4 +354,5 @@ def test_an_example_of_a_code_or_a_tag_shows_its_form() -> None:
                               ("team", "Tag of the team, e.g. FNX", "[A-Z]{3}")):  # fmt: skip
         tool = tool_of("plan", "Plan a match of the league", {name: of(TEXT, about)})
         values = [args[name] for args in drawn(tool)]
-        assert len(set(values)) > 4 and all(re.fullmatch(form, v) for v in values)
+        assert len(set(values)) > 4
+        assert all(re.fullmatch(form, v) for v in values)
