@@ -91,8 +91,9 @@ def last_figures(folder: Path) -> str:
 
     arms = sorted(folder.glob(f"*/{METRICS}"), key=written_at)
     names = ("step", "of", "loss", "tokens_per_s")
-    lines = [[finite(line.get(n)) for n in names] for line in read_jsonl(arms[-1])] if arms else []
-    if whole := [line for line in lines if None not in line]:
+    found = [[finite(line.get(n)) for n in names] for line in read_jsonl(arms[-1])] if arms else []
+    lines = [[v for v in line if v is not None] for line in found]
+    if whole := [line for line in lines if len(line) == len(names)]:
         figures = "step {:.0f}/{:.0f}, loss {:.3f}, {:.0f} tokens/s".format(*whole[-1])
         return f"{arms[-1].parent.name}: {figures}"
     shards = sum(fnmatch(file.name, "rows-*.parquet") for file in files_below(folder))
