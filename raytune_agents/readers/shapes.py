@@ -29,14 +29,7 @@ from raytune_agents.readers.fields import (
 )
 from raytune_agents.readers.parameters import OBJECT_WORDS, object_schema, parameter_names
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
-from raytune_agents.records import (
-    Arguments,
-    JsonObject,
-    JsonSchema,
-    RecordError,
-    ToolCall,
-    ToolSpec,
-)
+from raytune_agents.records import JsonObject, JsonSchema, RecordError, ToolCall, ToolSpec
 
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
 CALL_ROLES = {a + b for a in words_of("called") for b in words_of("says_call")}
@@ -236,17 +229,8 @@ _PAIRS = (
     {"key", "name", "parametername", "argumentname"},
     {"value", "parametervalue", "argumentvalue"},
 )
-NOTHING = (
-    "",
-    "null",
-    "none",
-    "nan",
-    "{}",
-    "[]",
-    "undefined",
-    "nil",
-    "n/a",
-)  # how sources write "no arguments"
+# how sources write "no arguments"
+NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined", "nil", "n/a")
 
 
 def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolCall:
@@ -286,7 +270,7 @@ def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolC
     return ToolCall(name.removeprefix("functions."), text, call_id)
 
 
-def _flat_arguments(fields: Fields, name: str, tools: Sequence[ToolSpec]) -> Arguments | None:
+def _flat_arguments(fields: Fields, name: str, tools: Sequence[ToolSpec]) -> JsonObject | None:
     """The arguments of a call that names no field for them: those of the tool's own names, or the
     one object that has such names alone. Raises RecordError where they stand among others."""
     known = next((parameter_names(t.parameters) for t in tools if t.name == name), frozenset())
@@ -328,7 +312,7 @@ def _without_nulls(value: Any, schema: JsonSchema, root: JsonSchema) -> Any:
         return value
     members, others = Members(), object_of(schema.get("additionalProperties"))
     members.add(schema, root)
-    out: Arguments = {}
+    out: JsonObject = {}
     for key, inner in value.items():
         own = object_of(members.properties.get(key, others))
         if not is_null(inner) or key in members.required or "null" in types_of(own, root):
