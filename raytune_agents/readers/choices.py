@@ -11,22 +11,11 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from raytune_agents.readers.fields import note, short
+from raytune_agents.readers.fields import note, short, words_of
 from raytune_agents.readers.strict import value_or
 from raytune_agents.records import JsonObject, RecordError
 
-PROMPT = (
-    "prompt",
-    "question",
-    "query",
-    "instruction",
-    "input",
-    "history",
-    "context",
-    "contents",
-    "post",
-    "x",
-)
+PROMPT = words_of("choice_prompt")
 SIDES = re.compile(
     r"(?i)(response|answer|completion|output|conversation|human_ref|reply|summary|generation)"
     r"_?([ab012])(?:_response|_text)?"
@@ -45,7 +34,7 @@ ASKED = "write prompt, chosen and rejected, or a reader of your own (read.source
 def with_choice(row: JsonObject) -> JsonObject:
     """The row with `prompt`, `chosen` and `rejected` where it holds answers and a choice of them,
     else the row itself. Raises RecordError where the choice cannot be told, or there is none."""
-    asked = next((k for k in PROMPT if row.get(k)), "")
+    asked = asked_field(row)
     found = _named(row) or _two_columns(row) or _listed(row)
     if found is None or not (asked or any("conversation" in key for key in found[2])):
         return row
@@ -58,9 +47,9 @@ def with_choice(row: JsonObject) -> JsonObject:
     return kept | request | {"chosen": better, "rejected": worse}
 
 
-def is_asked(row: JsonObject) -> bool:
-    """Whether a row has a field whose name says that it is a request."""
-    return any(row.get(k) for k in PROMPT)
+def asked_field(row: JsonObject) -> str:
+    """The field of a row whose name says that it is a request, "" for none."""
+    return next((k for k in PROMPT if row.get(k)), "")
 
 
 Found = tuple[Any, Any, tuple[str, ...]]  # the better answer, the worse one, the fields of both

@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.atif import is_atif
-from raytune_agents.readers.choices import is_asked, with_choice
+from raytune_agents.readers.choices import asked_field, with_choice
 from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
 from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
 from raytune_agents.readers.llamaindex import is_chat_store
@@ -328,6 +328,6 @@ def _unknown(row: Row) -> str:
         if name in row and not has_turns(row[name]):
             said = "null" if row[name] is None else short(row[name])
             return f"{keys}; {name} is no list of turns: {said}"
-    if is_asked(row) and {*COMPLETION.every} & {str(k).lower() for k in row}:
+    if asked_field(row) and {*COMPLETION.every} & {str(k).lower() for k in row}:
         return f"{keys}; write prompt and completion, with label: true or false where one is wrong"
     return keys
