@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from raytune_agents.readers import aliases
+from raytune_agents.readers import aliases, sessions
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.choices import asked_field, with_choice
 from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
@@ -20,17 +20,7 @@ from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.pairs import COMPLETION, is_pair
 from raytune_agents.readers.responses import is_log
-from raytune_agents.readers.sessions import (
-    GATHERED,
-    Look,
-    Sign,
-    inside,
-    is_autogen,
-    is_openhands,
-    is_pydantic_ai,
-    is_sdk_event,
-    log_format,
-)
+from raytune_agents.readers.sessions import Look, Sign, inside
 from raytune_agents.readers.strict import value_of
 from raytune_agents.readers.swe import is_history, is_mini_swe
 from raytune_agents.readers.template_text import template_turns
@@ -148,13 +138,15 @@ def _authored(event: Row) -> bool:
 def _events_of_openhands(row: Row) -> bool:
     pairs = row["history"] if isinstance(row["history"], list) else []
     events = [e for p in pairs for e in (p if isinstance(p, list) else [p])]
-    own = (is_openhands(e) or is_sdk_event(e) for e in events if isinstance(e, dict))
+    own = (
+        sessions.is_openhands(e) or sessions.is_sdk_event(e) for e in events if isinstance(e, dict)
+    )
     return bool(events) and all(isinstance(e, dict) for e in events) and all(own)
 
 
 def _steps_of_smolagents(row: Row) -> bool:
     steps = row["steps"] if isinstance(row["steps"], list) else ()
-    return any(isinstance(s, dict) and log_format(s) == "smolagents" for s in steps)
+    return any(isinstance(s, dict) and sessions.log_format(s) == "smolagents" for s in steps)
 
 
 def _all_of(key: str, is_own: Look) -> Look:
@@ -222,7 +214,7 @@ FORMATS = (
     Sign("openhands", "history", _events_of_openhands, 3),
     Sign("langfuse", "trace observations", lists("observations")),
     Sign("langfuse", "observations scores", lists("observations")),
-    *map(_gathered, sorted(GATHERED)),
+    *map(_gathered, sorted(sessions.GATHERED)),
     Sign("adk", "events app_name", lists("events")),
     Sign("adk", "events appName", lists("events")),
     Sign("adk", "events", _all_of("events", _authored)),
@@ -231,8 +223,8 @@ FORMATS = (
     Sign("claude_code", "loglines", _all_of("loglines", inside("message", "content")), 3),
     Sign("codex", "session items", inside("session", "instructions"), 3),
     Sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
-    Sign("pydantic_ai", "messages", _all_of("messages", is_pydantic_ai), 3),
-    Sign("autogen", "messages", _all_of("messages", is_autogen), 3),
+    Sign("pydantic_ai", "messages", _all_of("messages", sessions.is_pydantic_ai), 3),
+    Sign("autogen", "messages", _all_of("messages", sessions.is_autogen), 3),
     Sign("autogen", "type llm_context", inside("llm_context", "messages")),
     Sign("autogen", "type agent_states"),
     Sign("llamaindex", "store", is_chat_store, 3),
