@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +31,25 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
 
 def list_raw(source: SourceConfig) -> Iterator[Found]:
     """(where, row) for every row of `source`, at most `limit` good ones. Raises SourceError."""
-    found = _all(source)
-    if source.limit is None:
-        yield from found
-        return
-    left = source.limit
-    for where, row in found:
+    good = 0
+    for where, row in _all(source):
         yield where, row
-        left -= not isinstance(row, RecordError)
-        if left == 0:
+        good += not isinstance(row, RecordError)
+        if good == source.limit:
             return
 
 
 def _all(source: SourceConfig) -> Iterator[Found]:
     if source.path == "bfcl":
-        yield from bfcl.bfcl_rows(source.categories)
-        return
+        return bfcl.bfcl_rows(source.categories)
     if is_packaged(source.path):
-        yield from package_rows(source.path)
-        return
+        return package_rows(source.path)
     if is_hub(source.path):
-        yield from hub_rows(source.path)
-        return
+        return hub_rows(source.path)
     paths = files(source.path)
     # up to a slash it is a folder, also of URLs
     shared = os.path.commonprefix(paths).rfind("/") + 1  # noqa: RUF071
-    for path in paths:
-        yield from gathered(file_rows(path, redact(path[shared:])))
+    return chain.from_iterable(gathered(file_rows(p, redact(p[shared:]))) for p in paths)
 
 
 def is_packaged(path: str) -> bool:
