@@ -11,12 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import note, object_of
-from raytune_agents.readers.openhands_history import (
-    between_marks,
-    events_read,
-    of_evaluation,
-    read_history,
-)
+from raytune_agents.readers.openhands_history import between_marks, events_read, of_evaluation
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event, is_sdk_event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
@@ -28,13 +23,12 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Tra
 
 def read(row: Event) -> Trajectory:
     """One conversation. Raises RecordError where the agent says nothing."""
-    if EVENTS not in row:
-        if not any(map(is_sdk_event, row["history"])):
-            return read_history(row)
-        return of_evaluation(row, _conversation(row["history"], as_text(row.get("instance_id"))))
-    if not any("kind" in event for event in row[EVENTS]):
-        return events_read(row[EVENTS], row["session"])
-    return _conversation(row[EVENTS], row["session"])
+    if EVENTS in row:
+        read_events = _conversation if any("kind" in e for e in row[EVENTS]) else events_read
+        return read_events(row[EVENTS], row["session"])
+    history = row["history"]  # a row of an evaluation
+    read_events = _conversation if any(map(is_sdk_event, history)) else events_read
+    return of_evaluation(row, read_events(history, as_text(row.get("instance_id"))))
 
 
 def _conversation(events: list[Event], session: str) -> Trajectory:

@@ -34,11 +34,6 @@ class _Run:
     response: str = ""  # of the last turn
 
 
-def read_history(row: Event) -> Trajectory:
-    """A row of an evaluation. Raises RecordError."""
-    return of_evaluation(row, events_read(row.get("history"), as_text(row.get("instance_id"))))
-
-
 def of_evaluation(row: Event, made: Trajectory) -> Trajectory:
     """A conversation with what a row of an evaluation says of it: how it ended, and what the agent
     was asked where no event does."""
