@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import note, object_of
+from raytune_agents.readers.fields import note, object_of, objects_among
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import UNREAD, seen_tools, unread_meta, with_source_ids
 from raytune_agents.readers.strict import as_text
@@ -100,9 +100,8 @@ def _kind(event: Event) -> str:
         return ""
     if event.get("type") == "assistant":
         return as_text(message.get("id")) or "reply"
-    content = message.get("content")
-    parts = content if isinstance(content, list) else ()
-    return "" if any(object_of(p).get("type") == "tool_result" for p in parts) else "prompt"
+    parts = objects_among(message.get("content"))
+    return "" if any(p.get("type") == "tool_result" for p in parts) else "prompt"
 
 
 def _abandoned(events: list[Event]) -> set[int]:

@@ -16,7 +16,7 @@ from raytune_agents.readers import aliases, sessions
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.choices import asked_field, with_choice
 from raytune_agents.readers.exchanges import has_turns, is_body, is_exchange
-from raytune_agents.readers.fields import WORDS, Fields, Names, short, words_of
+from raytune_agents.readers.fields import WORDS, Fields, Names, objects_among, short, words_of
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.pairs import COMPLETION, is_pair
 from raytune_agents.readers.responses import is_log
@@ -145,8 +145,7 @@ def _events_of_openhands(row: Row) -> bool:
 
 
 def _steps_of_smolagents(row: Row) -> bool:
-    steps = row["steps"] if isinstance(row["steps"], list) else ()
-    return any(isinstance(s, dict) and sessions.log_format(s) == "smolagents" for s in steps)
+    return any(sessions.log_format(s) == "smolagents" for s in objects_among(row["steps"]))
 
 
 def _all_of(key: str, is_own: Look) -> Look:

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from raytune_agents.readers import aliases, spans
-from raytune_agents.readers.fields import Fields, blank, names_of, object_of, words_of
+from raytune_agents.readers.fields import Fields, blank, first_object, names_of, object_of, words_of
 from raytune_agents.readers.outcomes import metadata_fields, outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.strict import as_text
@@ -204,8 +204,7 @@ def _after_earlier(call_fields: Event, request: Fields, body: Event, said: Said 
         held = ""
     missing = "a conversation" if held and said is None else ""
     missing = "a response" if after and (said is None or after not in said) else missing
-    first = request.item.get("input")
-    first = object_of(first[0]) if isinstance(first, list) and first else {}
+    first = first_object(request.item.get("input"))
     if first.get("type") == "compaction" and not blank(first.get("encrypted_content")):
         missing = "a compaction"
     if missing:

@@ -128,6 +128,26 @@ def object_of(value: Any) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+def list_of(value: Any) -> list[Any]:
+    """The value where it is a list, else []."""
+    return value if isinstance(value, list) else []
+
+
+def items_of(value: Any) -> list[Any]:
+    """The items of a list; of anything else itself alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def objects_among(value: Any) -> list[JsonObject]:
+    """The items of a list that are objects; [] for anything else."""
+    return [item for item in list_of(value) if isinstance(item, dict)]
+
+
+def first_object(value: Any) -> JsonObject:
+    """The first item of a list where it is an object, else {}."""
+    return object_of(next(iter(list_of(value)), None))
+
+
 class Fields:
     """One object of a source; `path` says what it is in a note about what is unread."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from raytune_agents.calls.json_text import decode
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields
+from raytune_agents.readers.fields import Fields, objects_among
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import objects_of
@@ -24,8 +24,7 @@ Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
 
 def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
     """The tools that turns carry themselves (OLMo's system turns), each once."""
-    items = value if isinstance(value, list) else ()
-    found = [Fields(i).peek(aliases.TOOLS) for i in items if isinstance(i, dict)]
+    found = [Fields(turn).peek(aliases.TOOLS) for turn in objects_among(value)]
     return tuple(dict.fromkeys(tool for column in found for tool in read_tools(column)))
 
 

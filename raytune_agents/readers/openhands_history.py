@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, note, object_of, words_of
+from raytune_agents.readers.fields import Fields, first_object, list_of, note, object_of, words_of
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.shapes import read_call, read_tools
@@ -74,7 +74,7 @@ def events_read(history: Any, session: str) -> Trajectory:
 
 def _flat(history: Any) -> Iterable[Event]:
     """The events, of older versions in pairs of an action and its observation."""
-    for event in history if isinstance(history, list) else ():
+    for event in list_of(history):
         yield from _flat(event) if isinstance(event, list) else (event,)
 
 
@@ -104,7 +104,7 @@ def _add(run: _Run, event: Event) -> None:
 def _add_call(run: _Run, event: Event, arguments: JsonObject) -> None:
     about = object_of(event.get("tool_call_metadata"))
     answer = object_of(about.get("model_response"))
-    said = _message(answer)
+    said = object_of(first_object(answer.get("choices")).get("message"))
     written = said.get("tool_calls")
     key = as_text(about.get("tool_call_id"))
     found = (c for c in written or () if isinstance(c, dict) and c.get("id") == key)
@@ -128,12 +128,6 @@ def _add_call(run: _Run, event: Event, arguments: JsonObject) -> None:
     run.response = response
     if response:
         run.answers[response] = answer.get("model"), answer.get("usage")
-
-
-def _message(answer: JsonObject) -> JsonObject:
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return object_of(object_of(first).get("message"))
 
 
 def between_marks(text: str, about: JsonObject) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.readers import spans
-from raytune_agents.readers.fields import Fields, blank, object_of, words_of
+from raytune_agents.readers.fields import Fields, blank, list_of, object_of, objects_among, words_of
 from raytune_agents.readers.otel_calls import Told, choice_turn, told_call
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
@@ -67,8 +67,7 @@ def _attributes(value: Any) -> Event:
     """Attributes as plain values: OTLP lists {key, value: {stringValue}}, the SDK prints a map."""
     if isinstance(value, dict):
         return value
-    pairs = value if isinstance(value, list) else []
-    return {str(p.get("key")): _plain_value(p.get("value")) for p in pairs if isinstance(p, dict)}
+    return {str(p.get("key")): _plain_value(p.get("value")) for p in objects_among(value)}
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -90,8 +89,7 @@ def _plain_value(value: Any) -> Any:
         return None
     [(kind, inner)] = value.items()
     if kind in ("arrayValue", "array_value"):
-        values = object_of(inner).get("values")
-        return [_plain_value(v) for v in values] if isinstance(values, list) else []
+        return [_plain_value(v) for v in list_of(object_of(inner).get("values"))]
     if kind in ("kvlistValue", "kvlist_value"):
         return _attributes(object_of(inner).get("values"))
     if kind in ("intValue", "int_value") and isinstance(inner, str):
@@ -114,18 +112,14 @@ def _with_records(events: list[Event]) -> list[Event]:
                 own.append(by_id[key])
             held.setdefault(key, []).append(event)
     for key, records in held.items():
-        listed = by_id[key].get("events")
-        by_id[key]["events"] = [*(listed if isinstance(listed, list) else []), *records]
+        by_id[key]["events"] = [*list_of(by_id[key].get("events")), *records]
     return own
 
 
 def _told(event: Event) -> list[Told]:
     """The events of a span, with what each says: its attributes, and the body of a record."""
     out = []
-    listed = event.get("events") or event.get("span_events")
-    for inner in listed if isinstance(listed, list) else []:
-        if not isinstance(inner, dict):
-            continue
+    for inner in objects_among(event.get("events") or event.get("span_events")):
         about, body = _attributes(inner.get(ATTRIBUTES)), inner.get("body")
         plain = body if isinstance(body, dict) and "kvlistValue" not in body else _plain_value(body)
         fields = Fields(inner)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import Fields, blank, object_of, words_of
+from raytune_agents.readers.fields import Fields, blank, list_of, object_of, objects_among, words_of
 from raytune_agents.readers.langsmith import langchain_call
 from raytune_agents.readers.parts import is_parts
 from raytune_agents.readers.sessions import Event
@@ -86,8 +86,7 @@ def _is_message(name: str) -> bool:
 
 def _told(about: Event, told: list[Told]) -> Event:
     """One event a message; also as one attribute with a list of them (Pydantic AI's first)."""
-    listed = spans.exported_value(about.get("events"))
-    more = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+    more = objects_among(spans.exported_value(about.get("events")))
     told = [*told, *(Told(as_text(e.get("event.name")), e) for e in more)]
     prompt, answer = [], []
     for name, body in told:
@@ -159,8 +158,7 @@ def unflattened(attributes: Event, prefix: str) -> list[Any]:
             inner = now.setdefault(step, {})
             now = inner if isinstance(inner, dict) else {}
         now[last] = value
-    found = _listed_tree(tree)
-    return found if isinstance(found, list) else []
+    return list_of(_listed_tree(tree))
 
 
 def _listed_tree(tree: Any) -> Any:
@@ -177,8 +175,7 @@ def _listed_tree(tree: Any) -> Any:
 
 def _openllmetry(about: Event) -> Event:
     prompt, answers = (unflattened(about, f"gen_ai.{n}") for n in ("prompt", "completion"))
-    functions = unflattened(about, "llm.request.functions")
-    named = [Fields(f) for f in functions if isinstance(f, dict)]
+    named = [Fields(f) for f in objects_among(unflattened(about, "llm.request.functions"))]
     tools = [{n: f(n) for n in ("name", "description")} | {"parameters": _schema(f)} for f in named]
     return _read(prompt, one_answer(answers), tools)
 
@@ -198,7 +195,7 @@ def _openinference(about: Event) -> Event:
 
 def flat_tools(about: Event) -> list[Any]:
     """The schemas of tools that OpenInference flattened."""
-    tools = (t for t in unflattened(about, "llm.tools") if isinstance(t, dict))
+    tools = objects_among(unflattened(about, "llm.tools"))
     return [found for t in tools if (found := value_of(t.get("json_schema")))]
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from raytune_agents.readers.fields import words_of
+from raytune_agents.readers.fields import first_object, object_of, objects_among, words_of
 from raytune_agents.readers.responses import is_item
 from raytune_agents.readers.tabular import Found
 from raytune_agents.records import RecordError
@@ -52,7 +52,7 @@ class Sign:
 
 def inside(key: str, *names: str) -> Look:
     """Whether an object under `key` has one of `names`."""
-    return lambda row: isinstance(row.get(key), dict) and any(n in row[key] for n in names)
+    return lambda row: any(n in object_of(row.get(key)) for n in names)
 
 
 def is_pydantic_ai(message: Event) -> bool:
@@ -215,8 +215,7 @@ def trace_of(span: Event) -> str:
     """The id of the trace that a span, or a log record, of OpenTelemetry is of; "" for others."""
     if not isinstance(span.get("attributes"), dict | list):
         return ""
-    context = span.get("context")
-    for named in (span, context if isinstance(context, dict) else {}):
+    for named in (span, object_of(span.get("context"))):
         found = named.get("traceId", named.get("trace_id"))
         if isinstance(found, str) and found:
             return found
@@ -231,15 +230,13 @@ def _spans(line: Event) -> list[Event]:
         return [line]
     out: list[Event] = []
     for resources, scopes, items in OTLP:
-        held = [s for r in _objects(line.get(resources)) for s in _objects(r.get(scopes))]
-        out += [span for scope in held for span in _objects(scope.get(items))]
+        held = [s for r in objects_among(line.get(resources)) for s in objects_among(r.get(scopes))]
+        out += [span for scope in held for span in objects_among(scope.get(items))]
     if out:
         return out
-    inner = line.get("data")
-    for value in (*line.values(), *(inner.values() if isinstance(inner, dict) else ())):
-        first = value[0] if isinstance(value, list) and value else None
-        if isinstance(first, dict) and trace_of(first):
-            return _objects(value)
+    for value in (*line.values(), *object_of(line.get("data")).values()):
+        if trace_of(first_object(value)):
+            return objects_among(value)
     return []
 
 
@@ -272,18 +269,13 @@ def _runs(line: Event) -> Iterator[Event]:
     SDK sends: {post: [...], patch: [...]}."""
     if is_run(line):
         yield line
-        for child in _objects(line.get("child_runs")):
+        for child in objects_among(line.get("child_runs")):
             yield from _runs(child)
         return
     for value in line.values():
-        first = value[0] if isinstance(value, list) and value else None
-        if isinstance(first, dict) and is_run(first):
-            for run in _objects(value):
+        if is_run(first_object(value)):
+            for run in objects_among(value):
                 yield from _runs(run)
-
-
-def _objects(value: Any) -> list[Event]:
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 Held = dict[tuple[str, "str | None"], tuple[str, list[Event]]]

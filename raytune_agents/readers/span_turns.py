@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, object_of
+from raytune_agents.readers.fields import Fields, list_of, object_of
 from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.records import JsonObject, Message
 
@@ -24,14 +24,14 @@ def one_answer(answers: list[Any]) -> list[Any]:
 def written_calls(turn: Any) -> list[JsonObject] | None:
     """The calls that a turn's text is, as the API's own objects: in JSON (Koog), or as smolagents
     tells the model what it ran, where code is no JSON."""
-    text = turn.get("content") if isinstance(turn, dict) else None
+    text = object_of(turn).get("content")
     if isinstance(text, list) and len(text) == 1:
         text = object_of(text[0]).get("text")
     text = text.removeprefix(RAN) if isinstance(text, str) else ""
     if text[:2] != "[{" or "function" not in text[:200]:
         return None
     value = value_or(text)
-    calls = [c for c in value if _is_call(c)] if isinstance(value, list) else []
+    calls = [c for c in list_of(value) if _is_call(c)]
     return [c | {"function": _with_code(c["function"])} for c in calls] if calls == value else None
 
 
@@ -57,8 +57,7 @@ def with_named_results(turns: list[Any]) -> list[Any]:
         if isinstance(turn, dict) and turn.get("role") in called and "content" in turn:
             turn = turn | {"role": "tool", "name": turn["role"]}
         out.append(turn)
-        calls = turn.get("tool_calls") if isinstance(turn, dict) else None
-        for call in calls if isinstance(calls, list) else []:
+        for call in list_of(object_of(turn).get("tool_calls")):
             fields = Fields(object_of(object_of(call).get("function")) or object_of(call))
             called.add(as_text(fields.peek("name")))
     return out

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from raytune_agents.readers.fields import list_of
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.shapes import rest_of
@@ -124,8 +125,7 @@ def swe_agent(row: JsonObject) -> Trajectory:
 
 def _texts_of(turns: Any, role: str) -> list[str]:
     """What turns of a role say, of a list of turns alone: the text of a list is not read for it."""
-    found = objects_of(turns) if isinstance(turns, list) else []
-    said = (t.get("content") for t in found if t.get("role") == role)
+    said = (t.get("content") for t in objects_of(list_of(turns)) if t.get("role") == role)
     return [text for text in said if isinstance(text, str)]
 
 
@@ -142,7 +142,7 @@ def is_mini_swe(row: JsonObject) -> bool:
 
 def is_history(row: JsonObject) -> bool:
     """Whether turns are SWE-agent's, with the agent and the type of a message."""
-    turns = objects_of(row["history"]) if isinstance(row["history"], list) else []
+    turns = objects_of(list_of(row["history"]))
     return any({"agent", "message_type"} <= turn.keys() for turn in turns)
 
 
