@@ -112,10 +112,6 @@ def _text(item: Event) -> str:
     return next((p["text"] for p in map(object_of, parts) if isinstance(p.get("text"), str)), "")
 
 
-def _messages(items: list[Event]) -> list[Message]:
-    return item_messages(items, ())
-
-
 def _start_read(items: list[Event]) -> tuple[list[Message], str]:
     """The turns up to the first item that cannot be read, or that answers a call which is not
     there, and the reason, "" for none."""
@@ -128,7 +124,7 @@ def _start_read(items: list[Event]) -> tuple[list[Message], str]:
             note("turn", lost)
             return turns, error or lost
         called |= {k for k in (key, item.get("id")) if isinstance(k, str)}
-    return readable_start(_messages, items, lambda i: _messages([i]))
+    return readable_start(item_messages, items, lambda i: item_messages([i]))
 
 
 def _conversation(messages: list[Message], system: Any, about: Event) -> Trajectory:

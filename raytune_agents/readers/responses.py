@@ -9,11 +9,10 @@ conversation; any other (a thought that cannot be read, a count of tokens, a not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, fold, note, words_of
+from raytune_agents.readers.fields import Fields, fold, items_of, note, words_of
 from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call
@@ -60,7 +59,7 @@ def _kind(item: JsonObject) -> str:
     return fold(str(item.get("type") or "message"))
 
 
-def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[Message]:
+def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...] = ()) -> list[Message]:
     """Items as turns: a thought goes to the turn after it, calls in a row are one turn. Raises
     RecordError."""
     messages: list[Message] = []
@@ -68,8 +67,8 @@ def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[
     for item in items:
         kind = _kind(item)
         if kind == "reasoning":
-            parts = [item.get("summary"), item.get("content")]
-            thought = "\n".join(filter(None, (thought, *_texts(next(filter(None, parts), [])))))
+            parts = items_of(item.get("summary") or item.get("content") or [])
+            thought = "\n".join(filter(None, (thought, *map(flat_text, parts))))
         elif kind in KEPT_BY_PROVIDER or _is_aside(item, kind):
             if "tools" not in item:  # which `turn_tools` reads
                 note(f"output.{item.get('type')}", item)
@@ -85,11 +84,6 @@ def _is_aside(item: JsonObject, kind: str) -> bool:
         return False
     evidence = IN_CONVERSATION - {"content"} if names_thought(kind) else IN_CONVERSATION
     return not kind.endswith(SPOKEN_KINDS) and evidence.isdisjoint(item)
-
-
-def _texts(parts: Any) -> Iterator[str]:
-    for part in parts if isinstance(parts, list) else [parts]:
-        yield flat_text(part)
 
 
 def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:

@@ -157,9 +157,9 @@ def mini_swe(row: JsonObject) -> Trajectory:
         if turn.get("role") == "exit":
             continue
         if isinstance(turn.get("output"), list):  # a Responses object
-            turns += item_messages(turn["output"], ())
+            turns += item_messages(turn["output"])
         elif turn.get("type") == "function_call_output":
-            turns += item_messages([{k: v for k, v in turn.items() if k != "extra"}], ())
+            turns += item_messages([{k: v for k, v in turn.items() if k != "extra"}])
         else:
             made = message_of({k: v for k, v in turn.items() if k not in ("extra", "type")})
             seen = "returncode" in about or (not about and turns[2:])
