@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_agents.readers import aliases
 from raytune_agents.readers.exchanges import answer_turns
-from raytune_agents.readers.fields import Fields, Names, readable_start
+from raytune_agents.readers.fields import Fields, Names, objects_among, readable_start
 from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
 from raytune_agents.readers.shapes import known_role
@@ -40,7 +40,9 @@ def read(row: JsonObject) -> Trajectory:
     about = metadata_fields(fields)
     tools = fields(aliases.TOOLS) or about.peek(aliases.TOOLS) or listed
     turns_read = _asked(_answered(turns, fields), fields)
-    system = fields(aliases.SYSTEM) or (None if _has_system(turns_read) else about.peek(SYSTEM))
+    system = fields(aliases.SYSTEM) or (
+        None if "system" in _roles(turns_read) else about.peek(SYSTEM)
+    )
     made = transcript(turns_read, tools, system)
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
@@ -71,22 +73,20 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
     return replace(read_row, messages=ended.messages, tools=tools, meta=meta)
 
 
-def _has_system(turns: Any) -> bool:
-    items = turns if isinstance(turns, list) else []
-    words = [Fields(t).peek(TURN) for t in items if isinstance(t, dict)]
-    return "system" in map(known_role, words)
+def _roles(turns: Any) -> list[str]:
+    """The role of each turn that is an object, "" for one that is not known."""
+    return [known_role(Fields(turn).peek(TURN)) for turn in objects_among(turns)]
 
 
 def _asked(turns: Any, fields: Fields) -> Any:
     """The turns, with the request that a column of its own holds where none of them is a user's."""
-    items = turns if isinstance(turns, list) else []
-    words = [Fields(t).peek(TURN) for t in items if isinstance(t, dict)]
-    if not words or any(known_role(w) in ("user", "") for w in words):
+    roles = _roles(turns)
+    if not roles or {"user", ""} & {*roles}:
         return turns
     request = fields.peek(REQUEST)
-    start = next((i for i, w in enumerate(words) if known_role(w) != "system"), len(words))
+    start = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
     asked = [{"role": "user", "content": fields(REQUEST)}] if isinstance(request, str) else []
-    return [*items[:start], *asked, *items[start:]]
+    return [*turns[:start], *asked, *turns[start:]]
 
 
 def _answered(turns: Any, fields: Fields) -> Any:
