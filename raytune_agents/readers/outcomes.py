@@ -111,16 +111,13 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
     A class label ("weather", 7) is none of these: it stays unread. What stands in an object about
     the row (NAT's `info`) counts too, and stays in `meta` as well.
     """
-    if found := _stated(fields, OUTCOMES):
+    found = _stated(fields, OUTCOMES)
+    if found is None and (about := _stated_about(fields, OUTCOMES)):
+        fields.keep(about[0])
+        return about[1:]
+    if found := found or _called_bad(fields):
         fields.skip(found[0])
-        return found[1:]
-    if found := _stated_about(fields, OUTCOMES):
-        fields.keep(found[0])
-        return found[1:]
-    if found := _called_bad(fields):
-        fields.skip(found[0])
-        return found[1:]
-    return None, ""
+    return found[1:] if found else (None, "")
 
 
 def _stated_about(fields: Fields, rules: Rules) -> Stated | None:
