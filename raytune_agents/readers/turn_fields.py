@@ -89,26 +89,17 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
     """None = the default; False, or a weight of its own, only where the source says so of an
     assistant turn, or calls it bad. Agent-FLAN's `type` is a flag in some files, a word in others.
     """
-    if role != "assistant":
-        for name in fields.have(FLAGS):
-            if _is_flag(fields.peek(name)):  # no other turn is learned from
-                fields.skip(name)
-        return None
-    if is_marked_bad(fields) or _is_masked(fields):
+    if role == "assistant" and (is_marked_bad(fields) or _is_masked(fields)):
         return False
     flags = {name: fields.peek(name) for name in fields.have(FLAGS)}
     words = {name: outcome_mark(v) if isinstance(v, str) else v for name, v in flags.items()}
-    marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
-    weight = words[marked[0]] if marked else None
-    if marked:
-        fields.skip(*marked)
-    if weight is None or weight in (True, 1):
+    marks = {name: v for name, v in words.items() if isinstance(v, bool | int | float)}
+    if marks:
+        fields.skip(*marks)
+    weight = next(iter(marks.values()), None)
+    if role != "assistant" or weight in (None, True, 1):  # no other turn is learned from
         return None
     return float(weight) if 0 < weight < float("inf") else False
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(outcome_mark(value) if isinstance(value, str) else value, bool | int | float)
 
 
 def _is_masked(fields: Fields) -> bool:
