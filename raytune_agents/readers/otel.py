@@ -173,12 +173,17 @@ def _model(base: spans.Span, seen: _Seen, held: dict[str, Event]) -> spans.Span:
     prompt = call_fields.get("prompt", ())
     agent = held.get(base.id, {})
     if prompt and prompt[0].role != "system":
-        system = next((agent[n] for n in words_of("otel_system") if not blank(agent.get(n))), None)
-        turns = with_system(flat_text(spans.exported_value(system)), list(prompt))
+        system = spans.exported_value(_first(agent, "otel_system"))
+        turns = with_system(flat_text(system), list(prompt))
         call_fields["prompt"] = tuple(turns)
     if prompt and not call_fields.get("tools"):
         call_fields["tools"] = read_tools(value_or(agent.get("gen_ai.tool.definitions")))
     return spans.model_span(base, call_fields)
+
+
+def _first(about: Event, thing: str) -> Any:
+    """The first attribute of those that say a thing which holds something."""
+    return next((about[n] for n in words_of(thing) if not blank(about.get(n))), None)
 
 
 def _agents(found: list[_Seen]) -> dict[str, Event]:
@@ -192,13 +197,10 @@ def _agents(found: list[_Seen]) -> dict[str, Event]:
 def _tool(base: spans.Span, seen: _Seen) -> spans.Span:
     """A tool's call; older events say what it was given, and what it gave."""
     about = seen.about
-
-    def first(name: str) -> Any:
-        return next((about[n] for n in words_of(name) if not blank(about.get(n))), None)
-
     told = {t.name: t.body for t in seen.told}
     asked = told.get("gen_ai.tool.message", {})
-    arguments, result = first("otel_tool_arguments"), first("otel_tool_result")
+    arguments = _first(about, "otel_tool_arguments")
+    result = _first(about, "otel_tool_result")
     if arguments is None:
         arguments = asked.get("content")
     if result is None and "gen_ai.choice" in told:
@@ -209,8 +211,8 @@ def _tool(base: spans.Span, seen: _Seen) -> spans.Span:
     for inner in ("kwargs", "inputs"):
         if isinstance(named.get(inner), dict) and named.keys() <= CALL_KEYS:
             arguments = named[inner]
-    key = first("otel_tool_id") or asked.get("id")
-    name = first("otel_tool_name") or seen.event.get("name")
+    key = _first(about, "otel_tool_id") or asked.get("id")
+    name = _first(about, "otel_tool_name") or seen.event.get("name")
     return spans.tool_span(base, name, arguments, key, result)
 
 
