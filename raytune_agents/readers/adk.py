@@ -69,16 +69,10 @@ def _step(event: JsonObject) -> _Step:
     turn = None if partial else _turn(fields("content"), "user" if author == "user" else "model")
     actions = fields("actions")
     rewinds = Fields(actions).peek("rewind_before_invocation_id") if actions else None
-    made = _Step(
-        turn,
-        as_text(fields("invocation_id")),
-        as_text(fields("branch")),
-        as_text(rewinds),
-        fields("model_version"),
-        fields("usage_metadata"),
-    )
+    invocation, branch = as_text(fields("invocation_id")), as_text(fields("branch"))
+    model, usage = fields("model_version"), fields("usage_metadata")
     fields.rest(OF_EVENT)
-    return made
+    return _Step(turn, invocation, branch, as_text(rewinds), model, usage)
 
 
 def _turn(content: Any, role: str) -> JsonObject | None:

@@ -31,9 +31,8 @@ def read(row: JsonObject) -> Trajectory:
     turns = [turn for m in messages for turn in _turns(m)]
     instructions = [m["instructions"] for m in messages if m.get("instructions")]
     about = model_calls((m.get("model_name"), m.get("usage")) for m in messages)
-    return read_as_chat(
-        row | ({"instructions": instructions[-1]} if instructions else {}), turns, about
-    )
+    own = {"instructions": instructions[-1]} if instructions else {}
+    return read_as_chat(row | own, turns, about)
 
 
 def _turns(message: JsonObject) -> Iterator[JsonObject]:
