@@ -19,7 +19,7 @@ from raytune_agents.readers.fields import note, object_of, objects_among
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import UNREAD, seen_tools, unread_meta, with_source_ids
 from raytune_agents.readers.strict import as_text
-from raytune_agents.readers.turns import episode, turns_of
+from raytune_agents.readers.turns import as_one, episode, turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 TURN_TYPES = ("user", "assistant")
@@ -170,23 +170,14 @@ def _conversation(events: list[Event]) -> tuple[list[Message], Event]:
             unread += len(events) - at
             break
         if key in replies and key and len(made) == 1:
-            turns[replies[key]] = _joined(turns[replies[key]], made[0])
+            first = turns[replies[key]]  # blocks of one reply are one turn
+            turns[replies[key]] = as_one(first, made[0], first)
             continue
         if key:
             replies[key] = len(turns)
         turns += made
         _count(about, event, message)
     return turns, about | ({"unread_events": unread} if unread else {})
-
-
-def _joined(first: Message, more: Message) -> Message:
-    """Blocks of one reply as one turn."""
-    return replace(
-        first,
-        content="\n\n".join(filter(None, (first.content, more.content))),
-        thought="\n".join(filter(None, (first.thought, more.thought))),
-        tool_calls=(*first.tool_calls, *more.tool_calls),
-    )
 
 
 def _count(about: Event, event: Event, message: Event) -> None:

@@ -4,11 +4,11 @@ role, alternatives."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import Fields, list_of, object_of
 from raytune_agents.readers.strict import as_text, value_or
+from raytune_agents.readers.turns import as_one
 from raytune_agents.records import JsonObject, Message
 
 RAN = "Calling tools:\n"  # before the calls that smolagents ran
@@ -70,10 +70,7 @@ def calls_together(messages: Iterable[Message]) -> Iterator[Message]:
         goes_on = now and now.role == message.role == "assistant"
         only_thinks = now and not (now.content or now.tool_calls)
         if now and goes_on and (message.tool_calls or only_thinks):
-            thought = "\n".join(filter(None, (now.thought, message.thought)))
-            content = "\n\n".join(filter(None, (now.content, message.content)))
-            calls = (*now.tool_calls, *message.tool_calls)
-            now = replace(message, content=content, thought=thought, tool_calls=calls)
+            now = as_one(now, message, message)
             continue
         if now:
             yield now

@@ -232,13 +232,19 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         for message in turns_of(item, tools):
             last = out[-1] if out else None
             if last is not None and joins and message.role == "assistant" and _goes_on(item, last):
-                thought = "\n".join(filter(None, (last.thought, message.thought)))
-                calls = (*last.tool_calls, *message.tool_calls)
-                out[-1] = replace(message, thought=thought, tool_calls=calls)
+                out[-1] = as_one(last, message, message)
             else:
                 out.append(message)
             joins = _word(item) in JOINED
     return out
+
+
+def as_one(first: Message, more: Message, about: Message) -> Message:
+    """What two turns say, think and call as one turn, with the role, loss and ids of `about`."""
+    content = "\n\n".join(filter(None, (first.content, more.content)))
+    thought = "\n".join(filter(None, (first.thought, more.thought)))
+    calls = (*first.tool_calls, *more.tool_calls)
+    return replace(about, content=content, thought=thought, tool_calls=calls)
 
 
 def _word(item: JsonObject) -> str:
