@@ -75,14 +75,12 @@ def open_bytes(path: str) -> IO[bytes]:
     packing = file_kind(path)[1]
     if not packing:
         return handle
-    if packing == ".gz":
-        inner: Any = gzip.GzipFile(fileobj=handle)
-    elif packing == ".zst":
+    if packing == ".zst":
         import zstandard
 
-        inner = zstandard.ZstdDecompressor().stream_reader(handle)
+        inner: Any = zstandard.ZstdDecompressor().stream_reader(handle)
     else:
-        inner = {".bz2": bz2, ".xz": lzma}[packing].open(handle)
+        inner = {".gz": gzip, ".bz2": bz2, ".xz": lzma}[packing].open(handle)
     return io.BufferedReader(Bounded(inner, handle, path))
 
 
