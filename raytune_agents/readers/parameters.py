@@ -162,19 +162,17 @@ def is_schema(parameters: JsonSchema) -> bool:
     kind = parameters.get("type")
     words = kind if isinstance(kind, list) else [kind]
     if any(isinstance(w, str) and w.lower() in OBJECT_WORDS for w in words):
-        own = (v for k, v in parameters.items() if k not in KEYWORDS and not k.startswith("x-"))
-        return "properties" in parameters or not any(isinstance(v, dict | str) for v in own)
+        rest = (v for k, v in parameters.items() if k not in KEYWORDS and not k.startswith("x-"))
+        return "properties" in parameters or not any(isinstance(v, dict | str) for v in rest)
     if parameters and parameters.keys() <= {"title", "description", "$comment"}:
         # remarks, unless one describes a parameter or is its type word
         return not any(isinstance(v, dict) or type_schema(str(v))[0] for v in parameters.values())
     properties = parameters.get("properties")
-    if isinstance(properties, dict) and all(
-        isinstance(v, dict | bool | None) for v in properties.values()
-    ):
-        return True
-    if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
-        return True
-    return any(isinstance(parameters.get(word), kind) for word, kind in TELLING.items())
+    if isinstance(properties, dict):
+        own = all(isinstance(v, dict | bool | None) for v in properties.values())
+    else:  # null in a table
+        own = "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS
+    return own or any(isinstance(parameters.get(word), kind) for word, kind in TELLING.items())
 
 
 def object_schema(parameters: Any) -> JsonSchema:
