@@ -16,6 +16,7 @@ from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import objects_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
+DESCRIBED = (aliases.TOOL_NAME, aliases.PARAMETERS, aliases.DESCRIPTION)
 _SCHEMA_WORDS = ("parameters", "schema", "Schema")
 _LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
 _EMPTIED = re.compile(r"<(tools|available_tools|functions|function_list)>\s*</\1>")
@@ -40,10 +41,7 @@ def _lists_tools(value: Any) -> bool:
         return False
     items = objects_of(value)
     tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in items]
-    return bool(tools) and all(
-        t.have(aliases.TOOL_NAME) and t.have(aliases.PARAMETERS) and t.have(aliases.DESCRIPTION)
-        for t in tools
-    )
+    return bool(tools) and all(tool.have(names) for tool in tools for names in DESCRIBED)
 
 
 def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:

@@ -199,11 +199,8 @@ def _is_tool(value: Any) -> bool:
     return bool(known) and "name" not in value
 
 
-Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
-
-
 @lru_cache(maxsize=256)  # the rows of one agent carry the same list
-def _tools_of_text(text: str) -> Parsed:
+def _tools_of_text(text: str) -> tuple[tuple[ToolSpec, ...], dict[str, str]]:
     with unread_fields() as unread:
         return tuple(read_tool(item, raw) for item, raw in listed_objects(text)), unread
 
