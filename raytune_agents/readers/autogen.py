@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import list_of, names_of, note, note_rest, object_of, readable
+from raytune_agents.readers.fields import as_list, names_of, note, note_rest, object_of, readable
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -99,7 +99,7 @@ def _contexts(state: Any, agent: str) -> Iterator[tuple[str, list[JsonObject]]]:
     """(agent, the messages of its model's context) in a state, however deep teams nest."""
     if not isinstance(state, dict):
         return
-    messages = list_of(object_of(state.get("llm_context")).get("messages"))
+    messages = as_list(object_of(state.get("llm_context")).get("messages"))
     if any(m.get("type") == "AssistantMessage" for m in messages):
         yield agent, messages
     for key in ("agent_state", "inner_team_state"):

@@ -128,7 +128,7 @@ def object_of(value: Any) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def list_of(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """The value where it is a list, else []."""
     return value if isinstance(value, list) else []
 
@@ -140,12 +140,12 @@ def items_of(value: Any) -> list[Any]:
 
 def objects_among(value: Any) -> list[JsonObject]:
     """The items of a list that are objects; [] for anything else."""
-    return [item for item in list_of(value) if isinstance(item, dict)]
+    return [item for item in as_list(value) if isinstance(item, dict)]
 
 
 def first_object(value: Any) -> JsonObject:
     """The first item of a list where it is an object, else {}."""
-    return object_of(next(iter(list_of(value)), None))
+    return object_of(next(iter(as_list(value)), None))
 
 
 class Fields:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, first_object, list_of, note, object_of, words_of
+from raytune_agents.readers.fields import Fields, as_list, first_object, note, object_of, words_of
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.shapes import read_call, read_tools
@@ -74,7 +74,7 @@ def events_read(history: Any, session: str) -> Trajectory:
 
 def _flat(history: Any) -> Iterable[Event]:
     """The events, of older versions in pairs of an action and its observation."""
-    for event in list_of(history):
+    for event in as_list(history):
         yield from _flat(event) if isinstance(event, list) else (event,)
 
 

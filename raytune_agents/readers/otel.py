@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.readers import spans
-from raytune_agents.readers.fields import Fields, blank, list_of, object_of, objects_among, words_of
+from raytune_agents.readers.fields import Fields, as_list, blank, object_of, objects_among, words_of
 from raytune_agents.readers.otel_calls import Told, choice_turn, told_call
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
@@ -89,7 +89,7 @@ def _plain_value(value: Any) -> Any:
         return None
     [(kind, inner)] = value.items()
     if kind in ("arrayValue", "array_value"):
-        return [_plain_value(v) for v in list_of(object_of(inner).get("values"))]
+        return [_plain_value(v) for v in as_list(object_of(inner).get("values"))]
     if kind in ("kvlistValue", "kvlist_value"):
         return _attributes(object_of(inner).get("values"))
     if kind in ("intValue", "int_value") and isinstance(inner, str):
@@ -112,7 +112,7 @@ def _with_records(events: list[Event]) -> list[Event]:
                 own.append(by_id[key])
             held.setdefault(key, []).append(event)
     for key, records in held.items():
-        by_id[key]["events"] = [*list_of(by_id[key].get("events")), *records]
+        by_id[key]["events"] = [*as_list(by_id[key].get("events")), *records]
     return own
 
 

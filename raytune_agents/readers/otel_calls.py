@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from raytune_agents.readers import spans
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import Fields, blank, list_of, object_of, objects_among, words_of
+from raytune_agents.readers.fields import Fields, as_list, blank, object_of, objects_among, words_of
 from raytune_agents.readers.langsmith import langchain_call
 from raytune_agents.readers.parts import is_parts
 from raytune_agents.readers.sessions import Event
@@ -158,7 +158,7 @@ def unflattened(attributes: Event, prefix: str) -> list[Any]:
             inner = now.setdefault(step, {})
             now = inner if isinstance(inner, dict) else {}
         now[last] = value
-    return list_of(_listed_tree(tree))
+    return as_list(_listed_tree(tree))
 
 
 def _listed_tree(tree: Any) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, list_of, object_of
+from raytune_agents.readers.fields import Fields, as_list, object_of
 from raytune_agents.readers.strict import as_text, value_or
 from raytune_agents.readers.turns import as_one
 from raytune_agents.records import JsonObject, Message
@@ -31,7 +31,7 @@ def written_calls(turn: Any) -> list[JsonObject] | None:
     if text[:2] != "[{" or "function" not in text[:200]:
         return None
     value = value_or(text)
-    calls = [c for c in list_of(value) if _is_call(c)]
+    calls = [c for c in as_list(value) if _is_call(c)]
     return [c | {"function": _with_code(c["function"])} for c in calls] if calls == value else None
 
 
@@ -57,7 +57,7 @@ def with_named_results(turns: list[Any]) -> list[Any]:
         if isinstance(turn, dict) and turn.get("role") in called and "content" in turn:
             turn = turn | {"role": "tool", "name": turn["role"]}
         out.append(turn)
-        for call in list_of(object_of(turn).get("tool_calls")):
+        for call in as_list(object_of(turn).get("tool_calls")):
             fields = Fields(object_of(object_of(call).get("function")) or object_of(call))
             called.add(as_text(fields.peek("name")))
     return out

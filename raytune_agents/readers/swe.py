@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.fields import list_of
+from raytune_agents.readers.fields import as_list
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.shapes import rest_of
@@ -125,7 +125,7 @@ def swe_agent(row: JsonObject) -> Trajectory:
 
 def _texts_of(turns: Any, role: str) -> list[str]:
     """What turns of a role say, of a list of turns alone: the text of a list is not read for it."""
-    said = (t.get("content") for t in objects_of(list_of(turns)) if t.get("role") == role)
+    said = (t.get("content") for t in objects_of(as_list(turns)) if t.get("role") == role)
     return [text for text in said if isinstance(text, str)]
 
 
@@ -142,7 +142,7 @@ def is_mini_swe(row: JsonObject) -> bool:
 
 def is_history(row: JsonObject) -> bool:
     """Whether turns are SWE-agent's, with the agent and the type of a message."""
-    turns = objects_of(list_of(row["history"]))
+    turns = objects_of(as_list(row["history"]))
     return any({"agent", "message_type"} <= turn.keys() for turn in turns)
 
 
