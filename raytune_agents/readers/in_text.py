@@ -20,7 +20,7 @@ from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import parse
 from raytune_agents.calls.pythonic import expression_end, unprinted
 from raytune_agents.readers import aliases
-from raytune_agents.readers.fields import Fields, object_of, unread_fields
+from raytune_agents.readers.fields import Fields, items_of, object_of, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls
@@ -158,7 +158,7 @@ def _without(mark: re.Pattern[str], text: str) -> str:
 def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
     """The calls that a value is, all of them of known tools with their arguments; else ()."""
     items = Fields(object_of(value)).peek(aliases.CALLS) or value
-    for item in items if isinstance(items, list) else [items]:
+    for item in items_of(items):
         fields = Fields(object_of(item))
         body = fields.peek("function")
         fields = Fields(body) if isinstance(body, dict) else fields

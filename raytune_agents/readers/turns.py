@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
 from raytune_agents.readers import aliases, in_text, listed_tools, parts, shapes, turn_fields
-from raytune_agents.readers.fields import Fields, Names, blank, fold, names_of
+from raytune_agents.readers.fields import Fields, Names, blank, fold, items_of, names_of
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.react import steps_of, structure
 from raytune_agents.readers.strict import as_text, value_of, value_or
@@ -88,7 +88,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if not blank(answers := fields(ANSWERED)):  # Cohere, AutoGen, agents' logs
         if role != "assistant":
             made = [m for m in made if m.content and m.role != "tool"]
-        made += [_cohere(a) for a in (answers if isinstance(answers, list) else [answers])]
+        made += map(_cohere, items_of(answers))
     rest = fields.rest(ASIDE).items()
     left = [str(k) for k, v in rest if not blank(v) and fold(str(k)) not in ABOUT.every]
     if left and not has_content and made and not any(_unless_empty(m) for m in made):
