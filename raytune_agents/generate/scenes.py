@@ -259,7 +259,8 @@ DIGITS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "te
 
 def _id(scene: Scene, p: Parameter) -> Any:
     digits = re.search(rf"\b(\d{{1,2}}|{'|'.join(DIGITS)})[- ]digits?\b", p.about, re.I)
-    size = digits and DIGITS.get(digits[1].lower(), digits[1])
+    count = digits[1].lower() if digits else "0"
+    size = DIGITS.get(count) or int(count)
     if p.is_number and not size:
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
         if pattern("which_one").search(p.noun):
@@ -267,7 +268,7 @@ def _id(scene: Scene, p: Parameter) -> Any:
         return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
     if size:
         start = pattern("starts_with").search(p.about)
-        number = "".join(scene.rng.choice("123456789") for _ in range(int(size)))
+        number = "".join(scene.rng.choice("123456789") for _ in range(size))
         return int(number) if p.is_number else (start[1] if start else "") + number
     if prefix := re.search(r"\b([a-z]{2,6}_)(?:\.\.\.|…|x{3,}|\*)", p.about):  # "cus_..."
         letters = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
