@@ -196,7 +196,8 @@ def quantized_grid(run: RunContents) -> Grid:
     lines: list[GridLine] = []
     for arm, by in run.quantized.items():
         for kind, cells in by.items():
-            score, time, size = (cells[n] for n in ("exact_match", "end_to_end_ms", "weights_mib"))
+            names = (right.name, taken.name, "weights_mib")
+            score, time, size = (cells.get(name, Estimate()) for name in names)
             words = ["unpacked" if kind == "none" else kind, estimate_text(right, score)]
             words += [metric_value(taken, time.value), f"{format_number(size.value)} MiB"]
             lines.append((arm, [*words, size.n]))

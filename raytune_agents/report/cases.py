@@ -7,15 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from raytune_agents.calls import parse
 from raytune_agents.evaluate.estimates import DEFAULT, Estimate, mean_of
 from raytune_agents.evaluate.measured import grouped_rows
 from raytune_agents.evaluate.verdict import ordered_splits
-from raytune_agents.records import FlatRow, Trajectory, from_row
+from raytune_agents.records import Trajectory
 from raytune_agents.report import findings, lineage
-from raytune_agents.report.folder import RunContents, ShownAnswer
+from raytune_agents.report.folder import RunContents, ShownAnswer, ShownRollout
 
 NO_CALL = "(no call)"
 UNREADABLE = "(unreadable)"
@@ -174,25 +173,15 @@ def example_rows(run: RunContents, each: int = 3) -> dict[str, list[Trajectory]]
     return {family: [whole[i] for i in ids if i in whole] for family, ids in chosen.items()}
 
 
-class ShownRollout(NamedTuple):
-    """A line of rollouts.parquet, whether it reached its goal, and its conversation."""
-
-    line: FlatRow
-    done: bool
-    row: Trajectory
-
-
 def shown_rollouts(run: RunContents, best: str) -> list[ShownRollout]:
     """Roll-outs to read: of base and of the best arm one that reached its goal and one that did
     not, of different tasks where there are some."""
     found, seen = [], set()
     for arm in dict.fromkeys(("base", best or next(iter(run.scores), ""))):
         for done in (True, False):
-            mine = [
-                p for p in run.rollouts if p["arm"] == arm and (p["task_completion"] >= 1) == done
-            ]
-            line = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
-            if line is not None:
-                seen.add(line["task"])
-                found.append(ShownRollout(line, done, from_row(json.loads(line["row"]))))
+            mine = [p for p in run.rollouts if p.arm == arm and p.done == done]
+            shown = next((p for p in mine if p.task not in seen), next(iter(mine), None))
+            if shown is not None:
+                seen.add(shown.task)
+                found.append(shown)
     return found

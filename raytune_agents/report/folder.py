@@ -26,7 +26,7 @@ from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
 from raytune_agents.evaluate.verdict import HEADLINE, Conclusion
-from raytune_agents.records import FlatRow, JsonObject
+from raytune_agents.records import JsonObject, Trajectory, from_row
 from raytune_agents.report.safe_text import finite
 from raytune_agents.runs import STEPS
 from raytune_agents.storage import adapter_of, damage_named, read_table, whole_lines
@@ -49,6 +49,28 @@ class ShownAnswer(AnswerRow):
     @property
     def right(self) -> bool:
         return (self.values.get("exact_match") or 0.0) >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRollout:
+    """A whole trajectory that was rolled out to its end: a line of rollouts.parquet."""
+
+    arm: str
+    agent: str
+    goal: str
+    task: str
+    trial: int  # from 0
+    end: str
+    task_completion: float
+    row: str  # JSON of a stored row
+
+    @property
+    def done(self) -> bool:
+        return self.task_completion >= 1
+
+    @property
+    def conversation(self) -> Trajectory:
+        return from_row(json.loads(self.row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +107,7 @@ class RunContents:
     costs: dict[str, Costs]
     conclusion: Conclusion
     answers: list[ShownAnswer]
-    rollouts: list[FlatRow]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
+    rollouts: list[ShownRollout]
     trials: list[JsonObject]
     guide: str
     guidance: JsonObject
@@ -308,12 +330,13 @@ def _groups(files: _Reader) -> list[RowGroup]:
     return [RowGroup(**row) for row in found.reset_index().to_dict("records")]
 
 
-def _rollouts(files: _Reader) -> list[FlatRow]:
+def _rollouts(files: _Reader) -> list[ShownRollout]:
     """Whole trajectories that were rolled out to their end; [] where the run asked for none."""
     path = files.root / "evaluate/rollouts.parquet"
     with files.part(path):
         lines = read_table(path).to_pylist() if path.is_file() else []
-        return [p for p in lines if p.get("task_completion") is not None]
+        ended = [p for p in lines if p.get("task_completion") is not None]
+        return adapter_of(list[ShownRollout]).validate_python(ended)
     return []
 
 
