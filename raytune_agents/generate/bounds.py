@@ -11,6 +11,7 @@ LENGTH = r"(?! ?-?(?:[a-z]+ )?(?:digit|decimal|character|char|letter|symbol|plac
 
 def bounds_in(text: str) -> tuple[float, float] | None:
     """The smallest and the largest number that a description allows, None where it says none."""
+    text = re.sub(r"\b(?:like|such as) \d+-\d+", "", text)  # one code
     number = r"(-?\d+(?:\.\d+)?)"
     last = rf"{number}(?![\d.]*\d){LENGTH}"
     ways = (

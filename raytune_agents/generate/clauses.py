@@ -266,8 +266,8 @@ def is_plain(p: Parameter, sense: Kind, head: str) -> bool:
     core = re.sub(r" (spent|worked|logged|taken)$", "", core)
     if sense.form and sense.form.fullmatch(p.about.lower().rstrip(".")):
         return True  # "Customer company"
-    if sense.money and re.match("estimated|expected|planned", core):
-        return False  # nothing costs it yet
+    if sense.money and re.match(r"estimated|expected|planned|(hour|dai|night|\w+th)ly\b", core):
+        return False  # nothing costs it yet, or in all
     core = re.sub(QUALIFIED, "", core)
     names = kind_names(sense.kind)
     if all(any(n is not None and n.fullmatch(w) for n in names) for w in core.split()):

@@ -60,7 +60,8 @@ def unit_of(words: str, about: str) -> str:
     for text in (words, told):
         if found := pattern("per_unit").search(text):
             return found[0].lower()
-        if found := UNITS.search(text):
+        whole = re.sub(r"\bper (?:square |cubic )?\w+", " ", text)  # a price per day is no day
+        if found := UNITS.search(whole):
             return found[1].lower()
     return ""
 

@@ -28,6 +28,9 @@ def plural(noun: str) -> str:
 
     >>> plural("box")  # "boxes"
     """
+    noun, per, each = noun.partition(" per ")
+    if per:
+        return f"{plural(noun)} per {each}"
     if is_plural(noun):
         return noun
     odd = {"person": "people", "child": "children", "foot": "feet", "tooth": "teeth"}

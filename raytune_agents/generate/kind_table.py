@@ -123,8 +123,10 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
         return "email", True
     plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
+    per = re.search(r"\bper ", words)
     for kind in near if not general else ():
-        if kind.name and kind.name.search(words):
+        found = kind.name.search(words) if kind.name else None
+        if found and not (per and found.start() >= per.end()):  # a cost per guest is no guest
             return kind.kind, True
     head = descriptions.subject_of(about)
     sort = re.search(rf"\b{KIND_WORDS}$", words)  # an issue's is no issue

@@ -73,6 +73,13 @@ def test_values_fit_their_schema():
         ("team_id", text("The team. Accepts values from 1 to 30."), "id_number"),
         ("team_id", text("The team, between 8 and 12 characters."), "id"),
         ("origin", text("an address or a latitude, longitude pair"), "city"),
+        ("max_price_per_night", {"type": "number"}, "money"),
+        ("cost_per_guest", {"type": "number", "description": "Cost per guest"}, "money"),
+        ("daily_rate", {"type": "number", "description": "Price per day"}, "money"),
+        ("price_per_square_meter", {"type": "number"}, "money"),
+        ("guests_per_room", {"type": "integer"}, "people"),
+        ("beds_per_room", {"type": "integer"}, "beds"),
+        ("batch_no", text("Batch number, like 26-117"), "id"),
     ],
 )
 def test_what_a_parameter_is(name: str, schema: dict, kind: str) -> None:

@@ -250,6 +250,13 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          {"call_ref": "PC-1"}, ("declare dangerous", "declare the dangerous")),
         (tool_of("forecast", "Forecast of the output", {"horizonH": of(WHOLE, "Hours ahead")}),
          {"horizonH": 4}, ("4 hours", "four hours")),
+        # what something is per
+        (tool_of("post", "Post a job offer", {"hourly_rate": of({"type": "number"}, "Rate per hour "
+         "in EUR")}), {"hourly_rate": 20}, "with an hourly rate of 20"),
+        (tool_of("find", "Find a free room", {"guests_per_room": WHOLE}), {"guests_per_room": 3},
+         ("3 guests per room", "three guests per room")),
+        (tool_of("hire", "Hire a camera", {"daily_rate": of({"type": "number"}, "Price per day")}),
+         {"daily_rate": 80}, ("daily rate: 80", "daily rate of 80")),
     ],
 )  # fmt: skip
 def test_a_trade_s_tool_is_asked_for_as_its_people_would(
