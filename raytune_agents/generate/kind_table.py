@@ -106,6 +106,25 @@ GENERAL = pattern("vague_names")
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
 
+# no things of a kind, but how many or which of them
+COUNTS = "number|count|amount|total|list|set|type|kind|proof|percent|percentage|level|units?|lack"
+
+
+def _kind_of_name(kinds: Sequence[Kind], words: str) -> str:
+    """The kind that a name says: that of "country of origin" is a country's, as in "origin
+    country"; a cost per guest is no guest."""
+    named = [(k, k.name) for k in kinds if k.name]
+    parts = re.fullmatch(rf"(?!(?:{COUNTS})\b)(.+?)( of | for )(?:the |an? )?(.+)", words)
+    if parts:
+        whole = ((k, name.search(words)) for k, name in named)  # "time of day"
+        if kind := next((k for k, m in whole if m and m.start() < parts.start(2) < m.end()), None):
+            return kind.kind
+        words = f"{parts[3]} {parts[1]}"
+    per = re.search(r"\bper ", words)
+    found = ((k, name.search(words)) for k, name in named)
+    return next((k.kind for k, m in found if m and not (per and m.start() >= per.end())), "")
+
+
 @lru_cache(maxsize=65536)
 def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str, bool]:
     """The kind of a scalar of JSON type `type_` by its name's words, else by its description, and
@@ -123,11 +142,8 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
         return "email", True
     plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
-    per = re.search(r"\bper ", words)
-    for kind in near if not general else ():
-        found = kind.name.search(words) if kind.name else None
-        if found and not (per and found.start() >= per.end()):  # a cost per guest is no guest
-            return kind.kind, True
+    if not general and (kind := _kind_of_name(near, words)):
+        return kind, True
     head = descriptions.subject_of(about)
     sort = re.search(rf"\b{KIND_WORDS}$", words)  # an issue's is no issue
     texts = phrases()["last_kinds"]

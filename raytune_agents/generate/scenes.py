@@ -174,8 +174,10 @@ MEALS = {"breakfast": (7, 10), "brunch": (10, 12), "lunch": (12, 14), "dinner": 
 def _year(scene: Scene, p: Parameter) -> int:
     if re.search(r"\b(former|historic|archive|ancient|old)", scene.context):
         return scene.rng.randint(1850, 1949)
-    year = scene.day(p.role).year
-    if pattern("made_then").search(p.about) or (not p.role and re.search(WORKS, scene.context)):
+    if re.search(r"\b(birth|born)\b", p.words):
+        return scene.day(p.role, "birth").year
+    year, told = scene.day(p.role).year, f"{p.words}, {p.about}"
+    if pattern("made_then").search(told) or (not p.role and re.search(WORKS, scene.context)):
         return year - scene.rng.randint(1, 45 if re.search(WORKS, scene.context) else 20)
     return year - (scene.rng.randint(0, 6) if scene.past else 0)
 

@@ -80,6 +80,15 @@ def test_values_fit_their_schema():
         ("guests_per_room", {"type": "integer"}, "people"),
         ("beds_per_room", {"type": "integer"}, "beds"),
         ("batch_no", text("Batch number, like 26-117"), "id"),
+        ("country_of_origin", text(), "country"),
+        ("city_of_departure", text(), "city"),
+        ("author_of_book", text(), "author"),
+        ("language_of_reply", text(), "language"),
+        ("address_of_the_customer", text(), "street"),
+        ("time_of_arrival", text(), "time"),
+        ("date_of_birth", text(), "date"),
+        ("reason_for_visit", text(), "reason"),
+        ("time_of_day", text(), "time"),
     ],
 )
 def test_what_a_parameter_is(name: str, schema: dict, kind: str) -> None:

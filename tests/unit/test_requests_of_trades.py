@@ -250,6 +250,8 @@ def one_of(*values: str, **more: Any) -> dict[str, Any]:
          {"call_ref": "PC-1"}, ("declare dangerous", "declare the dangerous")),
         (tool_of("forecast", "Forecast of the output", {"horizonH": of(WHOLE, "Hours ahead")}),
          {"horizonH": 4}, ("4 hours", "four hours")),
+        (tool_of("book", "Book a transfer", {"time_of_arrival": TEXT}), {"time_of_arrival":
+         "14:00"}, ("time of arrival: 14:00", "time of arrival: 2 pm")),
         # what something is per
         (tool_of("post", "Post a job offer", {"hourly_rate": of({"type": "number"}, "Rate per hour "
          "in EUR")}), {"hourly_rate": 20}, "with an hourly rate of 20"),
