@@ -300,6 +300,12 @@ def _by_mimesis(provider: str, method: str) -> Any:
     return made
 
 
+def _isbn(scene: Scene, p: Parameter) -> str:
+    """Of 13 digits, the last of which checks the others."""
+    start = f"978{scene.rng.randrange(10**9):09}"
+    return f"{start}{-sum(int(d) * (1, 3)[k % 2] for k, d in enumerate(start)) % 10}"
+
+
 def _currency(scene: Scene, p: Parameter) -> str:
     pair = scene.rng.sample(banks()["currencies"], 2)
     chosen = next(c for c in pair if c not in scene.money)
@@ -370,7 +376,7 @@ GENERATORS = {
     "latitude": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}",
     "longitude": lambda s, p: f"{s.rng.uniform(-120, 140):.4f}",
     "mac": _by_mimesis("internet", "mac_address"),
-    "isbn": _by_mimesis("code", "isbn"),
+    "isbn": _isbn,
     "barcode": _by_mimesis("code", "ean"),
     "repo_owner": lambda s, p: s.repo().split("/")[0],
     "card": _by_mimesis("payment", "credit_card_number"),

@@ -17,6 +17,7 @@ from raytune_agents.generate.bounds import bounds_in
 from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.descriptions import examples_in, subject_of
 from raytune_agents.generate.frames import EVEN_HABITS
+from raytune_agents.generate.scenes import Scene
 
 
 def tool(name: str, about: str, **properties) -> ToolConfig:
@@ -89,6 +90,11 @@ def test_values_fit_their_schema():
         ("date_of_birth", text(), "date"),
         ("reason_for_visit", text(), "reason"),
         ("time_of_day", text(), "time"),
+        ("lead_actor", text(), "actor"),
+        ("director_name", text(), "person"),
+        ("plant_species", text(), "plant"),
+        ("log_level", text(), "log_level"),
+        ("savings_goal", text(), ""),
     ],
 )
 def test_what_a_parameter_is(name: str, schema: dict, kind: str) -> None:
@@ -106,6 +112,14 @@ def test_what_a_description_says() -> None:
     for text in ("A code between 8 and 12 characters", "PIN (4-6 digits)", "6 to 10 chars long"):
         assert bounds_in(text) is None, text
     assert subject_of("The name of the city to look up") == "name of city"
+
+
+def test_the_last_digit_of_an_isbn_checks_the_others() -> None:
+    p = kinds.parameter("isbn", text(), True, "")
+    for k in range(5):
+        digits = list(map(int, str(arguments.value(Scene(random.Random(k), ""), p))))
+        assert len(digits) == 13
+        assert sum(d * (1, 3)[i % 2] for i, d in enumerate(digits)) % 10 == 0
 
 
 def test_codes_keep_their_form() -> None:
