@@ -283,8 +283,8 @@ class Step:
         """Write the manifest; from now on the step is done. `seconds`: what it took; none = since
         it began, without the time in which no process was at it."""
         self.clear_partial()  # of a worker that was killed and started again
-        now, begun = time.time(), read_json(self.folder / STARTED)
-        worked = now - begun["started"] - begun.get("idle", 0.0)
+        now, begun = time.time(), read_json(self.folder / STARTED, Started)
+        worked = now - begun.started - begun.idle
         # Hashed now, after all is written: what changes later is damage.
         files = output_marks(self.folder)
         manifest = Manifest(
@@ -298,7 +298,7 @@ class Step:
             commit=commit(),
             # Raises before the manifest is there: a step that lost rows is not done.
             rows=counts.settled(self.name),
-            started=begun["started"],
+            started=begun.started,
             finished=now,
             # a clock may be set back
             seconds=round(max(0.0, worked), 3) if seconds is None else seconds,

@@ -20,7 +20,7 @@ from mimesis import Generic
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
 from raytune_agents.generate.kind_table import banks
 from raytune_agents.generate.parameter import Parameter
-from raytune_agents.generate.ways_said import day_in
+from raytune_agents.generate.ways_said import COUNTED, day_in
 from raytune_agents.generate.wordlists import compiled, pattern, regex, word_data
 
 # a tool that is about works
@@ -256,13 +256,10 @@ def _query(scene: Scene, p: Parameter) -> str:
     return scene.rng.choice(bank["texts"])
 
 
-DIGITS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
-
-
 def _id(scene: Scene, p: Parameter) -> Any:
-    digits = re.search(rf"\b(\d{{1,2}}|{'|'.join(DIGITS)})[- ]digits?\b", p.about, re.I)
+    digits = re.search(rf"\b(\d{{1,2}}|{'|'.join(COUNTED[4:11])})[- ]digits?\b", p.about, re.I)
     count = digits[1].lower() if digits else "0"
-    size = DIGITS.get(count) or int(count)
+    size = COUNTED.index(count) if count in COUNTED else int(count)
     if p.is_number and not size:
         few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
         if pattern("which_one").search(p.noun):
